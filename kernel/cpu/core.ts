@@ -1,0 +1,220 @@
+/**
+ * The core of a VM: its WebAssembly memory with the generated hart in it, and what TypeScript needs to
+ * run and inspect it. Everything a guest instruction can do without a device happens in here.
+ *
+ * Invariant: the block at HART_BLOCK belongs to the hart made current by `switchTo`; the others lie in
+ * their homes. `run` is never re-entered.
+ */
+import { assert } from "../base/assert.ts";
+import { CONTROL } from "../memory/control_layout.ts";
+import { HART, HART_BLOCK_BYTES, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import {
+  CONTROL_BLOCK,
+  HART_BLOCK,
+  type MemoryPlan,
+  planMemory,
+  type MemoryPlanOptions,
+} from "../memory/memory_plan.ts";
+import { PageFlags } from "../memory/page_flags.ts";
+import { emitCacheGroup } from "../mmu/cache_group.ts";
+import { emitPmp } from "../mmu/pmp.ts";
+import { emitWalk, MENVCFG_ADUE } from "../mmu/walk.ts";
+import { ModuleBuilder } from "../wasm/mod.ts";
+import { declareCpu } from "./cpu_code.ts";
+import { emitCsr, writeCsrIndex } from "./csr.ts";
+import { DecodedPages } from "./decoded_pages.ts";
+import { emitInterpreter } from "./interpreter.ts";
+import { emitMemoryAccess } from "./memory_access.ts";
+import { emitTraps } from "./trap.ts";
+
+/** What the board offers to loads and stores outside RAM. */
+export interface Bus {
+  /** Reads 1, 2 or 4 bytes; undefined when nothing is there. */
+  read(address: number, size: number): number | undefined;
+  /** Writes 1, 2 or 4 bytes; false when nothing is there. */
+  write(address: number, size: number, value: number): boolean;
+}
+
+/** Functions of the generated module. */
+export interface CoreExports {
+  run(): number;
+  flushAll(): void;
+  dropWrites(page: number): void;
+  dropReads(page: number): void;
+  dmaWrote(gpa: bigint, size: number): void;
+  translate(address: bigint, access: number, size: number): bigint;
+  csrRead(number: number, writes: number): bigint;
+  csrWrite(number: number, value: bigint): void;
+  selectElement(): void;
+  takeInterrupt(): void;
+  trap(cause: bigint, value: bigint): void;
+  loadSlow(address: bigint, size: number): bigint;
+  storeSlow(address: bigint, size: number, value: bigint): void;
+  pmpCheck(address: bigint, size: number, permission: number, privilege: number): number;
+}
+
+/** Generates the module of a plan: the same plan gives the same bytes. */
+export function generateCore(plan: MemoryPlan): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder({
+    minimum: plan.wasmPages,
+    maximum: plan.wasmPages,
+    shared: true,
+  });
+  const code = declareCpu(module, plan);
+  emitPmp(code.mmuCode);
+  emitWalk(code.mmuCode);
+  emitCacheGroup(code.mmuCode);
+  emitMemoryAccess(code);
+  emitTraps(code);
+  emitCsr(code);
+  emitInterpreter(code);
+  return module.build();
+}
+
+/** One VM's memory and harts. */
+export class Core {
+  readonly plan: MemoryPlan;
+  readonly memory: WebAssembly.Memory;
+  readonly buffer: SharedArrayBuffer;
+  readonly bytes: Uint8Array;
+  readonly words: Int32Array;
+  readonly longs: BigUint64Array;
+  readonly flags: PageFlags;
+  readonly decodedPages: DecodedPages;
+  readonly exports: CoreExports;
+  #current = 0;
+
+  /**
+   * @param options sizes
+   * @param bus the board
+   * Throws RangeError when the host cannot give that much memory.
+   */
+  constructor(options: MemoryPlanOptions, bus: Bus) {
+    const plan = this.plan = planMemory(options);
+    this.memory = new WebAssembly.Memory({
+      initial: plan.wasmPages,
+      maximum: plan.wasmPages,
+      shared: true,
+    });
+    this.buffer = this.memory.buffer as unknown as SharedArrayBuffer;
+    this.bytes = new Uint8Array(this.buffer);
+    this.words = new Int32Array(this.buffer, 0, plan.ram >> 2);
+    this.longs = new BigUint64Array(this.buffer, 0, plan.ram >> 3);
+    this.flags = new PageFlags(this.buffer, plan);
+    this.decodedPages = new DecodedPages(this.buffer, plan, this.flags, () => {
+      this.exports.flushAll();
+    });
+    const module = new WebAssembly.Module(generateCore(plan));
+    const env = { memory: this.memory, ...this.#imports(bus) };
+    this.exports = new WebAssembly.Instance(module, { env }).exports as unknown as CoreExports;
+    this.flags.attachDropper(this.exports);
+    writeCsrIndex(this.bytes);
+    this.setControlWord("element", plan.elements);
+    for (let i = 0; i < options.harts; i++) this.resetHart(i);
+  }
+
+  /** Number of the hart whose block is current. */
+  get current(): number {
+    return this.#current;
+  }
+
+  /** Makes a hart current: its block moves to the fixed address. Its reservation is lost. */
+  switchTo(hart: number): void {
+    if (hart === this.#current) return;
+    const home = (index: number) => this.plan.hartHomes + index * HART_BLOCK_BYTES;
+    this.bytes.copyWithin(home(this.#current), HART_BLOCK, HART_BLOCK + HART.byteLength);
+    this.bytes.copyWithin(HART_BLOCK, home(hart), home(hart) + HART.byteLength);
+    this.words[HART_BLOCK + HART.offset.reservation >> 2] = 0;
+    this.#current = hart;
+  }
+
+  /** Address of a hart's block, wherever it lies now. */
+  hartBlock(hart: number): number {
+    return hart === this.#current ? HART_BLOCK : this.plan.hartHomes + hart * HART_BLOCK_BYTES;
+  }
+
+  /** Reads a 64-bit register of a hart. */
+  register(hart: number, field: keyof typeof HART.fields, index = 0): bigint {
+    return this.longs[(this.hartBlock(hart) + HART.offset[field] >> 3) + index]!;
+  }
+
+  /** Writes a 64-bit register of a hart. */
+  setRegister(hart: number, field: keyof typeof HART.fields, value: bigint, index = 0): void {
+    assert(HART.fields[field][0] === 8);
+    this.longs[(this.hartBlock(hart) + HART.offset[field] >> 3) + index] = value;
+  }
+
+  /** Reads a 32-bit field of a hart. */
+  word(hart: number, field: keyof typeof HART.fields): number {
+    return this.words[this.hartBlock(hart) + HART.offset[field] >> 2]!;
+  }
+
+  /** Writes a 32-bit field of a hart. */
+  setWord(hart: number, field: keyof typeof HART.fields, value: number): void {
+    assert(HART.fields[field][0] === 4);
+    this.words[this.hartBlock(hart) + HART.offset[field] >> 2] = value;
+  }
+
+  /** Reads a 64-bit field of the control block. */
+  control(field: keyof typeof CONTROL.fields, index = 0): bigint {
+    return this.longs[(CONTROL_BLOCK + CONTROL.offset[field] >> 3) + index]!;
+  }
+
+  /** Writes a 64-bit field of the control block. */
+  setControl(field: keyof typeof CONTROL.fields, value: bigint): void {
+    assert(CONTROL.fields[field][0] === 8);
+    this.longs[CONTROL_BLOCK + CONTROL.offset[field] >> 3] = value;
+  }
+
+  /** Reads a 32-bit field of the control block. */
+  controlWord(field: keyof typeof CONTROL.fields): number {
+    return this.words[CONTROL_BLOCK + CONTROL.offset[field] >> 2]!;
+  }
+
+  /** Writes a 32-bit field of the control block. */
+  setControlWord(field: keyof typeof CONTROL.fields, value: number): void {
+    assert(CONTROL.fields[field][0] === 4);
+    this.words[CONTROL_BLOCK + CONTROL.offset[field] >> 2] = value;
+  }
+
+  /** Asks the run under way to end after the current instruction, or the next one to end at once. */
+  raiseAttention(bits: number): void {
+    this.setControlWord("attention", this.controlWord("attention") | bits);
+  }
+
+  /** Puts a hart into its reset state: machine mode, everything off. */
+  resetHart(hart: number): void {
+    const block = this.hartBlock(hart);
+    this.bytes.fill(0, block, block + HART.byteLength);
+    this.setWord(hart, "hartid", hart);
+    this.setWord(hart, "privilege", PRIVILEGE.machine);
+    this.setRegister(hart, "mstatus", 2n << 32n | 2n << 34n | MSTATUS.MPP & 0n);
+    this.setRegister(hart, "menvcfg", MENVCFG_ADUE);
+    this.setRegister(hart, "stimecmp", (1n << 64n) - 1n);
+  }
+
+  #imports(bus: Bus): WebAssembly.ModuleImports {
+    const { plan, flags, decodedPages } = this;
+    return {
+      traceHit: (kind: number, page: number, offset: number, size: number) => {
+        const gpa = plan.ramStart + page * 4096 + offset;
+        const value = kind === 1 ? this.control("storeValue") : 0n;
+        flags.hit(kind === 1 ? "write" : "read", gpa, size, value);
+      },
+      busRead: (address: number, size: number) => {
+        const value = bus.read(address >>> 0, size);
+        if (value === undefined) this.setControlWord("busError", 1);
+        return value ?? 0;
+      },
+      busWrite: (address: number, size: number, value: number) => {
+        const mask = size === 4 ? 0xffffffff : (1 << size * 8) - 1;
+        if (!bus.write(address >>> 0, size, (value & mask) >>> 0)) {
+          this.setControlWord("busError", 1);
+        }
+      },
+      decodedPage: (page: number) => decodedPages.pageAddress(page),
+      decode: (record: number, page: number) => decodedPages.decodeAt(record, page),
+      decodeStraddle: (bits: number) => decodedPages.decodeStraddle(bits),
+    };
+  }
+}

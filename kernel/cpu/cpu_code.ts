@@ -1,0 +1,110 @@
+/**
+ * What the generated parts of the hart share: the module, the memory plan, imported services in
+ * TypeScript, and references to functions defined in the other files of this folder.
+ */
+import { declareMmuFunctions, type MmuCode, type MmuFunctions } from "../mmu/mmu_code.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import type { FunctionReference, ModuleBuilder } from "../wasm/mod.ts";
+import { emitSoftFloat } from "./softfloat/mod.ts";
+import type { FloatFunctionName } from "./softfloat/names.ts";
+import { hartAddress } from "../memory/block_access.ts";
+
+/** Services in TypeScript that the hart's generated code imports. */
+export interface CpuImports {
+  /** (kind 0 read 1 write, guest page, offset in page, bytes): a page trace was hit. */
+  readonly traceHit: FunctionReference<readonly ["i32", "i32", "i32", "i32"], undefined>;
+  /** (guest-physical address, bytes 1, 2 or 4) → value; sets `busError` when no device answers. */
+  readonly busRead: FunctionReference<readonly ["i32", "i32"], "i32">;
+  /** (guest-physical address, bytes 1, 2 or 4, value); sets `busError` when no device answers. */
+  readonly busWrite: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
+  /** (guest page) → address of its decoded page, made when there is none. */
+  readonly decodedPage: FunctionReference<readonly ["i32"], "i32">;
+  /** (address of a record, its decoded page): decodes the instruction there and some behind it. */
+  readonly decode: FunctionReference<readonly ["i32", "i32"], undefined>;
+  /** (instruction bits): decodes an instruction that lies on two pages. */
+  readonly decodeStraddle: FunctionReference<readonly ["i32"], undefined>;
+}
+
+/** Functions of the hart that other generated code calls. */
+export interface CpuFunctions {
+  /** (virtual address, bytes) → zero-extended value; a fault is set when it failed. */
+  readonly loadSlow: FunctionReference<readonly ["i64", "i32"], "i64">;
+  /** (virtual address, bytes, value). */
+  readonly storeSlow: FunctionReference<readonly ["i64", "i32", "i64"], undefined>;
+  /** (virtual address, bytes) → host address of aligned RAM that may be read, or 0 with a fault. */
+  readonly readAddress: FunctionReference<readonly ["i64", "i32"], "i32">;
+  /** (virtual address, bytes) → host address of aligned RAM that may be written, or 0 with a fault. */
+  readonly writeAddress: FunctionReference<readonly ["i64", "i32"], "i32">;
+  /** (host address, virtual address, bytes, value): writes where `writeAddress` led, with traces. */
+  readonly writeTraced: FunctionReference<readonly ["i32", "i32", "i64"], undefined>;
+  /** (virtual address) → decoded page, or 0 with a fault. */
+  readonly fetchSlow: FunctionReference<readonly ["i64"], "i32">;
+  /** (virtual address of the second half) → its 16 bits; a fault is set when it failed. */
+  readonly fetchHalf: FunctionReference<readonly ["i64"], "i32">;
+  /** (guest page, first byte, bytes): forgets decoded instructions there. */
+  readonly dropCode: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
+  /** (guest-physical address, bytes): a device wrote guest memory. */
+  readonly dmaWrote: FunctionReference<readonly ["i64", "i32"], undefined>;
+  /** (CSR number, 1 when the instruction writes) → value; an illegal-instruction fault when refused. */
+  readonly csrRead: FunctionReference<readonly ["i32", "i32"], "i64">;
+  /** (CSR number, value). */
+  readonly csrWrite: FunctionReference<readonly ["i32", "i64"], undefined>;
+  /** (cause, trap value): enters the trap handler; the hart's pc is the instruction's. */
+  readonly trap: FunctionReference<readonly ["i64", "i64"], undefined>;
+  readonly machineReturn: FunctionReference<readonly [], undefined>;
+  readonly supervisorReturn: FunctionReference<readonly [], undefined>;
+  /** Takes the most urgent enabled interrupt, if any. */
+  readonly takeInterrupt: FunctionReference<readonly [], undefined>;
+}
+
+/** Context that the emitters of this folder are given. */
+export interface CpuCode {
+  readonly module: ModuleBuilder;
+  readonly plan: MemoryPlan;
+  readonly imports: CpuImports;
+  readonly functions: CpuFunctions;
+  readonly mmu: MmuFunctions;
+  readonly mmuCode: MmuCode;
+  readonly float: Record<FloatFunctionName, FunctionReference>;
+}
+
+function declareImports(module: ModuleBuilder): CpuImports {
+  return {
+    traceHit: module.import("traceHit", ["i32", "i32", "i32", "i32"], undefined),
+    busRead: module.import("busRead", ["i32", "i32"], "i32"),
+    busWrite: module.import("busWrite", ["i32", "i32", "i32"], undefined),
+    decodedPage: module.import("decodedPage", ["i32"], "i32"),
+    decode: module.import("decode", ["i32", "i32"], undefined),
+    decodeStraddle: module.import("decodeStraddle", ["i32"], undefined),
+  };
+}
+
+function declareFunctions(module: ModuleBuilder): CpuFunctions {
+  return {
+    loadSlow: module.declare("loadSlow", ["i64", "i32"], "i64"),
+    storeSlow: module.declare("storeSlow", ["i64", "i32", "i64"], undefined),
+    readAddress: module.declare("readAddress", ["i64", "i32"], "i32"),
+    writeAddress: module.declare("writeAddress", ["i64", "i32"], "i32"),
+    writeTraced: module.declare("writeTraced", ["i32", "i32", "i64"], undefined),
+    fetchSlow: module.declare("fetchSlow", ["i64"], "i32"),
+    fetchHalf: module.declare("fetchHalf", ["i64"], "i32"),
+    dropCode: module.declare("dropCode", ["i32", "i32", "i32"], undefined),
+    dmaWrote: module.declare("dmaWrote", ["i64", "i32"], undefined),
+    csrRead: module.declare("csrRead", ["i32", "i32"], "i64"),
+    csrWrite: module.declare("csrWrite", ["i32", "i64"], undefined),
+    trap: module.declare("trap", ["i64", "i64"], undefined),
+    machineReturn: module.declare("machineReturn", [], undefined),
+    supervisorReturn: module.declare("supervisorReturn", [], undefined),
+    takeInterrupt: module.declare("takeInterrupt", [], undefined),
+  };
+}
+
+/** Declares everything in a fresh module. */
+export function declareCpu(module: ModuleBuilder, plan: MemoryPlan): CpuCode {
+  const imports = declareImports(module);
+  const float = emitSoftFloat(module, { address: hartAddress("fflags") });
+  const functions = declareFunctions(module);
+  const mmu = declareMmuFunctions(module);
+  const mmuCode = { module, plan, functions: mmu, imports, dropCode: functions.dropCode };
+  return { module, plan, imports, functions, mmu, mmuCode, float };
+}

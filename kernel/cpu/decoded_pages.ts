@@ -1,0 +1,127 @@
+/**
+ * The cache of decoded pages: at most a fixed number of guest pages have their instructions predecoded;
+ * the oldest ones make room (the interpreter tier's "decoded-instruction cache per page").
+ *
+ * Invariants: a page with a decoded page carries the code trace, so that stores to it reach `dropCode`;
+ * taking a decoded page away empties the fetch TLBs first. Nothing here is machine state.
+ */
+import { assert } from "../base/assert.ts";
+import {
+  DECODED_PAGE_BYTES,
+  DECODED_SLOTS,
+  type MemoryPlan,
+  RECORD_BYTES,
+} from "../memory/memory_plan.ts";
+import { PAGE_FLAG, type PageFlags } from "../memory/page_flags.ts";
+import { decode, newDecoded } from "./isa/decode.ts";
+import { ENDS_RUN, RecordWriter, SPECIAL } from "./records.ts";
+
+/** Most instructions decoded ahead of the one asked for. */
+const DECODE_AHEAD = 24;
+
+/** Decoded pages of one VM. */
+export class DecodedPages {
+  readonly #index: Uint16Array;
+  readonly #owner: Uint32Array;
+  readonly #bytes: Uint8Array;
+  readonly #halves: Uint16Array;
+  readonly #operations: Uint16Array;
+  readonly #writer: RecordWriter;
+  readonly #decoded = newDecoded();
+  #used = 0;
+  #oldest = 0;
+  #free: number[] = [];
+
+  /**
+   * @param flushAll empties all software TLBs
+   */
+  constructor(
+    buffer: ArrayBufferLike,
+    private readonly plan: MemoryPlan,
+    private readonly flags: PageFlags,
+    private readonly flushAll: () => void,
+  ) {
+    this.#index = new Uint16Array(buffer, plan.decodedIndex, plan.ramPages);
+    this.#owner = new Uint32Array(buffer, plan.decodedOwner, plan.decodedPages);
+    this.#bytes = new Uint8Array(buffer);
+    this.#halves = new Uint16Array(buffer, plan.ram, plan.ramBytes / 2);
+    this.#operations = new Uint16Array(buffer, 0, plan.ram / 2);
+    this.#writer = new RecordWriter(buffer);
+  }
+
+  /** Address of the decoded page of a guest page, made empty when there is none. */
+  pageAddress(page: number): number {
+    const known = this.#index[page]!;
+    if (known !== 0) return this.#address(known - 1);
+    if (this.#free.length === 0 && this.#used === this.plan.decodedPages) this.#evict();
+    const slot = this.#free.pop() ?? this.#used++;
+    const address = this.#address(slot);
+    this.#bytes.fill(0, address, address + DECODED_PAGE_BYTES);
+    for (let end = 2048; end < DECODED_SLOTS; end++) {
+      this.#writer.special(address + end * RECORD_BYTES, SPECIAL.pageEnd);
+    }
+    this.#index[page] = slot + 1;
+    this.#owner[slot] = page;
+    this.flags.set(page, PAGE_FLAG.code);
+    return address;
+  }
+
+  /** Decodes the instruction of a record and those that follow it until control may leave. */
+  decodeAt(record: number, decodedPage: number): void {
+    const slotOfPage = (decodedPage - this.plan.decoded) / DECODED_PAGE_BYTES;
+    const page = this.#owner[slotOfPage]!;
+    let slot = (record - decodedPage) / RECORD_BYTES;
+    assert(slot >= 0 && slot < 2048, "a record lies in its page");
+    for (let count = 0; count < DECODE_AHEAD && slot < 2048; count++) {
+      const address = decodedPage + slot * RECORD_BYTES;
+      if (this.#operations[address >> 1] !== SPECIAL.undecoded) return;
+      const low = this.#halves[page * 2048 + slot]!;
+      if ((low & 3) === 3 && slot === 2047) {
+        return this.#writer.special(address, SPECIAL.straddle);
+      }
+      const high = (low & 3) === 3 ? this.#halves[page * 2048 + slot + 1]! : 0;
+      const row = decode(high << 16 | low, this.#decoded);
+      this.#writer.instruction(address, this.#decoded, slot * 2);
+      if (row < 0 || ENDS_RUN[row]) return;
+      slot += this.#decoded.length / 2;
+    }
+  }
+
+  /** Decodes an instruction that lies on two pages into the straddle records. */
+  decodeStraddle(bits: number): void {
+    const address = this.plan.straddle;
+    decode(bits, this.#decoded);
+    this.#writer.instruction(address, this.#decoded, -1);
+    this.#writer.special(address + 2 * RECORD_BYTES, SPECIAL.pageEnd);
+  }
+
+  /** Forgets everything: after memory was replaced from outside (X3). */
+  clear(): void {
+    for (let slot = 0; slot < this.#used; slot++) this.#release(slot);
+    this.#free = [];
+    this.#used = 0;
+    this.#oldest = 0;
+    this.flushAll();
+  }
+
+  #address(slot: number): number {
+    return this.plan.decoded + slot * DECODED_PAGE_BYTES;
+  }
+
+  #release(slot: number): void {
+    const page = this.#owner[slot]!;
+    if (this.#index[page] !== slot + 1) return;
+    this.#index[page] = 0;
+    this.flags.clear(page, PAGE_FLAG.code);
+  }
+
+  /** Takes the oldest eighth away at once, so that the TLBs are emptied rarely. */
+  #evict(): void {
+    this.flushAll();
+    for (let i = 0; i < Math.max(1, this.plan.decodedPages >> 3); i++) {
+      this.#release(this.#oldest);
+      this.#free.push(this.#oldest);
+      this.#oldest = (this.#oldest + 1) % this.plan.decodedPages;
+    }
+  }
+}

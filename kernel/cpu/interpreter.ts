@@ -1,0 +1,210 @@
+/**
+ * The interpreter tier: one generated WebAssembly function that runs predecoded records until its
+ * budget is used, the hart waits, or TypeScript is wanted (design.md "Execution"; translator.md "What
+ * follows" 1). Handlers are made from the instruction table through InterpreterOps.
+ *
+ * Invariants: exactly one unit of budget is used for each instruction executed, trapping ones
+ * included; control leaves only between instructions, with the hart's pc and the budget written back.
+ *
+ *     check:   attention, interrupts, cache element          lookup:  pc → decoded page, record
+ *     next:    one unit of budget, dispatch on the record's operation
+ */
+import {
+  control32,
+  control64,
+  hart64,
+  setControl32,
+  setControl64,
+  setHart64,
+} from "../memory/block_access.ts";
+import { CAUSE } from "../memory/hart_layout.ts";
+import { RECORD_BYTES } from "../memory/memory_plan.ts";
+import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
+import { ATTENTION } from "../mmu/mmu_code.ts";
+import {
+  call,
+  type Expression,
+  type FunctionBuilder,
+  i32,
+  i64,
+  type Label,
+} from "../wasm/mod.ts";
+import type { CpuCode } from "./cpu_code.ts";
+import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
+import { OPERATIONS, RECORD, VARIANTS } from "./records.ts";
+
+/** Generates the exported function `run`, which gives one of RUN_END. */
+export function emitInterpreter(code: CpuCode): void {
+  code.module.function("run", [], "i32", (f) => {
+    const locals: RunLocals = {
+      pointer: f.local("i32"),
+      pageAddress: f.local("i64"),
+      decoded: f.local("i32"),
+      budget: f.local("i64"),
+      element: f.local("i32"),
+      pc: f.local("i64"),
+    };
+    f.set(locals.budget, control64("budget"));
+    f.loop((check) => {
+      emitCheck(code, f, locals);
+      f.loop((lookup) => {
+        f.block((illegal) => {
+          f.block((fault) => {
+            emitLookup(code, f, locals, check);
+            emitDispatch(code, f, locals, { check, lookup, fault, illegal });
+          });
+          setHart64(f, "pc", currentPc(locals));
+          emitFaultTrap(code, f, check);
+        });
+        setHart64(f, "pc", currentPc(locals));
+        setControl32(f, "faultCause", 0);
+        const bits = i64.load32U(locals.pointer, RECORD.bits);
+        f.call(code.functions.trap, CAUSE.illegalInstruction, bits);
+        f.br(check);
+      });
+    });
+  }, true);
+}
+
+function currentPc(locals: RunLocals): Expression<"i64"> {
+  const offset = i32.shrU(i32.sub(locals.pointer, locals.decoded), 3);
+  return i64.add(locals.pageAddress, i64.extendI32U(offset));
+}
+
+/** Traps with the fault that the control block holds. */
+function emitFaultTrap(code: CpuCode, f: FunctionBuilder, check: Label): void {
+  f.scope(() => {
+    const cause = f.let(i64.extendI32U(control32("faultCause")));
+    setControl32(f, "faultCause", 0);
+    f.call(code.functions.trap, cause, control64("faultValue"));
+    f.br(check);
+  });
+}
+
+/** Attention, the end of the budget, interrupts, and the cache element of the hart's view. */
+function emitCheck(code: CpuCode, f: FunctionBuilder, locals: RunLocals): void {
+  const { budget } = locals;
+  f.set(budget, i64.add(budget, control64("budgetAside")));
+  setControl64(f, "budgetAside", 0);
+  setControl64(f, "budget", budget);
+  f.scope(() => {
+    const attention = f.let(control32("attention"));
+    f.if(attention, () => {
+      setControl32(f, "attention", 0);
+      f.if(i32.and(attention, ATTENTION.stop), () => f.return(RUN_END.attention));
+    }, undefined, "unlikely");
+  });
+  f.if(i64.leS(budget, 0), () => f.return(RUN_END.budget), undefined, "unlikely");
+  f.call(code.functions.takeInterrupt);
+  f.call(code.mmu.selectElement);
+  f.set(locals.element, control32("element"));
+  f.set(locals.pc, hart64("pc"));
+}
+
+/** Finds the record of `pc`, by way of the fetch TLB. */
+function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check: Label): void {
+  const { pc, decoded, pageAddress, pointer, element, budget } = locals;
+  const offset = tlbOffset(code.mmuCode, 2);
+  f.scope(() => {
+    const entry = f.let(i32.add(element, entryOffset(code.mmuCode, pc)));
+    f.set(pageAddress, i64.and(pc, -4096));
+    f.if(i64.eq(i64.load(entry, offset), pageAddress), () => {
+      f.set(decoded, i32.load(entry, offset + 8));
+    }, () => {
+      setHart64(f, "pc", pc);
+      setControl64(f, "budget", budget);
+      f.set(decoded, call(code.functions.fetchSlow, pc));
+      f.if(control32("faultCause"), () => emitFaultTrap(code, f, check), undefined, "unlikely");
+      // Where PMP gives no one answer for the page, each instruction is looked up by itself.
+      f.if(i32.eqz(control32("pmpUniform")), () => {
+        setControl32(f, "attention", i32.or(control32("attention"), ATTENTION.refetch));
+        setControl64(f, "budgetAside", i64.sub(budget, 1));
+        f.set(budget, 1);
+      }, undefined, "unlikely");
+    }, "likely");
+    const inPage = i32.and(i32.wrap(pc), 4095);
+    f.set(pointer, i32.add(decoded, i32.shl(inPage, 3)));
+  });
+}
+
+function emitDispatch(
+  code: CpuCode,
+  f: FunctionBuilder,
+  locals: RunLocals,
+  outer: Omit<RunLabels, "next">,
+): void {
+  const { budget, pointer } = locals;
+  f.loop((next) => {
+    const labels = { ...outer, next };
+    const ops = new InterpreterOps(f, code, locals, labels);
+    const nest = (position: number, cases: Label[]): void => {
+      if (position === OPERATIONS) {
+        f.set(budget, i64.sub(budget, 1));
+        f.if(i64.ltS(budget, 0), () => {
+          f.set(budget, 0);
+          setHart64(f, "pc", currentPc(locals));
+          f.br(labels.check);
+        }, undefined, "unlikely");
+        f.brTable(i32.load16U(pointer, RECORD.operation), cases, cases[0]!);
+        return;
+      }
+      f.block((label) => nest(position + 1, [label, ...cases]));
+      f.scope(() => emitCase(code, f, locals, labels, ops, OPERATIONS - 1 - position));
+    };
+    nest(0, []);
+  });
+}
+
+/** The handler of one operation number. */
+function emitCase(
+  code: CpuCode,
+  f: FunctionBuilder,
+  locals: RunLocals,
+  labels: RunLabels,
+  ops: InterpreterOps,
+  operation: number,
+): void {
+  const { budget, pointer, decoded, pc } = locals;
+  const again = () => f.set(budget, i64.add(budget, 1));
+  switch (operation) {
+    case 0:
+      again();
+      f.call(code.imports.decode, pointer, decoded);
+      f.br(labels.next);
+      return;
+    case 1:
+      again();
+      f.set(pc, currentPc(locals));
+      f.br(labels.lookup);
+      return;
+    case 2:
+      emitStraddle(code, f, locals, labels);
+      return;
+    case 3:
+      f.br(labels.illegal);
+      return;
+    default:
+      ops.handler(VARIANTS[operation - 4]!);
+  }
+}
+
+/** An instruction on two pages: fetched and decoded each time, as its second page may change. */
+function emitStraddle(
+  code: CpuCode,
+  f: FunctionBuilder,
+  locals: RunLocals,
+  labels: RunLabels,
+): void {
+  const { budget, pointer, decoded } = locals;
+  const address = f.let(currentPc(locals));
+  setControl64(f, "budget", budget);
+  const low = f.let(call(code.functions.fetchHalf, address));
+  f.brIf(labels.fault, control32("faultCause"), "unlikely");
+  const high = f.let(call(code.functions.fetchHalf, i64.add(address, 2)));
+  f.brIf(labels.fault, control32("faultCause"), "unlikely");
+  f.call(code.imports.decodeStraddle, i32.or(low, i32.shl(high, 16)));
+  f.set(pointer, code.plan.straddle);
+  f.set(decoded, code.plan.straddle - 2047 * RECORD_BYTES);
+  f.set(budget, i64.add(budget, 1));
+  f.br(labels.next);
+}

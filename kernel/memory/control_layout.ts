@@ -1,0 +1,68 @@
+/**
+ * The block of VM memory through which TypeScript and generated code talk while a slice runs: budget,
+ * requests to stop, faults on their way to a trap, the current cache element, and the machine's clock.
+ *
+ * Invariant: between slices only the fields named in MACHINE_CLOCK_FIELDS carry machine state; the
+ * rest is derived or empty.
+ */
+import { fieldTable } from "./field_table.ts";
+
+/** The fields of the control block. */
+export const CONTROL = fieldTable({
+  /** Instructions the current run may still execute. */
+  budget: [8, 1],
+  /** Machine icount at which `budget` reaches zero: icount = runEnd - budget. */
+  runEnd: [8, 1],
+  /** Budget kept aside while attention stops the run. */
+  budgetAside: [8, 1],
+  /** Guest time at `timeAnchorIcount`, in ticks of 100 ns. */
+  timeAnchorTicks: [8, 1],
+  timeAnchorIcount: [8, 1],
+  /** Ticks per instruction as a fixed-point number with 24 fraction bits. */
+  timeRate: [8, 1],
+  /** Address and cause of a fault on its way to a trap; the cause is 0 when there is none. */
+  faultValue: [8, 1],
+  /** Virtual address of the walk under way, for its faults. */
+  walkAddress: [8, 1],
+  /** Value of a store that a trace is asked about. */
+  storeValue: [8, 1],
+  faultCause: [4, 1],
+  /** Not zero: leave the run after the instruction under way. */
+  attention: [4, 1],
+  /** Set by the bus when no device answers. */
+  busError: [4, 1],
+  /** Address of the current cache element's tables. */
+  element: [4, 1],
+  /** Index of the current cache element. */
+  elementIndex: [4, 1],
+  /** 1 when the current element received entries since it was last emptied. */
+  elementUsed: [4, 1],
+  /** Counts element uses, for least-recently-used eviction. */
+  elementStamp: [8, 1],
+  /** Number of pages in the list of traced table pages. */
+  tablePages: [4, 1],
+  /** 1 when supervisor ecalls go to the built-in firmware. */
+  builtinFirmware: [4, 1],
+  /** Result of a walk: level of the leaf, and the leaf PTE. */
+  walkLevel: [4, 1],
+  /** 1 when the whole page of the last PMP check has one answer. */
+  pmpUniform: [4, 1],
+  walkPte: [8, 1],
+  /** Counters, never observed by the guest. */
+  statFillsRead: [8, 1],
+  statFillsWrite: [8, 1],
+  statFillsFetch: [8, 1],
+  statSlowLoads: [8, 1],
+  statSlowStores: [8, 1],
+  statWalks: [8, 1],
+  statFlushes: [8, 1],
+  statElementSwitches: [8, 1],
+  statElementHits: [8, 1],
+  statTableWrites: [8, 1],
+  statCodeWrites: [8, 1],
+  statInterrupts: [8, 64],
+  statExceptions: [8, 64],
+});
+
+/** Bytes reserved for the control block. */
+export const CONTROL_BLOCK_BYTES = 4096;

@@ -1,0 +1,122 @@
+/**
+ * Where everything lies in a VM's WebAssembly memory ("Guest RAM lies at a fixed offset", design.md).
+ *
+ *     0        null page: address 0 is never valid
+ *     4 KiB    block of the current hart        HART_BLOCK
+ *     8 KiB    control block                    CONTROL_BLOCK
+ *     12 KiB   CSR index table                  CSR_INDEX
+ *     16 KiB   home blocks of the harts, device state, cache elements, decoded pages, page flags
+ *     ram      guest RAM: guest page n is frame n
+ *
+ * Invariant: areas do not overlap, and the guest's RAM starts at a multiple of 64 KiB.
+ */
+import { assert } from "../base/assert.ts";
+import { CONTROL, CONTROL_BLOCK_BYTES } from "./control_layout.ts";
+import { HART, HART_BLOCK_BYTES } from "./hart_layout.ts";
+
+/** Address of the block of the hart that is running. */
+export const HART_BLOCK = 0x1000;
+/** Address of the control block. */
+export const CONTROL_BLOCK = 0x2000;
+/** Address of the table that maps a CSR number to its case in generated code (one byte each). */
+export const CSR_INDEX = 0x3000;
+/** First guest-physical address of RAM (QEMU virt). */
+export const RAM_START = 0x8000_0000;
+/** Instruction slots of a decoded page: one for each halfword, and two that mark its end. */
+export const DECODED_SLOTS = 2050;
+/** Bytes of a predecoded record. */
+export const RECORD_BYTES = 16;
+/** Bytes of a decoded page. */
+export const DECODED_PAGE_BYTES = DECODED_SLOTS * RECORD_BYTES;
+/** Bytes of one TLB entry. */
+export const TLB_ENTRY_BYTES = 16;
+/** Bytes of a cache element's header in the directory. */
+export const ELEMENT_HEADER_BYTES = 32;
+/** Most page-table pages traced at once; more empty all caches. */
+export const TABLE_LIST_ENTRIES = 8192;
+
+/** Sizes that a plan is made of. */
+export interface MemoryPlanOptions {
+  /** Bytes of guest RAM, a multiple of 4096. */
+  readonly ramBytes: number;
+  /** Number of harts, 1 to 8. */
+  readonly harts: number;
+  /** Bytes for the states of devices. */
+  readonly deviceStateBytes: number;
+  /** Entries of each TLB, a power of two from 16 to 4096. */
+  readonly tlbEntries: number;
+  /** Number of cache elements, 1 to 64. */
+  readonly cacheElements: number;
+  /** Number of decoded pages kept, at most 65534. */
+  readonly decodedPages: number;
+}
+
+/** Addresses of all areas. */
+export interface MemoryPlan extends MemoryPlanOptions {
+  /** Home blocks of harts, HART_BLOCK_BYTES each. */
+  readonly hartHomes: number;
+  /** States of devices. */
+  readonly deviceState: number;
+  /** Directory of cache elements. */
+  readonly elementDirectory: number;
+  /** Tables of cache elements: read, write, fetch TLB each. */
+  readonly elements: number;
+  /** Bytes of one element's tables. */
+  readonly elementBytes: number;
+  /** List of traced page-table pages, u32 page numbers. */
+  readonly tableList: number;
+  /** Decoded-page number plus one for each guest page, u16. */
+  readonly decodedIndex: number;
+  /** Guest page of each decoded page, u32. */
+  readonly decodedOwner: number;
+  /** The decoded pages. */
+  readonly decoded: number;
+  /** Records for an instruction that lies on two pages. */
+  readonly straddle: number;
+  /** Trace flags, one byte for each guest page. */
+  readonly pageFlags: number;
+  /** 1 for each guest page that may have a write-TLB entry. */
+  readonly pageWritable: number;
+  /** Guest RAM. */
+  readonly ram: number;
+  /** Guest pages. */
+  readonly ramPages: number;
+  /** Guest-physical address of RAM. */
+  readonly ramStart: number;
+  /** Size of the memory in 64 KiB pages. */
+  readonly wasmPages: number;
+}
+
+/** Lays out a VM's memory. Throws `Broken` when sizes are out of range: the caller has checked them. */
+export function planMemory(options: MemoryPlanOptions): MemoryPlan {
+  const { ramBytes, harts, tlbEntries, cacheElements, decodedPages } = options;
+  assert(HART.byteLength <= HART_BLOCK_BYTES && CONTROL.byteLength <= CONTROL_BLOCK_BYTES);
+  assert(ramBytes > 0 && ramBytes % 4096 === 0, "RAM is whole pages");
+  assert(harts >= 1 && harts <= 8, "1 to 8 harts");
+  assert(tlbEntries >= 16 && tlbEntries <= 4096 && (tlbEntries & tlbEntries - 1) === 0);
+  assert(cacheElements >= 1 && cacheElements <= 64 && decodedPages >= 2 && decodedPages < 65535);
+  let next = 0x4000;
+  const area = (bytes: number, alignment = 64) => {
+    const start = Math.ceil(next / alignment) * alignment;
+    next = start + bytes;
+    return start;
+  };
+  const ramPages = ramBytes / 4096;
+  const elementBytes = 3 * tlbEntries * TLB_ENTRY_BYTES;
+  const plan = {
+    hartHomes: area(harts * HART_BLOCK_BYTES, 4096),
+    deviceState: area(options.deviceStateBytes, 4096),
+    elementDirectory: area(cacheElements * ELEMENT_HEADER_BYTES),
+    elements: area(cacheElements * elementBytes, 4096),
+    elementBytes,
+    tableList: area(TABLE_LIST_ENTRIES * 4),
+    decodedIndex: area(ramPages * 2),
+    decodedOwner: area(decodedPages * 4),
+    straddle: area(4 * RECORD_BYTES),
+    pageFlags: area(ramPages),
+    pageWritable: area(ramPages),
+    decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),
+    ram: area(ramBytes, 65536),
+  };
+  return { ...options, ...plan, ramPages, ramStart: RAM_START, wasmPages: Math.ceil(next / 65536) };
+}

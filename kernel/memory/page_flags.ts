@@ -1,0 +1,124 @@
+/**
+ * Page traces: one byte of flags for each guest-physical page ("One mechanism", design.md; X1, S21).
+ * A service that must know about memory sets a flag on a page and is called before the access.
+ *
+ * Invariant: a software-TLB entry that allows an access exists only while no flag on that page wants
+ * to see that access; setting a flag therefore drops such entries before it returns.
+ */
+import { assert } from "../base/assert.ts";
+import type { MemoryPlan } from "./memory_plan.ts";
+
+/** The trace flags of a page. */
+export const PAGE_FLAG = {
+  /** Not loaded yet: any access asks the lazy filler first. */
+  absent: 1,
+  /** Holds page-table entries that a cached translation came from (the T bit, S21). */
+  table: 2,
+  /** Holds instructions that were decoded or translated. */
+  code: 4,
+  /** Not written since the last checkpoint epoch. */
+  clean: 8,
+  /** Belongs to a checkpoint that is being saved. */
+  frozen: 16,
+  watchedRead: 32,
+  watchedWrite: 64,
+  /** Owned by someone else for now (HPDI, shared regions). */
+  protected: 128,
+} as const;
+
+/** Flags that keep a page out of the read and fetch TLBs. */
+export const READ_TRACES = PAGE_FLAG.absent | PAGE_FLAG.watchedRead;
+/** Flags that keep a page out of the write TLB. */
+export const WRITE_TRACES = 0xff & ~PAGE_FLAG.watchedRead;
+/** Write traces whose services live in TypeScript; table and code are served by generated code. */
+export const SERVICE_WRITE_TRACES = WRITE_TRACES & ~(PAGE_FLAG.table | PAGE_FLAG.code);
+
+/** An access that hit a trace. */
+export interface TracedAccess {
+  /** "read" or "write". */
+  readonly kind: "read" | "write";
+  /** Guest-physical address. */
+  readonly gpa: number;
+  /** Bytes accessed from there, within one page. */
+  readonly size: number;
+  /** Low 64 bits of the value about to be written; 0 for reads and DMA. */
+  readonly value: bigint;
+  /** The flags that were hit. */
+  readonly flags: number;
+}
+
+/** Called before the access; returns whether the flag is to stay on the page. */
+export type TraceService = (access: TracedAccess) => boolean;
+
+/** Drops what the software TLBs hold of a page: supplied by the cpu floor. */
+export interface TlbDropper {
+  /** Drops read and fetch entries of a guest page. */
+  dropReads(page: number): void;
+  /** Drops write entries of a guest page. */
+  dropWrites(page: number): void;
+}
+
+/** The flags of all pages of one VM and the services that registered for them. */
+export class PageFlags {
+  readonly #flags: Uint8Array;
+  readonly #services = new Map<number, TraceService>();
+  #dropper: TlbDropper | undefined;
+
+  /** @param buffer the VM's memory @param plan where the flags lie */
+  constructor(buffer: ArrayBufferLike, private readonly plan: MemoryPlan) {
+    this.#flags = new Uint8Array(buffer, plan.pageFlags, plan.ramPages);
+  }
+
+  /** Names who keeps the software TLBs; called once when the machine is built. */
+  attachDropper(dropper: TlbDropper): void {
+    this.#dropper = dropper;
+  }
+
+  /** Registers the one service of a flag. Throws `Broken` when the flag has one already. */
+  register(flag: number, service: TraceService): void {
+    assert(!this.#services.has(flag), `trace flag ${flag} has a service`);
+    this.#services.set(flag, service);
+  }
+
+  /** Removes the service of a flag; flags still set then only slow accesses down. */
+  unregister(flag: number): void {
+    this.#services.delete(flag);
+  }
+
+  /** Flags of a page. */
+  get(page: number): number {
+    return this.#flags[this.#checked(page)]!;
+  }
+
+  /** Sets flags on a page and drops the TLB entries that would bypass them. */
+  set(page: number, flags: number): void {
+    const before = this.#flags[this.#checked(page)]!;
+    const added = flags & ~before;
+    if (added === 0) return;
+    this.#flags[page] = before | flags;
+    if ((added & READ_TRACES) !== 0) this.#dropper?.dropReads(page);
+    if ((added & WRITE_TRACES) !== 0) this.#dropper?.dropWrites(page);
+  }
+
+  /** Clears flags on a page. */
+  clear(page: number, flags: number): void {
+    this.#flags[this.#checked(page)]! &= ~flags;
+  }
+
+  /** Asks the services of every flag that an access hits; called before the access happens. */
+  hit(kind: "read" | "write", gpa: number, size: number, value: bigint): void {
+    const page = (gpa - this.plan.ramStart) >>> 12;
+    const wanted = kind === "read" ? READ_TRACES : SERVICE_WRITE_TRACES;
+    const flags = this.get(page) & wanted;
+    for (let flag = 1; flag <= 0x80; flag <<= 1) {
+      if ((flags & flag) === 0) continue;
+      const stay = this.#services.get(flag)?.({ kind, gpa, size, value, flags }) ?? true;
+      if (!stay) this.clear(page, flag);
+    }
+  }
+
+  #checked(page: number): number {
+    assert(page >= 0 && page < this.plan.ramPages, `guest page ${page} does not exist`);
+    return page;
+  }
+}

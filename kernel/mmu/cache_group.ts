@@ -1,0 +1,256 @@
+/**
+ * Cache elements: one set of software TLBs for each address space and view (S12.1 to S12.3), their
+ * eviction, and what drops entries from them (S21.3 to S21.5). Generates the functions that select,
+ * fill and drop. A TLB entry is 16 bytes: tag (i64, virtual page or -1), addend (i32), guest page (i32).
+ *
+ * Invariants: an element's entries agree with the guest's page tables at all times, because the store
+ * that edits a valid entry of a traced table page drops them before the next instruction; a page with
+ * a write trace has no write entry in any element.
+ */
+import {
+  control32,
+  control64,
+  controlAddress,
+  count,
+  hart32,
+  hart64,
+  setControl32,
+  setControl64,
+} from "../memory/block_access.ts";
+import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import {
+  ELEMENT_HEADER_BYTES,
+  TABLE_LIST_ENTRIES,
+  TLB_ENTRY_BYTES,
+} from "../memory/memory_plan.ts";
+import { PAGE_FLAG } from "../memory/page_flags.ts";
+import { call, type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
+import { ATTENTION, type MmuCode, raiseAttention } from "./mmu_code.ts";
+
+/** Offsets in an element's header. */
+const HEADER = { satp: 0, view: 8, stamp: 16, valid: 24 } as const;
+
+/** Byte offset of the entry of a virtual address in one TLB of an element. */
+export function entryOffset(code: MmuCode, address: Expression<"i64">): Expression<"i32"> {
+  const mask = (code.plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
+  return i32.and(i32.wrap(i64.shrU(address, 8)), mask);
+}
+
+/** Byte offset of the write (1) or fetch (2) TLB in an element; the read TLB (0) comes first. */
+export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
+  return kind * code.plan.tlbEntries * TLB_ENTRY_BYTES;
+}
+
+/** Generates the functions of this file. */
+export function emitCacheGroup(code: MmuCode): void {
+  emitSelect(code);
+  emitFlushAll(code);
+  emitDrops(code);
+  emitMarkTable(code);
+}
+
+const header = (code: MmuCode, index: Expression<"i32">) =>
+  i32.add(code.plan.elementDirectory, i32.mul(index, ELEMENT_HEADER_BYTES));
+
+const tables = (code: MmuCode, index: Expression<"i32">) =>
+  i32.add(code.plan.elements, i32.mul(index, code.plan.elementBytes));
+
+/** The view: privilege of fetches, privilege of data, and SUM and MXR where they matter. */
+function emitView(f: FunctionBuilder): { satp: Local<"i64">; view: Local<"i64"> } {
+  const status = f.let(hart64("mstatus"));
+  const privilege = f.let(i64.extendI32U(hart32("privilege")));
+  const data = f.let(privilege);
+  f.if(i64.ne(i64.and(status, MSTATUS.MPRV), 0), () => {
+    f.set(data, i64.and(i64.shrU(status, 11), 3));
+  });
+  const view = f.let(i64.or(privilege, i64.shl(data, 2)));
+  f.if(i64.eq(data, PRIVILEGE.supervisor), () => {
+    f.set(view, i64.or(view, i64.and(status, MSTATUS.SUM)));
+  });
+  f.set(view, i64.or(view, i64.and(status, MSTATUS.MXR)));
+  const satp = f.let(hart64("satp"));
+  f.if(
+    i32.and(i64.eq(privilege, PRIVILEGE.machine), i64.eq(data, PRIVILEGE.machine)),
+    () => f.set(satp, 0),
+  );
+  return { satp, view };
+}
+
+function emitSelect(code: MmuCode): void {
+  code.module.define(code.functions.selectElement, (f) => {
+    const { satp, view } = emitView(f);
+    const matches = (at: Expression<"i32">) =>
+      i32.and(
+        i32.and(
+          i64.eq(i64.load(at, HEADER.satp), satp),
+          i64.eq(i64.load(at, HEADER.view), view),
+        ),
+        i32.load(at, HEADER.valid),
+      );
+    const current = f.let(header(code, control32("elementIndex")));
+    f.if(matches(current), () => f.return());
+    count(f, "statElementSwitches");
+    const stamp = f.let(i64.add(control64("elementStamp"), 1));
+    setControl64(f, "elementStamp", stamp);
+    const index = f.let(i32.const(0));
+    const victim = f.let(i32.const(0));
+    const oldest = f.let(i64.const(0x7fff_ffff_ffff_ffffn));
+    const at = f.local("i32");
+    f.loop((next) => {
+      f.set(at, header(code, index));
+      f.if(matches(at), () => {
+        f.store64(at, HEADER.stamp, stamp);
+        setControl32(f, "elementIndex", index);
+        setControl32(f, "element", tables(code, index));
+        setControl32(f, "elementUsed", 1);
+        count(f, "statElementHits");
+        f.return();
+      });
+      const age = i64.select(i32.load(at, HEADER.valid), i64.load(at, HEADER.stamp), -1);
+      f.if(i64.ltS(age, oldest), () => {
+        f.set(victim, index);
+        f.set(oldest, age);
+      });
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    });
+    f.set(at, header(code, victim));
+    f.store64(at, HEADER.satp, satp);
+    f.store64(at, HEADER.view, view);
+    f.store64(at, HEADER.stamp, stamp);
+    f.store32(at, HEADER.valid, 1);
+    setControl32(f, "elementIndex", victim);
+    setControl32(f, "element", tables(code, victim));
+    f.fill(control32("element"), 0xff, code.plan.elementBytes);
+    setControl32(f, "elementUsed", 0);
+  }, true);
+}
+
+function emitFlushAll(code: MmuCode): void {
+  code.module.define(code.functions.flushAll, (f) => {
+    const index = f.let(i32.const(0));
+    f.loop((next) => {
+      f.if(i32.ne(index, control32("elementIndex")), () => {
+        f.store32(header(code, index), HEADER.valid, 0);
+      });
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    });
+    f.if(control32("elementUsed"), () => {
+      count(f, "statFlushes");
+      f.fill(control32("element"), 0xff, code.plan.elementBytes);
+      setControl32(f, "elementUsed", 0);
+    });
+    const listed = f.let(control32("tablePages"));
+    f.block((done) => {
+      f.loop((next) => {
+        f.brIf(done, i32.eqz(listed));
+        f.set(listed, i32.sub(listed, 1));
+        const page = f.let(i32.load(i32.shl(listed, 2), code.plan.tableList));
+        const flags = i32.and(i32.load8U(page, code.plan.pageFlags), 0xff & ~PAGE_FLAG.table);
+        f.store8(page, code.plan.pageFlags, flags);
+        f.br(next);
+      });
+    });
+    setControl32(f, "tablePages", 0);
+    raiseAttention(f, ATTENTION.refetch);
+  }, true);
+}
+
+/** Runs `body` for each entry of one TLB of every valid element. */
+function forEachEntry(
+  code: MmuCode,
+  f: FunctionBuilder,
+  kind: 0 | 1 | 2,
+  body: (entry: Local<"i32">) => void,
+): void {
+  const index = f.let(i32.const(0));
+  f.loop((nextElement) => {
+    f.if(i32.load(header(code, index), HEADER.valid), () => {
+      const entry = f.let(i32.add(tables(code, index), tlbOffset(code, kind)));
+      const end = f.let(i32.add(entry, code.plan.tlbEntries * TLB_ENTRY_BYTES));
+      f.loop((nextEntry) => {
+        body(entry);
+        f.set(entry, i32.add(entry, TLB_ENTRY_BYTES));
+        f.brIf(nextEntry, i32.ltU(entry, end));
+      });
+    });
+    f.set(index, i32.add(index, 1));
+    f.brIf(nextElement, i32.ltU(index, code.plan.cacheElements));
+  });
+}
+
+function emitDrops(code: MmuCode): void {
+  const drop = (f: FunctionBuilder, page: Local<"i32">, entry: Local<"i32">) =>
+    f.if(i32.eq(i32.load(entry, 12), page), () => f.store64(entry, 0, -1));
+  code.module.define(code.functions.dropWrites, (f) => {
+    const [page] = f.parameters;
+    f.if(i32.eqz(i32.load8U(page, code.plan.pageWritable)), () => f.return());
+    f.store8(page, code.plan.pageWritable, 0);
+    forEachEntry(code, f, 1, (entry) => drop(f, page, entry));
+  }, true);
+  code.module.define(code.functions.dropReads, (f) => {
+    const [page] = f.parameters;
+    forEachEntry(code, f, 0, (entry) => drop(f, page, entry));
+    forEachEntry(code, f, 2, (entry) => drop(f, page, entry));
+    raiseAttention(f, ATTENTION.refetch);
+  }, true);
+}
+
+/** The T bit (S21.1, S21.2). A full list empties everything: the rule by which marks end (S21.9). */
+function emitMarkTable(code: MmuCode): void {
+  code.module.define(code.functions.markTable, (f) => {
+    const [page] = f.parameters;
+    const flags = f.let(i32.load8U(page, code.plan.pageFlags));
+    f.if(i32.and(flags, PAGE_FLAG.table), () => f.return(), undefined, "likely");
+    // A walk marks at most five pages, and those it marked before must stay marked.
+    const listed = f.let(control32("tablePages"));
+    f.store32(i32.shl(listed, 2), code.plan.tableList, page);
+    setControl32(f, "tablePages", i32.add(listed, 1));
+    f.store8(page, code.plan.pageFlags, i32.or(flags, PAGE_FLAG.table));
+    f.call(code.functions.dropWrites, page);
+  });
+}
+
+/** Empties everything when the list of table pages might not hold another walk's pages. */
+export function emitTableListLimit(code: MmuCode, f: FunctionBuilder): void {
+  f.if(
+    i32.gtU(control32("tablePages"), TABLE_LIST_ENTRIES - 8),
+    () => f.call(code.functions.flushAll),
+    undefined,
+    "unlikely",
+  );
+}
+
+/** Writes a TLB entry of the current element. */
+export function emitFill(
+  code: MmuCode,
+  f: FunctionBuilder,
+  kind: 0 | 1 | 2,
+  address: Local<"i64">,
+  addend: Expression<"i32">,
+  page: Expression<"i32">,
+): void {
+  const entry = f.let(
+    i32.add(i32.load(0, controlAddress("element")), entryOffset(code, address)),
+  );
+  f.store64(entry, tlbOffset(code, kind), i64.and(address, -4096));
+  f.store32(entry, tlbOffset(code, kind) + 8, addend);
+  f.store32(entry, tlbOffset(code, kind) + 12, page);
+  setControl32(f, "elementUsed", 1);
+}
+
+/** Calls `translate` and leaves through `onFault` when it faulted; gives the guest-physical address. */
+export function emitTranslate(
+  code: MmuCode,
+  f: FunctionBuilder,
+  address: Expression<"i64">,
+  access: number,
+  size: Expression<"i32"> | number,
+  onFault: () => void,
+): Local<"i64"> {
+  emitTableListLimit(code, f);
+  const gpa = f.let(call(code.functions.translate, address, access, size));
+  f.if(control32("faultCause"), onFault, undefined, "unlikely");
+  return gpa;
+}

@@ -1,0 +1,97 @@
+/**
+ * What the generated parts of address translation share: the module being built, the memory plan, the
+ * imported services, and references to functions that are defined in the other files of this folder.
+ */
+import { control32, setControl32, setControl64 } from "../memory/block_access.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import {
+  type Expression,
+  type FunctionBuilder,
+  type FunctionReference,
+  i32,
+  type I32Value,
+  i64,
+  type I64Value,
+  type ModuleBuilder,
+} from "../wasm/mod.ts";
+
+/** Attention bits: why a run must look up from its instructions. */
+export const ATTENTION = {
+  /** TypeScript wants to look: leave the run. */
+  stop: 1,
+  /** Cached translations were dropped: look the next instruction up again. */
+  refetch: 2,
+} as const;
+
+/** Functions of address translation that other generated code calls. */
+export interface MmuFunctions {
+  /** (virtual address, ACCESS, bytes) → guest-physical address, or -1 with a fault set. */
+  readonly translate: FunctionReference<readonly ["i64", "i32", "i32"], "i64">;
+  /** (guest-physical address, bytes, permission PTE-style R1 W2 X4, privilege) → allowed. */
+  readonly pmpCheck: FunctionReference<readonly ["i64", "i32", "i32", "i32"], "i32">;
+  /** Makes the cache element of the current address space and view current. */
+  readonly selectElement: FunctionReference<readonly [], undefined>;
+  /** Empties every cache element and forgets the traced table pages. */
+  readonly flushAll: FunctionReference<readonly [], undefined>;
+  /** Drops write entries of a guest page. */
+  readonly dropWrites: FunctionReference<readonly ["i32"], undefined>;
+  /** Drops read and fetch entries of a guest page. */
+  readonly dropReads: FunctionReference<readonly ["i32"], undefined>;
+  /** Marks a guest page as a page table (the T bit). */
+  readonly markTable: FunctionReference<readonly ["i32"], undefined>;
+}
+
+/** Services in TypeScript that generated code imports. */
+export interface MmuImports {
+  /** (kind 0 read 1 write, guest page, offset in page, bytes): a trace was hit. */
+  readonly traceHit: FunctionReference<readonly ["i32", "i32", "i32", "i32"], undefined>;
+}
+
+/** Context that the emitters of this folder are given. */
+export interface MmuCode {
+  readonly module: ModuleBuilder;
+  readonly plan: MemoryPlan;
+  readonly functions: MmuFunctions;
+  readonly imports: MmuImports;
+  /** Drops decoded instructions in (guest page, first byte, bytes). */
+  readonly dropCode: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
+}
+
+/** Declares the functions of this folder. */
+export function declareMmuFunctions(module: ModuleBuilder): MmuFunctions {
+  return {
+    translate: module.declare("translate", ["i64", "i32", "i32"], "i64"),
+    pmpCheck: module.declare("pmpCheck", ["i64", "i32", "i32", "i32"], "i32"),
+    selectElement: module.declare("selectElement", [], undefined),
+    flushAll: module.declare("flushAll", [], undefined),
+    dropWrites: module.declare("dropWrites", ["i32"], undefined),
+    dropReads: module.declare("dropReads", ["i32"], undefined),
+    markTable: module.declare("markTable", ["i32"], undefined),
+  };
+}
+
+/** Sets the fault that the instruction under way will trap with. */
+export function setFault(f: FunctionBuilder, cause: I32Value, value: I64Value): void {
+  setControl32(f, "faultCause", cause);
+  setControl64(f, "faultValue", value);
+}
+
+/** Asks the run to look up after this instruction. */
+export function raiseAttention(f: FunctionBuilder, bits: number): void {
+  setControl32(f, "attention", i32.or(control32("attention"), bits));
+}
+
+/** Whether a guest-physical address lies in RAM. */
+export function inRam(plan: MemoryPlan, gpa: Expression<"i64">): Expression<"i32"> {
+  return i64.ltU(i64.sub(gpa, plan.ramStart), plan.ramBytes);
+}
+
+/** Host address of a guest-physical address that lies in RAM. */
+export function hostAddress(plan: MemoryPlan, gpa: Expression<"i64">): Expression<"i32"> {
+  return i32.wrap(i64.add(gpa, plan.ram - plan.ramStart));
+}
+
+/** Guest page number of a guest-physical address that lies in RAM. */
+export function pageOf(plan: MemoryPlan, gpa: Expression<"i64">): Expression<"i32"> {
+  return i32.wrap(i64.shrU(i64.sub(gpa, plan.ramStart), 12));
+}

@@ -1,0 +1,219 @@
+/**
+ * Puts generated functions together into a WebAssembly module.
+ * Implements the module part of the WebAssembly Core Specification 2.0 (binary format) and the
+ * `metadata.code.branch_hint` custom section (branch hinting proposal).
+ *
+ * Invariant: the same calls in the same order give the same bytes; nothing depends on host state.
+ */
+import { assert } from "../base/assert.ts";
+import { ByteSink } from "./byte_sink.ts";
+import { FunctionBuilder, type FunctionReference } from "./function_builder.ts";
+import { SECTION, VALUE_TYPE, type WasmType } from "./opcodes.ts";
+
+/** The memory that a module imports as `env.memory`. */
+export interface MemoryImport {
+  /** Smallest size in 64 KiB pages. */
+  readonly minimum: number;
+  /** Largest size in 64 KiB pages. */
+  readonly maximum: number;
+  /** Whether it is shared between threads. */
+  readonly shared: boolean;
+}
+
+interface Defined {
+  readonly builder: FunctionBuilder;
+  readonly typeIndex: number;
+  readonly exported: boolean;
+}
+
+/** Builds one module. All imports come before the first function. */
+export class ModuleBuilder {
+  readonly #types: string[] = [];
+  readonly #imports: { name: string; typeIndex: number }[] = [];
+  readonly #functions: (Defined | undefined)[] = [];
+  readonly #declared: { reference: FunctionReference; typeIndex: number }[] = [];
+  readonly #elements: { slot: number; index: number }[] = [];
+
+  /**
+   * @param memory the memory all functions use
+   * @param importsTable whether the module imports `env.table` (funcref)
+   */
+  constructor(readonly memory: MemoryImport, readonly importsTable = false) {}
+
+  /** Index of a function type, made when it is new. */
+  typeIndex(parameters: readonly WasmType[], result: WasmType | undefined): number {
+    const key = `${parameters.join(",")}>${result ?? ""}`;
+    const known = this.#types.indexOf(key);
+    return known >= 0 ? known : this.#types.push(key) - 1;
+  }
+
+  /** Imports `env.<name>`. Throws `Broken` after a function was declared. */
+  import<const P extends readonly WasmType[], R extends WasmType | undefined>(
+    name: string,
+    parameters: P,
+    result: R,
+  ): FunctionReference<P, R> {
+    assert(this.#declared.length === 0, `import ${name} after a function`);
+    const index = this.#imports.length;
+    this.#imports.push({ name, typeIndex: this.typeIndex(parameters, result) });
+    return { index, name, parameters, result };
+  }
+
+  /** Names a function that is defined later, so that others can call it. */
+  declare<const P extends readonly WasmType[], R extends WasmType | undefined>(
+    name: string,
+    parameters: P,
+    result: R,
+  ): FunctionReference<P, R> {
+    const index = this.#imports.length + this.#declared.length;
+    const reference = { index, name, parameters, result };
+    this.#declared.push({ reference, typeIndex: this.typeIndex(parameters, result) });
+    this.#functions.push(undefined);
+    return reference;
+  }
+
+  /** Gives a declared function its body. `exported` makes it callable from outside under its name. */
+  define<P extends readonly WasmType[], R extends WasmType | undefined>(
+    reference: FunctionReference<P, R>,
+    body: (builder: FunctionBuilder<P>) => void,
+    exported = false,
+  ): void {
+    const position = reference.index - this.#imports.length;
+    assert(this.#functions[position] === undefined, `${reference.name} is defined twice`);
+    const builder = new FunctionBuilder<P>(reference);
+    body(builder);
+    this.#functions[position] = {
+      builder: builder as unknown as FunctionBuilder,
+      typeIndex: this.#declared[position]!.typeIndex,
+      exported,
+    };
+  }
+
+  /** Declares and defines a function in one step. */
+  function<const P extends readonly WasmType[], R extends WasmType | undefined>(
+    name: string,
+    parameters: P,
+    result: R,
+    body: (builder: FunctionBuilder<P>) => void,
+    exported = false,
+  ): FunctionReference<P, R> {
+    const reference = this.declare(name, parameters, result);
+    this.define(reference, body, exported);
+    return reference;
+  }
+
+  /** Puts a function into the imported table at instantiation. */
+  element(slot: number, target: FunctionReference): void {
+    assert(this.importsTable, "an element needs the imported table");
+    this.#elements.push({ slot, index: target.index });
+  }
+
+  /** The module's bytes. Throws `Broken` when a declared function has no body. */
+  build(): Uint8Array<ArrayBuffer> {
+    const out = new ByteSink(65536);
+    out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const functions = this.#functions.map((defined, i) => {
+      assert(defined !== undefined, `${this.#declared[i]!.reference.name} has no body`);
+      return { ...defined, ...defined.builder.finish() };
+    });
+    out.section(SECTION.type, this.#typeSection());
+    out.section(SECTION.import, this.#importSection());
+    const types = new ByteSink();
+    types.unsigned(functions.length);
+    for (const f of functions) types.unsigned(f.typeIndex);
+    out.section(SECTION.function, types);
+    out.section(SECTION.export, this.#exportSection());
+    if (this.#elements.length > 0) out.section(SECTION.element, this.#elementSection());
+    const hints = this.#hintSection(functions.map((f) => f.hints));
+    if (hints !== undefined) out.section(SECTION.custom, hints);
+    const code = new ByteSink(65536);
+    code.unsigned(functions.length);
+    for (const f of functions) {
+      code.unsigned(f.body.length);
+      code.append(f.body);
+    }
+    out.section(SECTION.code, code);
+    return out.bytes().slice();
+  }
+
+  #typeSection(): ByteSink {
+    const types = new ByteSink();
+    types.unsigned(this.#types.length);
+    for (const key of this.#types) {
+      const [parameters, result] = key.split(">") as [string, string];
+      const list = parameters === "" ? [] : parameters.split(",");
+      types.byte(0x60);
+      types.unsigned(list.length);
+      for (const type of list) types.byte(VALUE_TYPE[type as WasmType]);
+      types.unsigned(result === "" ? 0 : 1);
+      if (result !== "") types.byte(VALUE_TYPE[result as WasmType]);
+    }
+    return types;
+  }
+
+  #importSection(): ByteSink {
+    const imports = new ByteSink();
+    imports.unsigned(this.#imports.length + 1 + (this.importsTable ? 1 : 0));
+    for (const { name, typeIndex } of this.#imports) {
+      imports.name("env");
+      imports.name(name);
+      imports.byte(0);
+      imports.unsigned(typeIndex);
+    }
+    imports.name("env");
+    imports.name("memory");
+    imports.byte(2);
+    imports.byte(this.memory.shared ? 3 : 1);
+    imports.unsigned(this.memory.minimum);
+    imports.unsigned(this.memory.maximum);
+    if (this.importsTable) {
+      imports.name("env");
+      imports.name("table");
+      imports.append([1, 0x70, 0, 0]);
+    }
+    return imports;
+  }
+
+  #exportSection(): ByteSink {
+    const exported = this.#declared.filter((_, i) => this.#functions[i]!.exported);
+    const exports = new ByteSink();
+    exports.unsigned(exported.length);
+    for (const { reference } of exported) {
+      exports.name(reference.name);
+      exports.byte(0);
+      exports.unsigned(reference.index);
+    }
+    return exports;
+  }
+
+  #elementSection(): ByteSink {
+    const elements = new ByteSink();
+    elements.unsigned(this.#elements.length);
+    for (const { slot, index } of this.#elements) {
+      elements.append([0, 0x41]);
+      elements.signed32(slot);
+      elements.byte(0x0b);
+      elements.unsigned(1);
+      elements.unsigned(index);
+    }
+    return elements;
+  }
+
+  #hintSection(all: { at: number; likely: boolean }[][]): ByteSink | undefined {
+    const hinted = all.map((hints, i) => ({ hints, index: this.#imports.length + i }))
+      .filter(({ hints }) => hints.length > 0);
+    if (hinted.length === 0) return undefined;
+    const section = new ByteSink();
+    section.name("metadata.code.branch_hint");
+    section.unsigned(hinted.length);
+    for (const { hints, index } of hinted) {
+      section.unsigned(index);
+      section.unsigned(hints.length);
+      for (const { at, likely } of hints) {
+        section.unsigned(at);
+        section.append([1, likely ? 1 : 0]);
+      }
+    }
+    return section;
+  }
+}
