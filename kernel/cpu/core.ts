@@ -12,8 +12,8 @@ import {
   CONTROL_BLOCK,
   HART_BLOCK,
   type MemoryPlan,
-  planMemory,
   type MemoryPlanOptions,
+  planMemory,
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { emitCacheGroup } from "../mmu/cache_group.ts";

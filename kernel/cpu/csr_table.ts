@@ -8,16 +8,16 @@
 import {
   control64,
   hart32,
-  type HartField64,
   hart64,
   hartAddress,
+  type HartField64,
   setHart32,
   setHart64,
 } from "../memory/block_access.ts";
 import { INTERRUPT, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { ATTENTION, raiseAttention } from "../mmu/mmu_code.ts";
 import { PMP_ADDRESS_MASK } from "../mmu/pmp.ts";
-import { MENVCFG_ADUE, machineIcount } from "../mmu/walk.ts";
+import { machineIcount, MENVCFG_ADUE } from "../mmu/walk.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import {
   type Expression,
@@ -107,8 +107,7 @@ function vector(number: number, name: string, field: "mtvec" | "stvec"): CsrRow 
     number,
     name,
     read: () => hart64(field),
-    write: (f, value) =>
-      f.if(i64.ltU(i64.and(value, 3), 2), () => setHart64(f, field, value)),
+    write: (f, value) => f.if(i64.ltU(i64.and(value, 3), 2), () => setHart64(f, field, value)),
   };
 }
 
@@ -167,7 +166,8 @@ function counterEnabled(index: number): (f: FunctionBuilder, illegal: Label) => 
 /** Instructions executed by this hart before the current one (`executed` runs ahead by the budget). */
 const executedNow = () => i64.sub(hart64("executed"), control64("budget"));
 const cycles = () => i64.add(executedNow(), hart64("cycleOffset"));
-const retired = () => i64.add(i64.sub(executedNow(), hart64("notRetired")), hart64("instretOffset"));
+const retired = () =>
+  i64.add(i64.sub(executedNow(), hart64("notRetired")), hart64("instretOffset"));
 
 /** Guest time in ticks: a function of icount between anchors (design.md, "Time"). */
 export function guestTicks(): I64 {

@@ -21,14 +21,7 @@ import { CAUSE } from "../memory/hart_layout.ts";
 import { RECORD_BYTES } from "../memory/memory_plan.ts";
 import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
-import {
-  call,
-  type Expression,
-  type FunctionBuilder,
-  i32,
-  i64,
-  type Label,
-} from "../wasm/mod.ts";
+import { call, type Expression, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
 import { OPERATIONS, RECORD, VARIANTS } from "./records.ts";
@@ -89,10 +82,15 @@ function emitCheck(code: CpuCode, f: FunctionBuilder, locals: RunLocals): void {
   setControl64(f, "budget", budget);
   f.scope(() => {
     const attention = f.let(control32("attention"));
-    f.if(attention, () => {
-      setControl32(f, "attention", 0);
-      f.if(i32.and(attention, ATTENTION.stop), () => f.return(RUN_END.attention));
-    }, undefined, "unlikely");
+    f.if(
+      attention,
+      () => {
+        setControl32(f, "attention", 0);
+        f.if(i32.and(attention, ATTENTION.stop), () => f.return(RUN_END.attention));
+      },
+      undefined,
+      "unlikely",
+    );
   });
   f.if(i64.leS(budget, 0), () => f.return(RUN_END.budget), undefined, "unlikely");
   f.call(code.functions.takeInterrupt);
@@ -116,11 +114,16 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
       f.set(decoded, call(code.functions.fetchSlow, pc));
       f.if(control32("faultCause"), () => emitFaultTrap(code, f, check), undefined, "unlikely");
       // Where PMP gives no one answer for the page, each instruction is looked up by itself.
-      f.if(i32.eqz(control32("pmpUniform")), () => {
-        setControl32(f, "attention", i32.or(control32("attention"), ATTENTION.refetch));
-        setControl64(f, "budgetAside", i64.sub(budget, 1));
-        f.set(budget, 1);
-      }, undefined, "unlikely");
+      f.if(
+        i32.eqz(control32("pmpUniform")),
+        () => {
+          setControl32(f, "attention", i32.or(control32("attention"), ATTENTION.refetch));
+          setControl64(f, "budgetAside", i64.sub(budget, 1));
+          f.set(budget, 1);
+        },
+        undefined,
+        "unlikely",
+      );
     }, "likely");
     const inPage = i32.and(i32.wrap(pc), 4095);
     f.set(pointer, i32.add(decoded, i32.shl(inPage, 3)));
@@ -140,11 +143,16 @@ function emitDispatch(
     const nest = (position: number, cases: Label[]): void => {
       if (position === OPERATIONS) {
         f.set(budget, i64.sub(budget, 1));
-        f.if(i64.ltS(budget, 0), () => {
-          f.set(budget, 0);
-          setHart64(f, "pc", currentPc(locals));
-          f.br(labels.check);
-        }, undefined, "unlikely");
+        f.if(
+          i64.ltS(budget, 0),
+          () => {
+            f.set(budget, 0);
+            setHart64(f, "pc", currentPc(locals));
+            f.br(labels.check);
+          },
+          undefined,
+          "unlikely",
+        );
         f.brTable(i32.load16U(pointer, RECORD.operation), cases, cases[0]!);
         return;
       }

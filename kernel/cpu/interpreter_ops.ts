@@ -226,7 +226,7 @@ export class InterpreterOps implements Ops {
     this.#aligned(width, at, CAUSE.loadMisaligned);
     const host = f.local("i32");
     this.#slow(() => f.set(host, call(code.functions.readAddress, at, width)));
-    setHart32(f, "reservation", host);
+    setHart32(f, "reservation", this.#reserved(host));
     return f.let(loadFrom(width, true, host));
   }
   storeConditional(width: 4 | 8, address: I64, value: I64): Local<"i64"> {
@@ -237,7 +237,7 @@ export class InterpreterOps implements Ops {
     f.if(hart32("reservation"), () => {
       const host = f.local("i32");
       this.#slow(() => f.set(host, call(code.functions.writeAddress, at, width)));
-      f.if(i32.eq(host, hart32("reservation")), () => {
+      f.if(i32.eq(this.#reserved(host), hart32("reservation")), () => {
         f.call(code.functions.writeTraced, host, width, value);
         f.set(failed, 0);
         this.#lookUp();
@@ -275,10 +275,15 @@ export class InterpreterOps implements Ops {
     const at = f.let(address);
     f.call(code.functions.readAddress, at, 1);
     // A block operation reports faults as a store does: page fault 13 becomes 15, access fault 5 → 7.
-    f.if(control32("faultCause"), () => {
-      setFault(f, i32.add(control32("faultCause"), 2), at);
-      f.br(this.labels.fault);
-    }, undefined, "unlikely");
+    f.if(
+      control32("faultCause"),
+      () => {
+        setFault(f, i32.add(control32("faultCause"), 2), at);
+        f.br(this.labels.fault);
+      },
+      undefined,
+      "unlikely",
+    );
     this.#lookUp();
   }
 
@@ -391,8 +396,7 @@ export class InterpreterOps implements Ops {
   #environmentAllows(field: bigint): void {
     const { f } = this;
     const privilege = hart32("privilege");
-    const off = (register: "menvcfg" | "senvcfg") =>
-      i64.eqz(i64.and(hart64(register), field));
+    const off = (register: "menvcfg" | "senvcfg") => i64.eqz(i64.and(hart64(register), field));
     f.brIf(
       this.labels.illegal,
       i32.or(
@@ -400,6 +404,11 @@ export class InterpreterOps implements Ops {
         i32.and(i32.eqz(privilege), off("senvcfg")),
       ),
     );
+  }
+
+  /** What a reservation keeps: the offset in RAM plus one, the same in every memory plan. */
+  #reserved(host: I32): I32 {
+    return i32.sub(host, this.code.plan.ram - 1);
   }
 
   #bits(): I32 {
@@ -453,15 +462,25 @@ export class InterpreterOps implements Ops {
   /** With attention raised, the budget is put aside: the next dispatch then leaves for the checks. */
   #lookUp(): void {
     const { f, locals: { budget } } = this;
-    f.if(control32("attention"), () => {
-      setControl64(f, "budgetAside", i64.add(control64("budgetAside"), budget));
-      f.set(budget, 0);
-    }, undefined, "unlikely");
+    f.if(
+      control32("attention"),
+      () => {
+        setControl64(f, "budgetAside", i64.add(control64("budgetAside"), budget));
+        f.set(budget, 0);
+      },
+      undefined,
+      "unlikely",
+    );
   }
 
   #aligned(width: 4 | 8, address: Local<"i64">, cause: number): void {
     const { f } = this;
-    f.if(i64.ne(i64.and(address, width - 1), 0), () => this.raise(cause, address), undefined, "unlikely");
+    f.if(
+      i64.ne(i64.and(address, width - 1), 0),
+      () => this.raise(cause, address),
+      undefined,
+      "unlikely",
+    );
   }
 }
 

@@ -8,12 +8,7 @@
  * write trace reaches the trace's service before memory changes and the tables and code that depend on
  * it after.
  */
-import {
-  control32,
-  count,
-  setControl32,
-  setControl64,
-} from "../memory/block_access.ts";
+import { control32, count, setControl32, setControl64 } from "../memory/block_access.ts";
 import { CAUSE } from "../memory/hart_layout.ts";
 import { RECORD_BYTES } from "../memory/memory_plan.ts";
 import {
@@ -101,9 +96,14 @@ function readTraceAndFill(
 ): void {
   const page = f.let(pageOf(code.plan, gpa));
   const flags = i32.load8U(page, code.plan.pageFlags);
-  f.if(i32.and(flags, READ_TRACES), () => {
-    f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), size);
-  }, undefined, "unlikely");
+  f.if(
+    i32.and(flags, READ_TRACES),
+    () => {
+      f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), size);
+    },
+    undefined,
+    "unlikely",
+  );
   const fillable = i32.and(i32.eqz(i32.and(flags, READ_TRACES)), control32("pmpUniform"));
   f.if(fillable, () => {
     count(f, "statFillsRead");
@@ -287,10 +287,15 @@ function emitWriteTraced(code: CpuCode): void {
     const page = f.let(i32.shrU(i32.sub(host, code.plan.ram), 12));
     const offset = f.let(i32.and(i32.sub(host, code.plan.ram), 4095));
     const flags = f.let(i32.load8U(page, code.plan.pageFlags));
-    f.if(i32.and(flags, SERVICE_WRITE_TRACES), () => {
-      setControl64(f, "storeValue", value);
-      f.call(code.imports.traceHit, 1, page, offset, size);
-    }, undefined, "unlikely");
+    f.if(
+      i32.and(flags, SERVICE_WRITE_TRACES),
+      () => {
+        setControl64(f, "storeValue", value);
+        f.call(code.imports.traceHit, 1, page, offset, size);
+      },
+      undefined,
+      "unlikely",
+    );
     f.if(i32.and(flags, PAGE_FLAG.table), () => {
       count(f, "statTableWrites");
       emitTableStore(code, f, { host, size, value });
@@ -336,9 +341,14 @@ function emitFetch(code: CpuCode): void {
     const page = f.let(pageOf(code.plan, gpa));
     const fillable = f.let(control32("pmpUniform"));
     const flags = i32.load8U(page, code.plan.pageFlags);
-    f.if(i32.and(flags, READ_TRACES), () => {
-      f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), 2);
-    }, undefined, "unlikely");
+    f.if(
+      i32.and(flags, READ_TRACES),
+      () => {
+        f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), 2);
+      },
+      undefined,
+      "unlikely",
+    );
     const decoded = f.let(call(code.imports.decodedPage, page));
     f.if(fillable, () => {
       count(f, "statFillsFetch");

@@ -5,21 +5,9 @@
  * Invariant: a trap is taken at an instruction boundary; the hart's pc field is the address of the
  * instruction that caused it, or of the one that an interrupt precedes.
  */
-import {
-  controlAddress,
-  hart32,
-  hart64,
-  setHart32,
-  setHart64,
-} from "../memory/block_access.ts";
+import { controlAddress, hart32, hart64, setHart32, setHart64 } from "../memory/block_access.ts";
 import { CAUSE, INTERRUPT, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
-import {
-  type Expression,
-  type FunctionBuilder,
-  i32,
-  i64,
-  type Local,
-} from "../wasm/mod.ts";
+import { type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
 import { setFault } from "../mmu/mmu_code.ts";
 import type { CpuCode } from "./cpu_code.ts";
 
@@ -61,8 +49,7 @@ function enter(
 /** Counts a cause in one of the two tables of counters. */
 function countCause(f: FunctionBuilder, cause: Local<"i64">): void {
   const slot = f.let(i32.shl(i32.and(i32.wrap(cause), 63), 3));
-  const bump = (address: number) =>
-    f.store64(slot, address, i64.add(i64.load(slot, address), 1));
+  const bump = (address: number) => f.store64(slot, address, i64.add(i64.load(slot, address), 1));
   f.if(
     i64.ltS(cause, 0),
     () => bump(controlAddress("statInterrupts")),

@@ -48,7 +48,12 @@ export function hart32(field: HartField32): Expression<"i32"> {
 }
 
 /** Writes a 64-bit field of the current hart. */
-export function setHart64(f: FunctionBuilder, field: HartField64, value: I64Value, index = 0): void {
+export function setHart64(
+  f: FunctionBuilder,
+  field: HartField64,
+  value: I64Value,
+  index = 0,
+): void {
   f.store64(0, hartAddress(field, index), value);
 }
 

@@ -27,7 +27,7 @@ export const HART = fieldTable({
   frm: [4, 1],
   /** 1 while the hart sleeps in WFI. */
   waiting: [4, 1],
-  /** Host address of the reserved word of LR/SC, 0 when there is none. */
+  /** Offset in RAM of the reserved word of LR/SC plus one, 0 when there is none. */
   reservation: [4, 1],
   hartid: [4, 1],
   mstatus: [8, 1],

@@ -63,7 +63,9 @@ function emitView(f: FunctionBuilder): { satp: Local<"i64">; view: Local<"i64"> 
   f.if(i64.ne(i64.and(status, MSTATUS.MPRV), 0), () => {
     f.set(data, i64.and(i64.shrU(status, 11), 3));
   });
-  const view = f.let(i64.or(privilege, i64.shl(data, 2)));
+  // PMP and menvcfg belong to the hart, so that harts do not share elements.
+  const owner = i64.shl(i64.extendI32U(hart32("hartid")), 8);
+  const view = f.let(i64.or(i64.or(privilege, i64.shl(data, 2)), owner));
   f.if(i64.eq(data, PRIVILEGE.supervisor), () => {
     f.set(view, i64.or(view, i64.and(status, MSTATUS.SUM)));
   });

@@ -88,7 +88,10 @@ function emitRange(
   f.if(i32.eq(matching, 1), () => {
     f.set(range.high, range.low);
     f.set(range.low, 0);
-    f.if(index, () => f.set(range.low, i64.shl(i64.load(i32.sub(entry, 8), hartAddress("pmpaddr")), 2)));
+    f.if(
+      index,
+      () => f.set(range.low, i64.shl(i64.load(i32.sub(entry, 8), hartAddress("pmpaddr")), 2)),
+    );
     f.brIf(skip, i64.geU(range.low, range.high));
   }, () => {
     f.set(range.high, i64.add(range.low, 4));

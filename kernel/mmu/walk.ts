@@ -223,14 +223,24 @@ function emitTableWrite(
   const page = f.let(pageOf(code.plan, pteAddress));
   const flags = f.let(i32.load8U(page, code.plan.pageFlags));
   const offset = i32.and(i32.wrap(pteAddress), 4095);
-  f.if(i32.and(flags, SERVICE_WRITE_TRACES), () => {
-    setControl64(f, "storeValue", pte);
-    f.call(code.imports.traceHit, 1, page, offset, 8);
-  }, undefined, "unlikely");
+  f.if(
+    i32.and(flags, SERVICE_WRITE_TRACES),
+    () => {
+      setControl64(f, "storeValue", pte);
+      f.call(code.imports.traceHit, 1, page, offset, 8);
+    },
+    undefined,
+    "unlikely",
+  );
   f.store64(hostAddress(code.plan, pteAddress), 0, pte);
-  f.if(i32.and(flags, PAGE_FLAG.code), () => {
-    f.call(code.dropCode, page, offset, 8);
-  }, undefined, "unlikely");
+  f.if(
+    i32.and(flags, PAGE_FLAG.code),
+    () => {
+      f.call(code.dropCode, page, offset, 8);
+    },
+    undefined,
+    "unlikely",
+  );
 }
 
 /** icount of the machine at this point of a run: the time base of everything (design.md, "Time"). */

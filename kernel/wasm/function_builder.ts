@@ -79,8 +79,9 @@ export class FunctionBuilder<P extends readonly WasmType[] = readonly WasmType[]
 
   /** @param reference the function being written */
   constructor(readonly reference: FunctionReference<P>) {
-    this.parameters = reference.parameters.map((type, i) => new Local(type, i)) as typeof this
-      .parameters;
+    this.parameters = reference.parameters.map((type, i) =>
+      new Local(type, i)
+    ) as typeof this.parameters;
   }
 
   /** A new local variable; inside `scope` it is free for reuse when the scope ends. Not zeroed. */

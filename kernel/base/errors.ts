@@ -1,0 +1,20 @@
+/**
+ * Errors that are nobody's bug here: what a user, an operator, a file or a peer got wrong. Each names
+ * the thing and what was expected. (A guest's mistakes become traps or status values, never throws;
+ * our own become `Broken`.)
+ */
+
+/** The host refused or lacks something: a file, memory, a program. */
+export class HostError extends Error {
+  override name = "HostError";
+}
+
+/** A configuration, option or argument is wrong. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** Bytes from outside do not have the format they claim. */
+export class FormatError extends Error {
+  override name = "FormatError";
+}

@@ -1,0 +1,202 @@
+/**
+ * What a VM is to be, as a user says it, and what that means: parsed once, checked once, then only
+ * typed values.
+ *
+ * Invariant: a `VmSpec` is complete and within every limit of the machine; `parsePowerOn` refuses
+ * everything else with a `ConfigError` that says what was expected.
+ */
+import { ConfigError } from "./base/errors.ts";
+import { formatSize, GiB, MiB, parseSize } from "./base/units.ts";
+import type { ConsoleDevice } from "./world/vm_console.ts";
+
+/** An image: the path of a file, or its bytes. */
+export type ImageSource = string | URL | Uint8Array<ArrayBuffer>;
+
+/** A disk: the path of a raw image, writable unless it says otherwise. */
+export type DriveOption = string | {
+  /** Path of the image. */
+  readonly path: string;
+  /** Whether the guest may not write. */
+  readonly readOnly?: boolean;
+};
+
+/** How to make a VM. Everything has a default except what to start: `guest`, `kernel` or `bios`. */
+export interface PowerOnOptions {
+  /** Name of a guest that the guest provider knows. */
+  readonly guest?: string;
+  /** Packages to add to the guest, if it can take any. */
+  readonly packages?: readonly string[];
+  /** The kernel: ELF, Linux Image (also gzip'd) or raw bytes. */
+  readonly kernel?: ImageSource;
+  /** Initial RAM disk. */
+  readonly initrd?: ImageSource;
+  /** Kernel command line; added after the guest's own. */
+  readonly append?: string;
+  /** Firmware: "builtin" (default), "none" to start in M-mode, or an image. */
+  readonly bios?: "builtin" | "none" | ImageSource;
+  /** Guest memory: bytes or a size such as "512M" (default), up to 3G. */
+  readonly memory?: string | number;
+  /** Harts, 1 (default) to 8. */
+  readonly harts?: number;
+  /** Disks, at most 5. */
+  readonly drives?: readonly DriveOption[];
+  /** "host" (default): guest time follows the host's; "virtual": retired instructions make time. */
+  readonly clock?: "virtual" | "host";
+  /** Seed of all randomness in the VM; random with the host clock, 0 with the virtual one. */
+  readonly seed?: number;
+  /** Which tiers execute; "auto" by default. */
+  readonly tier?: "auto" | "interpreter" | "translator";
+  /** Which device is the terminal; "uart" by default. */
+  readonly console?: ConsoleDevice;
+  /** What becomes of network frames: dropped ("none", default) or sent back ("loopback"). */
+  readonly network?: "none" | "loopback";
+  /** A guest that resets itself starts again ("restart", default), or that is its end. */
+  readonly onReset?: "restart" | "end";
+  /** Whether to trace every instruction; slow. */
+  readonly trace?: boolean;
+  /** Name of the VM, for messages; the guest's name or "vm" with a number by default. */
+  readonly name?: string;
+}
+
+/** What a guest provider is asked besides the name. */
+export interface GuestRequest {
+  /** Packages to add. */
+  readonly packages: readonly string[];
+  /** Called with a line about long work in progress. */
+  readonly progress?: (line: string) => void;
+}
+
+/** What starts a named guest. */
+export type ResolvedGuest = Pick<
+  PowerOnOptions,
+  "kernel" | "initrd" | "append" | "bios" | "memory" | "harts" | "drives" | "console"
+>;
+
+/** Knows guests by name. */
+export interface GuestProvider {
+  /** Finds or makes what starts a guest. Rejects with `ConfigError` when it has no such guest. */
+  resolve(name: string, request: GuestRequest): Promise<ResolvedGuest>;
+}
+
+/** A disk, parsed. */
+export interface DriveSpec {
+  /** Path of the image. */
+  readonly path: string;
+  /** Whether the guest may not write. */
+  readonly readOnly: boolean;
+}
+
+/** A VM, completely described. */
+export interface VmSpec {
+  /** Name, for messages. */
+  readonly name: string;
+  /** The kernel image, if any. */
+  readonly kernel: ImageSource | undefined;
+  /** The initial RAM disk, if any. */
+  readonly initrd: ImageSource | undefined;
+  /** Kernel command line. */
+  readonly append: string;
+  /** Firmware. */
+  readonly bios: "builtin" | "none" | ImageSource;
+  /** Bytes of guest memory. */
+  readonly memoryBytes: number;
+  /** Harts. */
+  readonly harts: number;
+  /** Disks. */
+  readonly drives: readonly DriveSpec[];
+  /** Whose time the guest sees. */
+  readonly clock: "virtual" | "host";
+  /** Seed, if the user chose one. */
+  readonly seed: number | undefined;
+  /** Which tiers execute. */
+  readonly tier: "auto" | "interpreter" | "translator";
+  /** Which device is the terminal. */
+  readonly console: ConsoleDevice;
+  /** What becomes of network frames. */
+  readonly network: "none" | "loopback";
+  /** What a reset of the guest's means. */
+  readonly onReset: "restart" | "end";
+  /** Whether to trace. */
+  readonly trace: boolean;
+}
+
+const LEAST_MEMORY = 1 * MiB;
+const MOST_MEMORY = 3 * GiB;
+const MOST_HARTS = 8;
+// The board has 8 virtio slots; console, network and entropy take the others.
+const MOST_DRIVES = 5;
+const WASM_PAGE = 64 * 1024;
+
+/**
+ * Checks what a user asked for against what the guest brings, and completes it. Throws `ConfigError`.
+ */
+export function parsePowerOn(
+  options: PowerOnOptions,
+  guest: ResolvedGuest,
+  defaultName: string,
+): VmSpec {
+  const kernel = options.kernel ?? guest.kernel;
+  const bios = options.bios ?? guest.bios ?? "builtin";
+  if (kernel === undefined && (bios === "builtin" || bios === "none")) {
+    throw new ConfigError(
+      "Nothing to start: expected a guest's name, a kernel or a firmware image",
+    );
+  }
+  return {
+    name: options.name ?? options.guest ?? defaultName,
+    kernel,
+    initrd: options.initrd ?? guest.initrd,
+    append: [guest.append, options.append].filter((part) => part).join(" "),
+    bios,
+    memoryBytes: memoryBytes(options.memory ?? guest.memory ?? 512 * MiB),
+    harts: integer("harts", options.harts ?? guest.harts ?? 1, 1, MOST_HARTS),
+    drives: drives([...guest.drives ?? [], ...options.drives ?? []]),
+    clock: choice("clock", options.clock ?? "host", ["host", "virtual"]),
+    seed: options.seed === undefined
+      ? undefined
+      : integer("seed", options.seed, 0, Number.MAX_SAFE_INTEGER),
+    tier: choice("tier", options.tier ?? "auto", ["auto", "interpreter", "translator"]),
+    console: choice("console", options.console ?? guest.console ?? "uart", ["uart", "virtio"]),
+    network: choice("network", options.network ?? "none", ["none", "loopback"]),
+    onReset: choice("onReset", options.onReset ?? "restart", ["restart", "end"]),
+    trace: options.trace ?? false,
+  };
+}
+
+function memoryBytes(asked: string | number): number {
+  const bytes = typeof asked === "number" ? asked : parseSize(asked);
+  const named = typeof asked === "number" ? formatSize(asked) : asked;
+  if (!Number.isSafeInteger(bytes) || bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
+    throw new ConfigError(
+      `Cannot give a VM ${named} of memory: expected ${formatSize(LEAST_MEMORY)} to ` +
+        formatSize(MOST_MEMORY),
+    );
+  }
+  if (bytes % WASM_PAGE !== 0) {
+    throw new ConfigError(`Cannot give a VM ${named} of memory: expected a multiple of 64K`);
+  }
+  return bytes;
+}
+
+function integer(name: string, value: number, least: number, most: number): number {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  throw new ConfigError(`${name} is ${value}: expected a whole number from ${least} to ${most}`);
+}
+
+function choice<T extends string>(name: string, value: T, choices: readonly T[]): T {
+  if (choices.includes(value)) return value;
+  throw new ConfigError(`${name} is "${value}": expected ${choices.join(" or ")}`);
+}
+
+function drives(asked: readonly DriveOption[]): DriveSpec[] {
+  if (asked.length > MOST_DRIVES) {
+    throw new ConfigError(
+      `${asked.length} drives are too many: the board has ${MOST_DRIVES} slots`,
+    );
+  }
+  return asked.map((drive) =>
+    typeof drive === "string"
+      ? { path: drive, readOnly: false }
+      : { path: drive.path, readOnly: drive.readOnly ?? false }
+  );
+}

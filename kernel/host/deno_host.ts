@@ -1,0 +1,18 @@
+/** The real host: the Deno runtime on the computer this code runs on. */
+import { hostClock } from "./clock.ts";
+import { hostEntropy } from "./entropy.ts";
+import { hostFiles } from "./files.ts";
+import type { Host } from "./host.ts";
+import { hostMemory } from "./memory.ts";
+import { hostTimers } from "./timers.ts";
+import { hostWorkers } from "./workers.ts";
+
+/** The host that Deno gives. */
+export const denoHost: Host = {
+  clock: hostClock,
+  entropy: hostEntropy,
+  files: hostFiles,
+  memory: hostMemory,
+  timers: hostTimers,
+  workers: hostWorkers,
+};

@@ -1,0 +1,173 @@
+/**
+ * The kernel world: makes VMs, knows them all, ends them all (design.md, Worlds).
+ *
+ * Invariants: a VM that fails takes nothing else with it; after `stop` no worker, file or timer of the
+ * kernel's is left.
+ */
+import { ConfigError, HostError } from "./base/errors.ts";
+import { formatSize } from "./base/units.ts";
+import { type GuestProvider, type ImageSource, parsePowerOn } from "./config.ts";
+import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
+import { denoHost } from "./host/deno_host.ts";
+import type { Host } from "./host/host.ts";
+import { MetricRegistry } from "./metrics/registry.ts";
+import type { BlockDevice } from "./storage/block_device.ts";
+import { openRawDisk } from "./storage/raw.ts";
+import type { MachineConfig } from "./world/machine_port.ts";
+import { VM } from "./world/vm.ts";
+import { isFinal } from "./world/vm_state.ts";
+
+/** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
+const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
+
+/** What a kernel is made of. */
+export interface KernelOptions {
+  /** Module of the VM world: knows the drivers, which the kernel does not. */
+  readonly world: URL;
+  /** Knows guests by name. */
+  readonly guests: GuestProvider;
+  /** The host; Deno's by default. */
+  readonly host?: Host;
+  /** Called with a line about long work in progress. */
+  readonly progress?: (line: string) => void;
+}
+
+/** A running kernel. */
+export class Kernel {
+  /** Counters of the kernel. */
+  readonly metrics: MetricRegistry = new MetricRegistry();
+  readonly #options: KernelOptions;
+  readonly #host: Host;
+  readonly #vms = new Set<VM>();
+  readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
+  readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
+  #stopped = false;
+
+  /** Makes a kernel; it starts nothing by itself. */
+  constructor(options: KernelOptions) {
+    this.#options = options;
+    this.#host = options.host ?? denoHost;
+  }
+
+  /** VMs that have not ended. */
+  get vms(): VM[] {
+    return [...this.#vms].filter((vm) => !isFinal(vm.state));
+  }
+
+  /**
+   * Makes a VM and resolves when it runs. Rejects with `ConfigError`, `HostError` or `FormatError` when
+   * the VM cannot be made as asked.
+   */
+  async powerOn(options: PowerOnOptions): Promise<VM> {
+    if (this.#stopped) throw new ConfigError("Cannot power on a VM: the kernel is stopped");
+    const guest = await this.#resolveGuest(options);
+    const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
+    this.#checkMemory(spec);
+    const images = await this.#readImages(spec);
+    const disks = openDisks(this.#host, spec);
+    const vm = new VM({
+      host: this.#host,
+      world: this.#options.world,
+      name: spec.name,
+      config: this.#machineConfig(spec, images, disks),
+      disks,
+      consoleDevice: spec.console,
+      network: spec.network,
+      onReset: spec.onReset,
+    });
+    this.#follow(vm);
+    await vm.started();
+    return vm;
+  }
+
+  /** Ends all VMs. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+  }
+
+  /** Same as `stop`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #follow(vm: VM): void {
+    this.#poweredOn.add();
+    this.#vms.add(vm);
+    const gone = () => this.#vms.delete(vm);
+    vm.waitForExit().then(gone, () => {
+      gone();
+      this.#failed.add();
+    });
+  }
+
+  async #resolveGuest({ guest, packages = [] }: PowerOnOptions): Promise<ResolvedGuest> {
+    if (guest === undefined) {
+      if (packages.length === 0) return {};
+      throw new ConfigError("Packages can only be added to a named guest");
+    }
+    const { guests, progress } = this.#options;
+    return await guests.resolve(guest, progress ? { packages, progress } : { packages });
+  }
+
+  #checkMemory(spec: VmSpec): void {
+    const available = this.#host.memory.available();
+    if (spec.memoryBytes <= available) return;
+    throw new HostError(
+      `Cannot give the VM "${spec.name}" ${formatSize(spec.memoryBytes)} of memory: the host has ` +
+        `${formatSize(available)} available`,
+    );
+  }
+
+  async #readImages(spec: VmSpec): Promise<Images> {
+    const { bios } = spec;
+    return {
+      kernel: await this.#readImage(spec.kernel),
+      initrd: await this.#readImage(spec.initrd),
+      bios: bios === "builtin" || bios === "none" ? bios : (await this.#readImage(bios))!,
+    };
+  }
+
+  async #readImage(source: ImageSource | undefined): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (source === undefined || source instanceof Uint8Array) return source;
+    const path = source instanceof URL ? decodeURIComponent(source.pathname) : source;
+    return await this.#host.files.readAll(path);
+  }
+
+  #machineConfig(spec: VmSpec, images: Images, disks: readonly BlockDevice[]): MachineConfig {
+    const { clock, harts, memoryBytes, append, tier, trace } = spec;
+    const virtual = clock === "virtual";
+    return {
+      ...(images.kernel && { kernel: images.kernel }),
+      ...(images.initrd && { initrd: images.initrd }),
+      bios: images.bios,
+      disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
+      seed: spec.seed ?? (virtual ? 0 : this.#host.entropy.seed()),
+      startWallNanoseconds: virtual ? VIRTUAL_WALL_NANOSECONDS : this.#host.clock.wallNanoseconds(),
+      clock,
+      harts,
+      memoryBytes,
+      append,
+      tier,
+      trace,
+    };
+  }
+}
+
+interface Images {
+  readonly kernel: Uint8Array<ArrayBuffer> | undefined;
+  readonly initrd: Uint8Array<ArrayBuffer> | undefined;
+  readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
+}
+
+/** Opens all disks of a VM, or none. */
+function openDisks(host: Host, spec: VmSpec): BlockDevice[] {
+  const disks: BlockDevice[] = [];
+  try {
+    for (const drive of spec.drives) disks.push(openRawDisk(host.files, drive.path, drive));
+    return disks;
+  } catch (error) {
+    for (const disk of disks) void disk.close();
+    throw error;
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Guest time as a function of retired instructions (design.md, "Time"): between anchors, ticks =
+ * anchor + (icount - anchor icount) × rate. Generated code and TypeScript compute the same function.
+ *
+ * Invariants: time never goes back; the distance to the anchor stays below 2^32 instructions, so that
+ * the arithmetic is exact in doubles as in 64-bit integers.
+ */
+import type { Core } from "../cpu/core.ts";
+
+/** Fraction bits of the rate. */
+const RATE_BITS = 24;
+/** Ticks per instruction of the virtual clock: 100 instructions a tick, one nanosecond each. */
+export const VIRTUAL_RATE = Math.round((1 << RATE_BITS) / 100);
+/** Instructions after which the anchor moves by itself. */
+const ANCHOR_SPAN = 2 ** 32;
+
+/** The clock of one machine; its state is three fields of the control block. */
+export class MachineClock {
+  constructor(private readonly core: Core) {
+    core.setControl("timeRate", BigInt(VIRTUAL_RATE));
+  }
+
+  /** Guest time in ticks at an icount. */
+  ticksAt(icount: number): number {
+    const since = icount - Number(this.core.control("timeAnchorIcount"));
+    return this.#anchorTicks + Math.floor(since * this.#rate / 2 ** RATE_BITS);
+  }
+
+  /** First icount at which guest time has reached a tick; Infinity for Infinity. */
+  icountAt(ticks: number): number {
+    if (ticks === Infinity) return Infinity;
+    const since = Math.max(0, ticks - this.#anchorTicks);
+    const anchor = Number(this.core.control("timeAnchorIcount"));
+    return anchor + Math.ceil(since * 2 ** RATE_BITS / this.#rate);
+  }
+
+  /** The icount at which the anchor must be moved at the latest. */
+  get nextAnchor(): number {
+    return Number(this.core.control("timeAnchorIcount")) + ANCHOR_SPAN;
+  }
+
+  /** Makes time equal to a tick at an icount, going on at a rate (ticks per instruction × 2^24). */
+  anchor(icount: number, ticks: number, rate = this.#rate): void {
+    this.core.setControl("timeAnchorIcount", BigInt(icount));
+    this.core.setControl("timeAnchorTicks", BigInt(Math.floor(ticks)));
+    this.core.setControl("timeRate", BigInt(rate));
+  }
+
+  get #anchorTicks(): number {
+    return Number(this.core.control("timeAnchorTicks"));
+  }
+
+  get #rate(): number {
+    return Number(this.core.control("timeRate"));
+  }
+}

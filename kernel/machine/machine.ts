@@ -1,0 +1,326 @@
+/**
+ * One virtual machine: harts, memory, board, firmware and clock as one deterministic thing. Its state
+ * is hart blocks, machine state, device states and RAM, all in VM memory; it changes only by executing
+ * instructions (turns.ts) and by the inputs below, at exact icounts.
+ *
+ * Invariants: nothing here reads a host clock or a source of chance; outputs leave only through
+ * `takeOutputs`; the same inputs at the same icounts give the same state and outputs on every host.
+ */
+import { assert } from "../base/assert.ts";
+import { ConfigError } from "../base/errors.ts";
+import { Prng } from "../base/prng.ts";
+import { Core } from "../cpu/core.ts";
+import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
+import { GuestMemory } from "../memory/guest_memory.ts";
+import { PAGE_FLAG } from "../memory/page_flags.ts";
+import { ATTENTION } from "../mmu/mmu_code.ts";
+import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
+import { DeviceBus } from "./bus.ts";
+import { MachineClock } from "./clock.ts";
+import { deviceEnvironment } from "./device_environment.ts";
+import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
+import { machineDigest } from "./digest.ts";
+import { BOARD, virtioSlot } from "./memory_map.ts";
+import { MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
+import { type MachineOutput, Outputs } from "./outputs.ts";
+import { startHarts } from "./start.ts";
+import { type StopReason, Turns } from "./turns.ts";
+
+/** A disk as the machine sees it. */
+export interface DiskDescription {
+  /** Sectors of 512 bytes. */
+  readonly sectors: number;
+  readonly readOnly: boolean;
+}
+
+/** What a machine is made of. */
+export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
+  readonly memoryBytes: number;
+  /** 1 to 8. */
+  readonly harts: number;
+  /** Kernel command line. */
+  readonly append: string;
+  readonly disks: readonly DiskDescription[];
+  readonly clock: "virtual" | "host";
+  /** Seed of everything the guest sees as random. */
+  readonly seed: bigint;
+  /** Wall clock in nanoseconds since 1970 at power-on. */
+  readonly wallStart: bigint;
+  readonly tlbEntries?: number;
+  readonly cacheElements?: number;
+  readonly decodedPages?: number;
+}
+
+/** A device that is attached: where, and its behaviour. */
+export interface AttachedDevice {
+  readonly name: string;
+  readonly index: number;
+  readonly declaration: DeviceDeclaration;
+  readonly base: number;
+  readonly irq: number;
+  /** Disk number, or -1. */
+  readonly disk: number;
+  readonly stateOffset: number;
+  behaviour: Device;
+}
+
+const FIXED_DEVICES = ["plic", "aclint", "syscon", "goldfish_rtc", "uart16550"] as const;
+const DEFAULT_TLB_ENTRIES = 1024;
+const DEFAULT_ELEMENTS = 32;
+const DEFAULT_DECODED_PAGES = 2048;
+
+interface BoardEntry {
+  readonly name: string;
+  readonly driver: string;
+  readonly disk: number;
+  readonly base: number;
+  readonly irq: number;
+}
+
+/** The board: fixed devices, then virtio: disks first, then console, network, entropy. */
+function boardOf(disks: number): BoardEntry[] {
+  const fixed = FIXED_DEVICES.map((driver) => ({
+    name: driver,
+    driver,
+    disk: -1,
+    ...BOARD[driver]!,
+  }));
+  const virtio = [
+    ...Array.from(
+      { length: disks },
+      (_, i) => ({ driver: "virtio_blk", disk: i, name: `disk${i}` }),
+    ),
+    ...["virtio_console", "virtio_net", "virtio_rng"].map((driver) => ({
+      driver,
+      disk: -1,
+      name: driver,
+    })),
+  ];
+  if (virtio.length > 8) throw new ConfigError(`at most 5 drives fit on the board, not ${disks}`);
+  return [...fixed, ...virtio.map((entry, i) => ({ ...entry, ...virtioSlot(i) }))];
+}
+
+/** One virtual machine. */
+export class Machine {
+  readonly core: Core;
+  readonly memory: GuestMemory;
+  readonly clock: MachineClock;
+  readonly state: MachineState;
+  readonly outputs = new Outputs();
+  readonly devices: readonly AttachedDevice[];
+  readonly random: Prng;
+  readonly plan: BootPlan;
+  readonly #bus = new DeviceBus();
+  readonly #turns: Turns;
+  /** Results of disk requests that arrived before their guest time. */
+  readonly #diskResults = new Map<number, { status: number; data: Uint8Array | undefined }>();
+
+  /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
+  constructor(readonly config: MachineConfig, registry: DeviceRegistry) {
+    const { harts } = config;
+    const board = boardOf(config.disks.length);
+    const declarations = board.map((entry) => registry.get(entry.driver));
+    let stateBytes = MACHINE_STATE.byteLength;
+    const offsets = declarations.map((declaration) => {
+      const offset = stateBytes;
+      stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
+      return offset;
+    });
+    this.core = new Core({
+      ramBytes: config.memoryBytes,
+      harts,
+      deviceStateBytes: stateBytes,
+      tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
+      cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
+      decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
+    }, this.#bus);
+    const { core } = this;
+    this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
+      core.exports.dmaWrote(BigInt(gpa), length);
+    });
+    this.state = MACHINE_STATE.view(core.buffer, core.plan.deviceState);
+    this.state.deviceTimer.fill(Infinity);
+    this.state.wallStart = config.wallStart;
+    this.random = new Prng(config.seed, this.state.entropy);
+    this.clock = new MachineClock(core);
+    this.#turns = new Turns(this);
+    this.devices = board.map((entry, index) =>
+      this.#attach(entry, index, declarations[index]!, offsets[index]!)
+    );
+    this.plan = this.#load();
+    startHarts(this);
+  }
+
+  /** Instructions executed so far by all harts. */
+  get icount(): number {
+    return this.state.icount;
+  }
+
+  /** Guest time in ticks. */
+  ticks(): number {
+    return this.clock.ticksAt(this.icountNow());
+  }
+
+  /** icount of the instruction under way: exact also while a device is being accessed. */
+  icountNow(): number {
+    return this.#turns.running
+      ? Number(this.core.control("runEnd") - this.core.control("budget"))
+      : this.state.icount;
+  }
+
+  /** Runs at most `budget` instructions. */
+  run(budget: number): StopReason {
+    return this.#turns.run(budget);
+  }
+
+  /** Offers input to a device's port; gives how many bytes it took. */
+  input(device: string, port: number, bytes: Uint8Array): number {
+    const taken = this.device(device).behaviour.input?.(port, bytes) ?? bytes.length;
+    assert(taken >= 0 && taken <= bytes.length);
+    return taken;
+  }
+
+  /** Tells a device that its terminal has a new size. */
+  resize(device: string, port: number, columns: number, rows: number): void {
+    this.device(device).behaviour.resize?.(port, columns, rows);
+  }
+
+  /** A disk request ended. Under the virtual clock its result waits for its guest time. */
+  completeDisk(disk: number, tag: number, status: number, data: Uint8Array | undefined): void {
+    if (this.config.clock === "virtual") this.#diskResults.set(disk * 256 + tag, { status, data });
+    else this.#deliverDisk(disk, tag, status, data);
+  }
+
+  /** Delivers the disk results that are due; false when a due one has not come from the host yet. */
+  deliverDueDisks(ticks: number): boolean {
+    const { diskDue } = this.state;
+    for (let slot = 0; slot < this.config.disks.length * 256; slot++) {
+      if (diskDue[slot] === 0 || diskDue[slot]! > ticks) continue;
+      const result = this.#diskResults.get(slot);
+      if (result === undefined) return false;
+      this.#diskResults.delete(slot);
+      diskDue[slot] = 0;
+      this.#deliverDisk(slot >> 8, slot & 255, result.status, result.data);
+    }
+    return true;
+  }
+
+  /** Earliest guest time at which a disk request completes; Infinity when none is under way. */
+  nextDiskDue(): number {
+    let next = Infinity;
+    for (let slot = 0; slot < this.config.disks.length * 256; slot++) {
+      const due = this.state.diskDue[slot]!;
+      if (due !== 0 && due < next) next = due;
+    }
+    return next;
+  }
+
+  /** Takes all output. */
+  takeOutputs(): MachineOutput[] {
+    return this.outputs.take();
+  }
+
+  /** Ends or resets the machine; the run under way stops after this instruction. */
+  power(kind: "off" | "reset", code: number): void {
+    if (this.state.phase !== PHASE.running) return;
+    this.state.phase = kind === "off" ? PHASE.off : PHASE.reset;
+    this.state.exitCode = code;
+    this.core.raiseAttention(ATTENTION.stop);
+  }
+
+  /** A deadline changed: the turn-taker looks again after the instruction under way. */
+  wantsLook(): void {
+    this.core.raiseAttention(ATTENTION.stop);
+  }
+
+  /** Drives an interrupt-pending line of a hart. */
+  hartLine(hart: number, line: number, level: boolean): void {
+    const { core } = this;
+    const before = core.register(hart, "mipLines");
+    const bit = 1n << BigInt(line);
+    const after = level ? before | bit : before & ~bit;
+    if (after === before) return;
+    core.setRegister(hart, "mipLines", after);
+    // Another hart's line may wake it: the turn-taker looks again after this turn.
+    if (hart === core.current) core.raiseAttention(ATTENTION.refetch);
+  }
+
+  /** Drives a device's interrupt line. */
+  deviceLine(irq: number, level: boolean): void {
+    if (irq !== 0) this.devices[0]!.behaviour.source!(irq, level);
+  }
+
+  /** A device by instance name. Throws ConfigError when there is none. */
+  device(name: string): AttachedDevice {
+    const found = this.devices.find((device) => device.name === name);
+    if (found === undefined) throw new ConfigError(`the machine has no device ${name}`);
+    return found;
+  }
+
+  /** A digest of the whole state: equal digests at equal icounts mean equal machines. */
+  digest(): string {
+    return machineDigest(this);
+  }
+
+  #deliverDisk(disk: number, tag: number, status: number, data: Uint8Array | undefined): void {
+    const device = this.devices.find((candidate) => candidate.disk === disk);
+    assert(device !== undefined, `disk ${disk} has no device`);
+    device.behaviour.complete?.(tag, status, data);
+  }
+
+  #attach(
+    entry: BoardEntry,
+    index: number,
+    declaration: DeviceDeclaration,
+    offset: number,
+  ): AttachedDevice {
+    const { core } = this;
+    const state = declaration.state.view(core.buffer, core.plan.deviceState + offset);
+    const env = deviceEnvironment(this, declaration, { ...entry, index });
+    const behaviour = declaration.attach(state, env, undefined);
+    this.#bus.attach(entry.base, declaration.window, behaviour);
+    return { ...entry, index, declaration, stateOffset: offset, behaviour };
+  }
+
+  /** Places images and the device tree; watches `tohost`. */
+  #load(): BootPlan {
+    const { config, core } = this;
+    const plan = planBoot({ ...config, ramBytes: config.memoryBytes });
+    for (const { gpa, bytes } of plan.placements) {
+      assert(this.memory.write(gpa, bytes), "a placement lies in RAM");
+    }
+    const devices: TreeDevice[] = this.devices.map(({ declaration, base, irq }) => ({
+      driver: declaration.name,
+      compatible: declaration.compatible,
+      window: declaration.window,
+      base,
+      irq,
+    }));
+    const tree = buildDeviceTree({
+      harts: config.harts,
+      ramBytes: config.memoryBytes,
+      append: config.append,
+      devices,
+      rngSeed: this.random.bytes(32),
+      ...(plan.initrd ? { initrd: plan.initrd } : {}),
+    });
+    assert(this.memory.write(plan.deviceTree, tree), "the device tree lies in RAM");
+    for (const device of this.devices) device.behaviour.reset?.();
+    if (plan.tohost !== undefined) this.#watchToHost(plan.tohost);
+    core.decodedPages.clear();
+    return plan;
+  }
+
+  /** HTIF: a store of an odd value to `tohost` ends the machine; 1 is success. */
+  #watchToHost(tohost: number): void {
+    const { core } = this;
+    const page = (tohost - core.plan.ramStart) >>> 12;
+    if (page >= core.plan.ramPages) return;
+    core.flags.register(PAGE_FLAG.watchedWrite, ({ gpa, size, value }) => {
+      const covers = gpa <= tohost && tohost < gpa + size;
+      if (covers && (value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
+      return true;
+    });
+    core.flags.set(page, PAGE_FLAG.watchedWrite);
+  }
+}

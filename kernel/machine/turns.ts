@@ -1,0 +1,158 @@
+/**
+ * The only interleaving: which hart runs next and for how many instructions. Harts of one machine take
+ * turns of a fixed number of instructions; a run is cut wherever something is due, so that every event
+ * happens at an exact icount (design.md, "Worlds"; X4).
+ *
+ * Invariant: where turns begin and end depends on machine state alone, never on the budgets that the
+ * caller grants.
+ */
+import { assert } from "../base/assert.ts";
+import { INTERRUPT } from "../memory/hart_layout.ts";
+import { RUN_END } from "../cpu/interpreter_ops.ts";
+import { MENVCFG_STCE } from "../cpu/csr_table.ts";
+import type { Machine } from "./machine.ts";
+import { PHASE } from "./machine_state.ts";
+import { sbiCall } from "./sbi.ts";
+import { HART_STATE } from "./sbi.ts";
+import { firmwareHost } from "./firmware_host.ts";
+
+/** Why `run` came back. */
+export type StopReason =
+  /** The budget is used. */
+  | { readonly kind: "budget" }
+  /** Every hart waits. `wakeTicks` is the guest time of the next timer, Infinity when only input helps. */
+  | { readonly kind: "idle"; readonly wakeTicks: number }
+  /** A disk request is due whose result the host has not delivered. */
+  | { readonly kind: "await" }
+  /** There is output that should leave soon: a disk request. */
+  | { readonly kind: "output" }
+  | { readonly kind: "off"; readonly code: number }
+  | { readonly kind: "reset" };
+
+/** Instructions of one turn. */
+const TURN_INSTRUCTIONS = 20_000;
+const STI_BIT = INTERRUPT.STI;
+
+/** Runs the harts of one machine. */
+export class Turns {
+  /** Whether generated code is running right now. */
+  running = false;
+  readonly #firmware;
+
+  constructor(private readonly machine: Machine) {
+    this.#firmware = firmwareHost(machine);
+  }
+
+  /** Runs at most `budget` instructions. */
+  run(budget: number): StopReason {
+    assert(Number.isSafeInteger(budget) && budget >= 0);
+    const { machine } = this;
+    const { state } = machine;
+    const end = state.icount + budget;
+    for (;;) {
+      if (state.phase === PHASE.off) return { kind: "off", code: state.exitCode };
+      if (state.phase === PHASE.reset) return { kind: "reset" };
+      const due = this.#deliverDue();
+      if (due === undefined) return { kind: "await" };
+      if (state.icount >= end) return { kind: "budget" };
+      const hart = this.#choose();
+      if (hart < 0) {
+        return machine.outputs.waiting ? { kind: "output" } : { kind: "idle", wakeTicks: due };
+      }
+      const deadline = Math.min(machine.clock.icountAt(due), machine.clock.nextAnchor);
+      const most = Math.min(end, deadline) - state.icount;
+      const wanted = this.#execute(hart, Math.max(1, Math.min(most, state.turnLeft)));
+      if (wanted && machine.outputs.waiting) return { kind: "output" };
+    }
+  }
+
+  /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */
+  skipTo(ticks: number): void {
+    const { machine } = this;
+    if (ticks > machine.ticks()) machine.clock.anchor(machine.state.icount, ticks);
+  }
+
+  /** Delivers what is due now and gives the guest time of the next deadline; undefined: wait. */
+  #deliverDue(): number | undefined {
+    const { machine } = this;
+    const { state, clock, core } = machine;
+    if (state.icount >= clock.nextAnchor) clock.anchor(state.icount, machine.ticks());
+    const now = machine.ticks();
+    let next = Infinity;
+    if (machine.config.clock === "virtual" && machine.config.disks.length > 0) {
+      if (!machine.deliverDueDisks(now)) return undefined;
+      next = machine.nextDiskDue();
+    }
+    for (const device of machine.devices) {
+      if (state.deviceTimer[device.index]! <= now) {
+        state.deviceTimer[device.index] = Infinity;
+        device.behaviour.tick?.();
+      }
+      next = Math.min(next, state.deviceTimer[device.index]!);
+    }
+    for (let hart = 0; hart < machine.config.harts; hart++) {
+      if ((core.register(hart, "menvcfg") & MENVCFG_STCE) === 0n) continue;
+      const compare = Number(core.register(hart, "stimecmp"));
+      machine.hartLine(hart, STI_BIT, compare <= now);
+      if (compare > now) next = Math.min(next, compare);
+    }
+    return next;
+  }
+
+  /** The hart whose turn it is, or the next one that can run; -1 when all wait. */
+  #choose(): number {
+    const { machine } = this;
+    const { state } = machine;
+    const harts = machine.config.harts;
+    if (state.turnLeft > 0 && this.#canRun(state.turn)) return state.turn;
+    for (let i = 1; i <= harts; i++) {
+      const hart = (state.turn + i) % harts;
+      if (!this.#canRun(hart)) continue;
+      state.turn = hart;
+      state.turnLeft = TURN_INSTRUCTIONS;
+      return hart;
+    }
+    return -1;
+  }
+
+  #canRun(hart: number): boolean {
+    const { core, state } = this.machine;
+    if (state.hartState[hart] === HART_STATE.stopped) return false;
+    if (core.word(hart, "waiting") === 0) return true;
+    const pending = core.register(hart, "mipLines") | core.register(hart, "mipSoftware");
+    if ((pending & core.register(hart, "mie")) === 0n) return false;
+    core.setWord(hart, "waiting", 0);
+    state.hartState[hart] = HART_STATE.started;
+    return true;
+  }
+
+  /** Runs one hart; true when TypeScript was asked to look. */
+  #execute(hart: number, budget: number): boolean {
+    const { core, state } = this.machine;
+    core.switchTo(hart);
+    core.setControl("runEnd", BigInt(state.icount + budget));
+    core.setControl("budget", BigInt(budget));
+    core.setRegister(hart, "executed", core.register(hart, "executed") + BigInt(budget));
+    this.running = true;
+    let end: number;
+    try {
+      end = core.exports.run();
+    } finally {
+      this.running = false;
+    }
+    const left = Number(core.control("budget"));
+    core.setRegister(hart, "executed", core.register(hart, "executed") - BigInt(left));
+    state.icount += budget - left;
+    state.turnLeft = Math.max(0, state.turnLeft - (budget - left));
+    if (end === RUN_END.firmware) this.#callFirmware(hart);
+    return end === RUN_END.attention;
+  }
+
+  #callFirmware(hart: number): void {
+    const { core } = this.machine;
+    const { error, value, legacy } = sbiCall(this.#firmware);
+    core.setRegister(hart, "x", BigInt.asUintN(64, BigInt(error)), 10);
+    if (legacy !== true) core.setRegister(hart, "x", value, 11);
+    core.setRegister(hart, "pc", core.register(hart, "pc") + 4n);
+  }
+}

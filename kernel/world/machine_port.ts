@@ -1,0 +1,200 @@
+/**
+ * The machine as its VM world drives it: the one interface between the deterministic machine
+ * (kernel/machine) and the loop that connects it to the outside (vm_side.ts).
+ *
+ * Invariant: the machine changes only inside `run`, `offer`, `anchor` and `skipIdle`, which the loop
+ * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
+ */
+import type { DiskRequest } from "../driver/mod.ts";
+
+/** Names of the board's devices that exchange data with the outside. */
+export const DEVICE_NAMES = {
+  /** The 16550 serial port; its port 0 is the terminal. */
+  uart: "uart0",
+  /** The virtio console: port 0 is a terminal, port 1 carries `exec`. */
+  console: "console0",
+  /** The virtio network card. */
+  network: "net0",
+  /** The virtio disks, in the order of the configuration. */
+  disk: (index: number): string => `disk${index}`,
+} as const;
+
+/** A disk as the guest sees it; its bytes stay in the kernel world. */
+export interface DiskShape {
+  /** Size in sectors of 512 bytes. */
+  readonly sectors: number;
+  /** Whether the guest is told not to write. */
+  readonly readOnly: boolean;
+}
+
+/** All that determines a machine, besides the events it is offered. */
+export interface MachineConfig {
+  /** Bytes of guest memory, a multiple of 64 KiB, up to 3 GiB. */
+  readonly memoryBytes: number;
+  /** Number of harts, 1 to 8. */
+  readonly harts: number;
+  /** The image to start: ELF, Linux Image (also gzip'd) or raw bytes; absent with a firmware alone. */
+  readonly kernel?: Uint8Array<ArrayBuffer>;
+  /** Initial RAM disk. */
+  readonly initrd?: Uint8Array<ArrayBuffer>;
+  /** Kernel command line. */
+  readonly append: string;
+  /** Firmware: built in, none (start in M-mode) or a firmware image. */
+  readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
+  /** Disks in order. */
+  readonly disks: readonly DiskShape[];
+  /** Whether guest time follows the host's clock or the count of retired instructions. */
+  readonly clock: "virtual" | "host";
+  /** Which tiers execute. */
+  readonly tier: "auto" | "interpreter" | "translator";
+  /** Seed of everything random in the machine: an integer from 0 to 2^53 - 1. */
+  readonly seed: number;
+  /** Wall clock when guest time was 0, in nanoseconds since 1970. */
+  readonly startWallNanoseconds: bigint;
+  /** Whether each retired instruction is reported as a `trace` output. */
+  readonly trace: boolean;
+}
+
+/** Something that comes in from outside. */
+export type VmEvent =
+  | {
+    /** Bytes for a serial or console port. */
+    readonly kind: "console";
+    readonly device: string;
+    readonly port: number;
+    readonly bytes: Uint8Array;
+  }
+  | {
+    /** A disk request ended: status 0 for success, else failure; `data` for reads. */
+    readonly kind: "disk";
+    readonly device: string;
+    readonly tag: number;
+    readonly status: number;
+    readonly data?: Uint8Array;
+  }
+  | {
+    /** An Ethernet frame for a network card. */
+    readonly kind: "frame";
+    readonly device: string;
+    readonly bytes: Uint8Array;
+  }
+  | {
+    /** The terminal at a port has a new size, in characters. */
+    readonly kind: "resize";
+    readonly device: string;
+    readonly port: number;
+    readonly columns: number;
+    readonly rows: number;
+  };
+
+/** Something that leaves the machine. */
+export type MachineOutput =
+  | {
+    /** Bytes from a serial or console port. */
+    readonly kind: "console";
+    readonly device: string;
+    readonly port: number;
+    readonly bytes: Uint8Array;
+  }
+  | {
+    /** A request to the disk behind a device. */
+    readonly kind: "disk";
+    readonly device: string;
+    readonly request: DiskRequest;
+  }
+  | {
+    /** An Ethernet frame. */
+    readonly kind: "frame";
+    readonly device: string;
+    readonly bytes: Uint8Array;
+  }
+  | {
+    /** Text lines of the instruction trace, UTF-8. */
+    readonly kind: "trace";
+    readonly bytes: Uint8Array;
+  };
+
+/** Why `run` returned. */
+export type StopReason =
+  /** The budget is used up. */
+  | { readonly kind: "budget" }
+  /**
+   * Every hart waits for an interrupt. `wakeTicks` is the guest time at which a timer fires;
+   * undefined means that only input can wake the machine.
+   */
+  | { readonly kind: "idle"; readonly wakeTicks?: number }
+  /** With the virtual clock: guest time has come to where a disk request must be complete. */
+  | { readonly kind: "await"; readonly what: "disk" }
+  /** The machine is off, or asks to be reset. */
+  | { readonly kind: "halted"; readonly code: number; readonly why: HaltCause };
+
+/** How a machine came to its end. */
+export type HaltCause = "power-off" | "reset";
+
+/** Registers of a hart, for people. */
+export interface HartReport {
+  /** Hart number. */
+  readonly hart: number;
+  /** Program counter. */
+  readonly pc: bigint;
+  /** "M", "S" or "U". */
+  readonly privilege: string;
+  /** Whether it waits for an interrupt. */
+  readonly waiting: boolean;
+  /** x0 to x31. */
+  readonly x: readonly bigint[];
+  /** f0 to f31 as bits. */
+  readonly f: readonly bigint[];
+  /** Control and status registers by name. */
+  readonly csrs: Readonly<Record<string, bigint>>;
+}
+
+/** What the machine counted since its start. All are plain numbers. */
+export interface MachineStats {
+  /** Guest instructions retired on all harts. */
+  readonly instructions: number;
+  /** Instructions by the tier that executed them. */
+  readonly tiers: Readonly<Record<string, number>>;
+  /** Software-TLB fills by kind. */
+  readonly tlbFills: Readonly<Record<string, number>>;
+  /** Exceptions taken, by cause. */
+  readonly traps: Readonly<Record<string, number>>;
+  /** Interrupts taken, by cause. */
+  readonly interrupts: Readonly<Record<string, number>>;
+  /** Counters of each device. */
+  readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+/** A machine that a VM world can drive. */
+export interface MachinePort {
+  /** Number of harts. */
+  readonly harts: number;
+  /** Instructions retired on all harts. */
+  readonly icount: number;
+  /** Guest time in ticks of 100 ns. */
+  readonly ticks: number;
+  /** Executes at most `budget` instructions. Throws `Broken` when the machine itself is broken. */
+  run(budget: number): StopReason;
+  /**
+   * Offers an event. Returns how much was taken: bytes for "console", else 1 or 0. What was not taken
+   * is offered again after the next `run`.
+   */
+  offer(event: VmEvent): number;
+  /** What left the machine since the last call, in order. The byte arrays are the caller's. */
+  takeOutputs(): MachineOutput[];
+  /** With the virtual clock, after "idle" with a wake time: lets guest time jump to it. */
+  skipIdle(): void;
+  /** With the host clock: guest time is now `ticks`, which is never less than the last anchor. */
+  anchor(ticks: number): void;
+  /** Registers of a hart. */
+  hart(index: number): HartReport;
+  /** Counters. */
+  stats(): MachineStats;
+  /** A hash over the whole state, as 16 hexadecimal digits. */
+  digest(): string;
+  /** The board's address map with what is attached where, one line each. */
+  memoryTree(): string;
+}
+
+/** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
+export type MachineFactory = (config: MachineConfig) => Promise<MachinePort>;

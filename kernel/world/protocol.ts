@@ -1,0 +1,137 @@
+/**
+ * What a VM world and the kernel world say to each other, and how it lies in a message.
+ *
+ *     u8 length of name | name | u8 count of numbers | f64 numbers, little-endian | bytes
+ *
+ * Invariant: decoding checks every length. A message that does not decode is a fault of the world
+ * that sent it; the kernel world then stops trusting that VM and fails it.
+ */
+import { assert, Broken } from "../base/assert.ts";
+
+/** TABLE of messages to a VM world; in parentheses the numbers, then what the bytes are. */
+export const TO_VM = {
+  /** Stop executing until `resume`. */
+  pause: 1,
+  /** Execute again. */
+  resume: 2,
+  /** End now. */
+  stop: 3,
+  /** (id, argument) bytes: name of the question. Answered with `answer`. */
+  query: 4,
+  /** (port) Input for a serial or console port of the device. */
+  console: 5,
+  /** (tag) A part of what a disk read; parts come in order, before `diskDone`. */
+  diskData: 6,
+  /** (tag, status) A disk request ended. */
+  diskDone: 7,
+  /** A network frame. */
+  frame: 8,
+  /** (port, columns, rows) The terminal changed its size. */
+  resize: 9,
+} as const;
+
+/** TABLE of messages to the kernel world. */
+export const TO_KERNEL = {
+  /** The machine is made and runs. */
+  running: 1,
+  /** The machine stands still, because it was asked to. */
+  paused: 2,
+  /** (port) Output of a serial or console port of the device. */
+  console: 3,
+  /** (port, count) The machine took so many bytes of input: room for more. */
+  consoleTaken: 4,
+  /** (tag) A part of what is to be written; parts come in order, before `diskRequest`. */
+  diskData: 5,
+  /** (tag, kind, sector, length) A disk request; kind is an index of DISK_KINDS. */
+  diskRequest: 6,
+  /** A network frame. */
+  frame: 7,
+  /** Text of the instruction trace. */
+  trace: 8,
+  /** (id, 1 for an answer or 0 for a refusal) bytes: JSON of the answer, or a message. */
+  answer: 9,
+  /** (code) The machine ended; bytes: JSON of `EndReport`. */
+  halted: 10,
+  /** The machine could not be made or is broken; bytes: JSON of `FailureReport`. */
+  failed: 11,
+} as const;
+
+/** Kinds of disk requests, by their number in a message. */
+export const DISK_KINDS = ["read", "write", "flush", "discard", "zero"] as const;
+
+/** Most bytes that one message carries; longer data goes in parts. */
+export const PART_BYTES = 64 * 1024;
+
+/** A message's content. */
+export interface Message {
+  /** Name of the device it is for or from; empty when it is about the whole machine. */
+  readonly device: string;
+  /** Its numbers, as the tables above say. */
+  readonly numbers: readonly number[];
+  /** Its bytes. */
+  readonly bytes: Uint8Array;
+}
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Makes a message. */
+export function message(device = "", numbers: number[] = [], bytes = NO_BYTES): Message {
+  return { device, numbers, bytes };
+}
+
+/** A message whose bytes are JSON; bigints become strings of hexadecimal digits ("0x…"). */
+export function jsonMessage(numbers: number[], value: unknown): Message {
+  const text = JSON.stringify(
+    value,
+    (_key, part) => typeof part === "bigint" ? `0x${part.toString(16)}` : part,
+  );
+  return message("", numbers, encoder.encode(text));
+}
+
+/** The text that a message's bytes are. */
+export function messageText(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+
+/** Bytes of a message. */
+export function encodeMessage({ device, numbers, bytes }: Message): Uint8Array<ArrayBuffer> {
+  const name = encoder.encode(device);
+  assert(name.length < 256 && numbers.length < 256, "a message's head is too long");
+  const head = 2 + name.length + 8 * numbers.length;
+  const out = new Uint8Array(head + bytes.length);
+  const view = new DataView(out.buffer);
+  out[0] = name.length;
+  out.set(name, 1);
+  out[1 + name.length] = numbers.length;
+  numbers.forEach((n, i) => view.setFloat64(2 + name.length + 8 * i, n, true));
+  out.set(bytes, head);
+  return out;
+}
+
+/** Reads a message. Throws `Broken` when its lengths do not add up. */
+export function decodeMessage(from: Uint8Array): Message {
+  const view = new DataView(from.buffer, from.byteOffset, from.byteLength);
+  const nameEnd = 1 + (from[0] ?? 255);
+  const count = from[nameEnd];
+  if (count === undefined) throw new Broken("a message ends inside its name");
+  const head = nameEnd + 1 + 8 * count;
+  if (head > from.length) throw new Broken("a message ends inside its numbers");
+  const numbers = Array.from(
+    { length: count },
+    (_, i) => view.getFloat64(nameEnd + 1 + 8 * i, true),
+  );
+  return {
+    device: decoder.decode(from.subarray(1, nameEnd)),
+    numbers,
+    bytes: from.subarray(head),
+  };
+}
+
+/** Cuts bytes into parts that fit into a message. Nothing gives no part. */
+export function* parts(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += PART_BYTES) {
+    yield bytes.subarray(at, at + PART_BYTES);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What is reported at a VM's end, by the VM world to the kernel world (as JSON) and by the kernel
+ * world to its user.
+ */
+import { ConfigError, FormatError, HostError } from "../base/errors.ts";
+import type { HaltCause, HartReport, MachinePort, MachineStats } from "./machine_port.ts";
+
+/** How a machine ended by itself, or because it was told to stop. */
+export interface EndReport {
+  /** "stopped" when it was told to. */
+  readonly why: HaltCause | "stopped";
+  /** The guest's exit code, 0 to 255 usually; 0 when it was stopped. */
+  readonly code: number;
+  /** Its counters. */
+  readonly stats: MachineStats;
+}
+
+/** Registers as they cross between worlds: 64-bit values as "0x…". */
+export interface HartDump extends Omit<HartReport, "pc" | "x" | "f" | "csrs"> {
+  /** Program counter. */
+  readonly pc: string;
+  /** x0 to x31. */
+  readonly x: readonly string[];
+  /** f0 to f31 as bits. */
+  readonly f: readonly string[];
+  /** Control and status registers by name. */
+  readonly csrs: Readonly<Record<string, string>>;
+}
+
+/** Why a VM failed, with the state it was in as far as it could still be read. */
+export interface FailureReport {
+  /** What it was doing: "start" or "run". */
+  readonly phase: string;
+  /** The error's class. */
+  readonly name: string;
+  /** The error's message. */
+  readonly message: string;
+  /** The error's stack, for us. */
+  readonly stack: string;
+  /** Retired instructions. */
+  readonly icount: number;
+  /** Registers of the harts that could be read. */
+  readonly harts: readonly HartDump[];
+}
+
+/** Registers as text parts; the bigints become "0x…". */
+export function dumpHart(report: HartReport): HartDump {
+  const hex = (value: bigint): string => `0x${value.toString(16)}`;
+  return {
+    ...report,
+    pc: hex(report.pc),
+    x: report.x.map(hex),
+    f: report.f.map(hex),
+    csrs: Object.fromEntries(
+      Object.entries(report.csrs).map(([name, value]) => [name, hex(value)]),
+    ),
+  };
+}
+
+/** Reports an error thrown while a machine was made or run. Reads what is readable, never throws. */
+export function reportFailure(phase: string, error: unknown, machine?: MachinePort): FailureReport {
+  const thrown = error instanceof Error ? error : new Error(String(error));
+  const harts: HartDump[] = [];
+  for (let i = 0; machine !== undefined && i < machine.harts; i++) {
+    try {
+      harts.push(dumpHart(machine.hart(i)));
+    } catch {
+      // The machine is broken: what cannot be read is left out of the report.
+    }
+  }
+  return {
+    phase,
+    name: thrown.name,
+    message: thrown.message,
+    stack: thrown.stack ?? "",
+    icount: machine?.icount ?? 0,
+    harts,
+  };
+}
+
+const REGISTER_NAMES = ("zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 " +
+  "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6").split(" ");
+
+/** Registers of a hart as lines of text. */
+export function formatHart(dump: HartDump): string {
+  const wide = (value: string): string => value.slice(2).padStart(16, "0");
+  const cells = [
+    ...dump.x.map((value, i) => `${(REGISTER_NAMES[i] ?? `x${i}`).padEnd(8)} ${wide(value)}`),
+    ...Object.entries(dump.csrs).map(([name, value]) => `${name.padEnd(8)} ${wide(value)}`),
+  ];
+  const lines = [
+    `hart ${dump.hart}: pc ${wide(dump.pc)}, ${dump.privilege}-mode${
+      dump.waiting ? ", waiting for an interrupt" : ""
+    }`,
+  ];
+  for (let i = 0; i < cells.length; i += 4) lines.push("  " + cells.slice(i, i + 4).join("  "));
+  return lines.join("\n");
+}
+
+/** A failure as text for people: what happened, when, and the state. */
+export function formatFailure(report: FailureReport): string {
+  return [
+    `${report.name} in phase "${report.phase}" after ${report.icount} instructions: ${report.message}`,
+    ...report.harts.map(formatHart),
+    report.stack,
+  ].filter((part) => part !== "").join("\n");
+}
+
+/** Thrown to whoever waits for a VM that failed. */
+export class VmFailure extends Error {
+  override name = "VmFailure";
+
+  /** Makes the error of a report. */
+  constructor(
+    /** Name of the VM. */
+    readonly vm: string,
+    /** What is known. */
+    readonly report: FailureReport,
+  ) {
+    super(`VM "${vm}" failed: ${report.message}`);
+  }
+}
+
+/** The error of a report: a user's mistake keeps its class, anything else is a `VmFailure`. */
+export function failureError(vm: string, report: FailureReport): Error {
+  if (report.phase === "start") {
+    for (const Kind of [ConfigError, FormatError, HostError]) {
+      if (new Kind("").name === report.name) return new Kind(report.message);
+    }
+  }
+  return new VmFailure(vm, report);
+}

@@ -1,0 +1,367 @@
+/**
+ * A VM as the kernel world holds it: its worker, its streams, its disks, its state (issue 2, section 5).
+ *
+ * Invariants: whatever happens to the VM world - its guest powers off, it throws, its worker dies - ends
+ * in exactly one `#finish`, after which nothing of the VM runs or is open; a failure is the VM's alone:
+ * the kernel and other VMs go on.
+ */
+import { Broken } from "../base/assert.ts";
+import { HostError } from "../base/errors.ts";
+import type { Host } from "../host/host.ts";
+import type { WorldDeath, WorldWorker } from "../host/workers.ts";
+import type { BlockDevice } from "../storage/block_device.ts";
+import { ByteOutput } from "./byte_output.ts";
+import { DiskService } from "./disk_service.ts";
+import { DEVICE_NAMES, type MachineConfig, type MachineStats } from "./machine_port.ts";
+import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
+import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
+import { type EndReport, failureError, type FailureReport, type HartDump } from "./reports.ts";
+import { type ConsoleDevice, VmConsole } from "./vm_console.ts";
+import { VmExec } from "./vm_exec.ts";
+import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
+import { VmLink } from "./vm_link.ts";
+import { VmQueries } from "./vm_queries.ts";
+import { isFinal, nextState, type VmHappening, type VmState } from "./vm_state.ts";
+import type { StartMessage } from "./vm_world.ts";
+
+/** Unread output in bytes at which a VM has to stand still, until half of it was read. */
+const MOST_BACKLOG = 8 * 1024 * 1024;
+/** Milliseconds that a VM world gets to answer to `stop` before its worker is ended. */
+const STOP_MILLISECONDS = 1_000;
+
+/** What a VM is made of. */
+export interface VmParts {
+  /** The host that carries it. */
+  readonly host: Host;
+  /** Module of the VM world. */
+  readonly world: URL;
+  /** Name, for messages. */
+  readonly name: string;
+  /** The machine. */
+  readonly config: MachineConfig;
+  /** Its disks, in the order of `config.disks`; closed at its end. */
+  readonly disks: readonly BlockDevice[];
+  /** Which device is the terminal. */
+  readonly consoleDevice: ConsoleDevice;
+  /** What becomes of the frames it sends. */
+  readonly network: "none" | "loopback";
+  /** Whether a guest that resets itself starts again, or ends. */
+  readonly onReset: "restart" | "end";
+}
+
+/** How a VM ended. */
+export interface VmExit {
+  /** Exit code of the guest; 0 when it was stopped from outside. */
+  readonly code: number;
+  /** "power-off" and "reset" are the guest's doing, "stopped" is `powerOff`. */
+  readonly why: EndReport["why"];
+}
+
+/** Counters of a VM, with what the kernel world measured. */
+export interface VmStats extends MachineStats {
+  /** Milliseconds since the machine was made. */
+  readonly wallMilliseconds: number;
+  /** Millions of guest instructions in a second of that time. */
+  readonly mips: number;
+}
+
+/** A running VM. */
+export class VM {
+  /** Its name. */
+  readonly name: string;
+  /** Its terminal. */
+  readonly console: VmConsole;
+  readonly #host: Host;
+  readonly #link: VmLink;
+  readonly #worker: WorldWorker;
+  readonly #queries: VmQueries;
+  readonly #exec: VmExec;
+  readonly #trace: ByteOutput;
+  readonly #disks: ReadonlyMap<string, DiskService>;
+  readonly #network: VmParts["network"];
+  readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
+  readonly #watchers = new Set<() => void>();
+  #state: VmState = "starting";
+  #startedAt = 0;
+  #wall = 0;
+  #finalStats: MachineStats | undefined;
+  #failure: FailureReport | undefined;
+  #held = false;
+  #finishing: Promise<void> | undefined;
+
+  /** Starts the VM world. Use `VMKernel.powerOn`. */
+  constructor(parts: VmParts) {
+    const { host, name, config } = parts;
+    this.name = name;
+    this.#host = host;
+    this.#network = parts.network;
+    // Waiting for the exit is a choice; a failure that nobody waits for is not an unhandled error.
+    this.#exit.promise.catch(() => {});
+    const shared = createMailbox();
+    this.#link = new VmLink(new KernelMailbox(shared), host.timers, {
+      message: (got) => this.#received(got),
+      fault: (error) => this.#fail(brokenLink(error, this.icount)),
+    });
+    const balance = () => this.#balance();
+    this.console = new VmConsole(this.#link, parts.consoleDevice, balance);
+    this.#trace = new ByteOutput(balance);
+    this.#queries = new VmQueries(this.#link);
+    this.#exec = new VmExec(this.#link, balance);
+    this.#disks = new Map(parts.disks.map((disk, i) => {
+      const device = DEVICE_NAMES.disk(i);
+      return [device, new DiskService(device, disk, this.#link, balance)];
+    }));
+    this.#worker = host.workers.start(parts.world, name, (death) => this.#died(death));
+    const start: StartMessage = { mailbox: shared, config, onReset: parts.onReset };
+    this.#worker.post(start);
+  }
+
+  /** What it is doing. */
+  get state(): VmState {
+    return this.#state;
+  }
+
+  /** Why it failed, if it did. */
+  get failure(): FailureReport | undefined {
+    return this.#failure;
+  }
+
+  /** Instructions it has retired, as of its last slice. */
+  get icount(): number {
+    return this.#link.icount;
+  }
+
+  /** Text lines of the instruction trace, when it was asked for at power-on. */
+  get trace(): ReadableStream<Uint8Array> {
+    return this.#trace.readable;
+  }
+
+  /** Resolves when the machine runs; rejects when it cannot be made. */
+  async started(): Promise<void> {
+    await this.#until(() => this.#state !== "starting");
+    if (this.#failure) throw failureError(this.name, this.#failure);
+  }
+
+  /** Stops executing until `resume`; guest time stands still. */
+  async pause(): Promise<void> {
+    await this.#change(TO_VM.pause, "paused");
+  }
+
+  /** Goes on after `pause`. */
+  async resume(): Promise<void> {
+    await this.#change(TO_VM.resume, "running");
+  }
+
+  /** Switches it off, as pulling the plug would. Resolves when it is gone. */
+  async powerOff(): Promise<void> {
+    if (!isFinal(this.#state)) {
+      void this.#link.send(TO_VM.stop, message());
+      const inTime = new AbortController();
+      const ended = this.#until(() => isFinal(this.#state)).then(() => inTime.abort());
+      if (await this.#host.timers.delay(STOP_MILLISECONDS, inTime.signal)) {
+        this.#finish("ends", { code: 0, why: "stopped" });
+      }
+      await ended;
+    }
+    await this.#finishing;
+  }
+
+  /** Resolves when it has ended, and all its resources are free; rejects when it failed. */
+  waitForExit(): Promise<VmExit> {
+    return this.#exit.promise;
+  }
+
+  /** Its counters, also after its end. */
+  async stats(): Promise<VmStats> {
+    const asked = isFinal(this.#state) ? this.#finalStats : await this.#ask<MachineStats>("stats");
+    const stats = asked ?? NO_STATS;
+    const wallMilliseconds = isFinal(this.#state) ? this.#wall : this.#sinceStart();
+    const mips = wallMilliseconds > 0 ? stats.instructions / wallMilliseconds / 1000 : 0;
+    return { ...stats, wallMilliseconds, mips };
+  }
+
+  /** Registers of a hart. */
+  registers(hart = 0): Promise<HartDump> {
+    return this.#ask("registers", hart);
+  }
+
+  /** A hash over the whole state and the retired instructions it belongs to. */
+  digest(): Promise<{ icount: number; digest: string }> {
+    return this.#ask("digest");
+  }
+
+  /** The board's address map as text. */
+  memoryTree(): Promise<string> {
+    return this.#ask("memory-tree");
+  }
+
+  /**
+   * Runs a command in the guest to its end. A string is given to the guest's shell, a list is a
+   * program and its arguments. Rejects with `HostError` when the guest has no exec agent.
+   */
+  exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return this.#exec.run(command, options);
+  }
+
+  /** Starts a command in the guest, with its streams at hand. */
+  spawn(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecProcess> {
+    return this.#exec.spawn(command, options);
+  }
+
+  /** Same as `powerOff`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.powerOff();
+  }
+
+  #received(got: Received): void {
+    switch (got.kind) {
+      case TO_KERNEL.running:
+        if (this.#state === "starting") this.#startedAt = this.#now();
+        return this.#happened("runs");
+      case TO_KERNEL.paused:
+        return this.#happened("pauses");
+      case TO_KERNEL.console:
+        this.#portOutput(got);
+        return this.#balance();
+      case TO_KERNEL.consoleTaken:
+        return this.#portTaken(got);
+      case TO_KERNEL.diskData:
+        this.#disk(got.device).addData(got);
+        return this.#balance();
+      case TO_KERNEL.diskRequest:
+        return this.#disk(got.device).addRequest(got);
+      case TO_KERNEL.frame:
+        if (this.#network === "loopback") void this.#link.send(TO_VM.frame, got);
+        return;
+      case TO_KERNEL.trace:
+        this.#trace.push(got.bytes);
+        return this.#balance();
+      case TO_KERNEL.answer:
+        return this.#queries.answered(got);
+      case TO_KERNEL.halted: {
+        const end = JSON.parse(messageText(got.bytes)) as EndReport;
+        this.#finalStats = end.stats;
+        return this.#finish("ends", { code: end.code, why: end.why });
+      }
+      case TO_KERNEL.failed:
+        return this.#fail(JSON.parse(messageText(got.bytes)) as FailureReport);
+      default:
+        throw new Broken(`message ${got.kind} is unknown to the kernel world`);
+    }
+  }
+
+  #portOutput({ device, numbers: [port = 0], bytes }: Received): void {
+    if (device === this.console.device && port === 0) this.console.arrived(bytes);
+    else if (device === DEVICE_NAMES.console && port === 1) this.#exec.arrived(bytes);
+    // A second terminal that nobody asked for is shown to nobody.
+  }
+
+  #portTaken({ device, numbers: [port = 0, count = 0] }: Received): void {
+    if (device === this.console.device && port === 0) this.console.taken(count);
+    else if (device === DEVICE_NAMES.console && port === 1) this.#exec.taken(count);
+  }
+
+  #disk(device: string): DiskService {
+    const disk = this.#disks.get(device);
+    if (disk === undefined) throw new Broken(`a request for "${device}", which is no disk`);
+    return disk;
+  }
+
+  /** Holds the VM while too much output waits for a reader or a disk, lets it go on at half. */
+  #balance(): void {
+    let backlog = this.console.backlog + this.#trace.backlog + this.#exec.backlog;
+    for (const disk of this.#disks.values()) backlog += disk.backlog;
+    const held = backlog > (this.#held ? MOST_BACKLOG / 2 : MOST_BACKLOG);
+    if (held !== this.#held) this.#link.hold(held);
+    this.#held = held;
+  }
+
+  async #change(kind: number, wanted: VmState): Promise<void> {
+    if (isFinal(this.#state)) throw new HostError(`VM "${this.name}" is not running`);
+    void this.#link.send(kind, message());
+    await this.#until(() => this.#state === wanted || isFinal(this.#state));
+  }
+
+  async #ask<T>(question: string, argument = 0): Promise<T> {
+    return await this.#queries.ask(question, argument) as T;
+  }
+
+  #happened(happening: VmHappening): void {
+    this.#state = nextState(this.#state, happening);
+    for (const look of [...this.#watchers]) look();
+  }
+
+  #until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!condition()) return;
+        this.#watchers.delete(look);
+        resolve();
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  #died(death: WorldDeath): void {
+    const place = death.place === "" ? "" : `\n    at ${death.place}`;
+    this.#fail({
+      phase: this.#state === "starting" ? "load" : "run",
+      name: "WorkerError",
+      message: `its worker died: ${death.message}`,
+      stack: death.message + place,
+      icount: this.icount,
+      harts: [],
+    });
+  }
+
+  #fail(report: FailureReport): void {
+    if (isFinal(this.#state)) return;
+    this.#failure = report;
+    this.#finish("fails", failureError(this.name, report));
+  }
+
+  #finish(happening: "ends" | "fails", outcome: VmExit | Error): void {
+    if (isFinal(this.#state)) return;
+    this.#wall = this.#startedAt === 0 ? 0 : this.#sinceStart();
+    this.#worker.terminate();
+    const error = outcome instanceof Error ? outcome : undefined;
+    this.console.end(error);
+    this.#trace.end();
+    this.#exec.end();
+    this.#queries.close();
+    this.#finishing = this.#release().then(() => {
+      if (outcome instanceof Error) this.#exit.reject(outcome);
+      else this.#exit.resolve(outcome);
+    });
+    this.#happened(happening);
+  }
+
+  async #release(): Promise<void> {
+    await this.#link.close();
+    await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
+  }
+
+  #now(): number {
+    return this.#host.clock.monotonicMilliseconds();
+  }
+
+  #sinceStart(): number {
+    return this.#startedAt === 0 ? 0 : this.#now() - this.#startedAt;
+  }
+}
+
+const NO_STATS: MachineStats = {
+  instructions: 0,
+  tiers: {},
+  tlbFills: {},
+  traps: {},
+  interrupts: {},
+  devices: {},
+};
+
+function brokenLink(error: unknown, icount: number): FailureReport {
+  const thrown = error instanceof Error ? error : new Error(String(error));
+  const { name, message, stack } = thrown;
+  return { phase: "run", name, message, stack: stack ?? "", icount, harts: [] };
+}

@@ -1,0 +1,76 @@
+/**
+ * The terminal of a VM, as its user holds it: what the guest prints and what is typed, as web streams.
+ */
+import { DEVICE_NAMES } from "./machine_port.ts";
+import { ByteInput } from "./byte_input.ts";
+import { ByteOutput } from "./byte_output.ts";
+import { message, TO_VM } from "./protocol.ts";
+import type { VmLink } from "./vm_link.ts";
+
+/** Which device of the board is the terminal. */
+export type ConsoleDevice = "uart" | "virtio";
+
+/** A VM's terminal. */
+export class VmConsole {
+  readonly #link: VmLink;
+  readonly #output: ByteOutput;
+  readonly #input: ByteInput;
+  #writable: WritableStream<Uint8Array> | undefined;
+
+  /** Device name of the terminal. */
+  readonly device: string;
+
+  /** Made by the VM. `onRead` is called when a reader took output. */
+  constructor(link: VmLink, device: ConsoleDevice, onRead: () => void) {
+    this.#link = link;
+    this.device = device === "uart" ? DEVICE_NAMES.uart : DEVICE_NAMES.console;
+    this.#output = new ByteOutput(onRead);
+    this.#input = new ByteInput(link, this.device, 0);
+  }
+
+  /**
+   * What the guest prints, from the start (if nobody reads for long: from the last 256 KiB) until the
+   * VM ends. There is one such stream; use its `tee()` for several readers.
+   */
+  get readable(): ReadableStream<Uint8Array> {
+    return this.#output.readable;
+  }
+
+  /** What is typed. Closing it changes nothing for the guest; writing after the VM's end fails. */
+  get writable(): WritableStream<Uint8Array> {
+    this.#writable ??= new WritableStream({ write: (bytes) => this.#input.write(bytes) });
+    return this.#writable;
+  }
+
+  /** Types text or bytes; resolves when they are in the VM. */
+  write(input: string | Uint8Array): Promise<void> {
+    return this.#input.write(typeof input === "string" ? new TextEncoder().encode(input) : input);
+  }
+
+  /** Tells the guest the terminal's size in characters, if its console can be told. */
+  async resize(columns: number, rows: number): Promise<void> {
+    const size = message(DEVICE_NAMES.console, [0, columns, rows]);
+    await this.#link.send(TO_VM.resize, size);
+  }
+
+  /** Output that a reader has yet to take, in bytes. */
+  get backlog(): number {
+    return this.#output.backlog;
+  }
+
+  /** Output arrived from the VM. */
+  arrived(bytes: Uint8Array): void {
+    this.#output.push(bytes);
+  }
+
+  /** The machine took so many bytes of input. */
+  taken(count: number): void {
+    this.#input.taken(count);
+  }
+
+  /** The VM ended, with an error if it failed. */
+  end(error?: Error): void {
+    this.#output.end(error);
+    this.#input.close();
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * Runs commands in a guest: the kernel world's half of the exec protocol, over port 1 of the virtio
+ * console, where the guest's agent listens.
+ *
+ * Invariants: bytes of stdin, stdout and stderr pass unchanged and in order; a command waits until the
+ * agent has said hello; whatever the guest sends, it can only end its own commands, never the kernel.
+ */
+import { concatBytes } from "../base/bytes.ts";
+import { HostError } from "../base/errors.ts";
+import { ByteInput } from "./byte_input.ts";
+import { ByteOutput } from "./byte_output.ts";
+import { EXEC_FRAME, EXEC_PAYLOAD_BYTES, type ExecFrame } from "./exec_protocol.ts";
+import { encodeExecFrame, ExecFrameReader } from "./exec_protocol.ts";
+import { DEVICE_NAMES } from "./machine_port.ts";
+import type { VmLink } from "./vm_link.ts";
+
+/** Port of the virtio console that carries the exec protocol. */
+export const EXEC_PORT = 1;
+
+/** How to run a command. */
+export interface ExecOptions {
+  /** What the command reads; nothing by default. */
+  readonly stdin?: string | Uint8Array | ReadableStream<Uint8Array>;
+  /** Ends the command when aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a command left behind. */
+export interface ExecResult {
+  /** Exit status; 128 and the signal's number when a signal ended it. */
+  readonly status: number;
+  /** What it wrote to its standard output. */
+  readonly stdout: Uint8Array;
+  /** What it wrote to its standard error. */
+  readonly stderr: Uint8Array;
+  /** `stdout` as text. */
+  readonly text: string;
+}
+
+type Send = (kind: number, payload?: Uint8Array) => Promise<void>;
+
+/** A command that runs in a guest. */
+export class ExecProcess {
+  readonly #stdout: ByteOutput;
+  readonly #stderr: ByteOutput;
+  readonly #status: PromiseWithResolvers<number> = Promise.withResolvers();
+  readonly #send: Send;
+  #over = false;
+
+  /** What the command reads. Close it to let the command see the end. */
+  readonly stdin: WritableStream<Uint8Array>;
+
+  /** Made by `VM.spawn`. */
+  constructor(send: Send, onRead: () => void) {
+    this.#send = send;
+    this.#stdout = new ByteOutput(onRead);
+    this.#stderr = new ByteOutput(onRead);
+    // Asked for now, so that nothing is dropped for want of a reader.
+    void this.#stdout.readable;
+    void this.#stderr.readable;
+    this.#status.promise.catch(() => {});
+    this.stdin = new WritableStream({
+      write: (bytes) => this.#writeStdin(bytes),
+      close: () => this.#toCommand(EXEC_FRAME.stdinEnd),
+      abort: () => this.#toCommand(EXEC_FRAME.stdinEnd),
+    });
+  }
+
+  /** What it writes to its standard output. */
+  get stdout(): ReadableStream<Uint8Array> {
+    return this.#stdout.readable;
+  }
+
+  /** What it writes to its standard error. */
+  get stderr(): ReadableStream<Uint8Array> {
+    return this.#stderr.readable;
+  }
+
+  /** Its exit status; rejects with `HostError` when it could not be started or the VM ended first. */
+  get status(): Promise<number> {
+    return this.#status.promise;
+  }
+
+  /** Output that nobody took yet, in bytes. */
+  get backlog(): number {
+    return this.#stdout.backlog + this.#stderr.backlog;
+  }
+
+  /** Sends it a signal by number (15 asks it to end, 9 ends it). */
+  kill(signal = 15): Promise<void> {
+    return this.#toCommand(EXEC_FRAME.signal, new Uint8Array([signal]));
+  }
+
+  /** A frame for this command arrived; true when it was its last. */
+  arrived({ kind, payload }: ExecFrame): boolean {
+    switch (kind) {
+      case EXEC_FRAME.stdout:
+        this.#stdout.push(payload);
+        return false;
+      case EXEC_FRAME.stderr:
+        this.#stderr.push(payload);
+        return false;
+      case EXEC_FRAME.exit:
+        this.#finish(payload[0] ?? 255);
+        return true;
+      case EXEC_FRAME.refused:
+        this.#finish(new HostError(new TextDecoder().decode(payload)));
+        return true;
+      default:
+        // A frame that only we may send: a confused agent. Its commands still end by themselves.
+        return false;
+    }
+  }
+
+  /** The VM ended. */
+  lost(): void {
+    this.#finish(new HostError("The VM ended while the command ran"));
+  }
+
+  #finish(outcome: number | Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stdout.end();
+    this.#stderr.end();
+    if (outcome instanceof Error) this.#status.reject(outcome);
+    else this.#status.resolve(outcome);
+  }
+
+  async #writeStdin(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length && !this.#over; at += EXEC_PAYLOAD_BYTES) {
+      await this.#toCommand(EXEC_FRAME.stdin, bytes.subarray(at, at + EXEC_PAYLOAD_BYTES));
+    }
+    // As writing to a pipe that nobody reads any more.
+    if (this.#over) throw new HostError("The command has ended");
+  }
+
+  async #toCommand(kind: number, payload?: Uint8Array): Promise<void> {
+    if (!this.#over) await this.#send(kind, payload);
+  }
+}
+
+/** All commands of one VM. */
+export class VmExec {
+  readonly #input: ByteInput;
+  readonly #onRead: () => void;
+  readonly #reader = new ExecFrameReader();
+  readonly #running = new Map<number, ExecProcess>();
+  readonly #ready: PromiseWithResolvers<void> = Promise.withResolvers();
+  #next = 1;
+  #ended = false;
+
+  /** Commands over a link; `onRead` is called when a reader took output. */
+  constructor(link: VmLink, onRead: () => void) {
+    this.#input = new ByteInput(link, DEVICE_NAMES.console, EXEC_PORT);
+    this.#onRead = onRead;
+    this.#ready.promise.catch(() => {});
+  }
+
+  /** Output that nobody took yet, in bytes. */
+  get backlog(): number {
+    let sum = 0;
+    for (const process of this.#running.values()) sum += process.backlog;
+    return sum;
+  }
+
+  /** Starts a command as soon as the guest's agent is there. */
+  async spawn(command: string | readonly string[], options: ExecOptions): Promise<ExecProcess> {
+    const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : command;
+    if (argv.length === 0) throw new HostError("Cannot run an empty command");
+    await this.#ready.promise;
+    const id = this.#next++;
+    const send: Send = (kind, payload = new Uint8Array(0)) =>
+      this.#input.write(encodeExecFrame({ kind, id, payload }));
+    const process = new ExecProcess(send, this.#onRead);
+    this.#running.set(id, process);
+    await send(EXEC_FRAME.start, new TextEncoder().encode(argv.join("\0")));
+    const { signal } = options;
+    if (signal) {
+      const kill = () => void process.kill(9).catch(() => {});
+      signal.addEventListener("abort", kill, { once: true });
+      const forget = () => signal.removeEventListener("abort", kill);
+      process.status.then(forget, forget);
+      if (signal.aborted) kill();
+    }
+    return process;
+  }
+
+  /** Runs a command to its end. */
+  async run(command: string | readonly string[], options: ExecOptions): Promise<ExecResult> {
+    const process = await this.spawn(command, options);
+    const feeding = feed(process.stdin, options.stdin);
+    const [status, stdout, stderr] = await Promise.all([
+      process.status,
+      collect(process.stdout),
+      collect(process.stderr),
+    ]);
+    await feeding;
+    return { status, stdout, stderr, text: new TextDecoder().decode(stdout) };
+  }
+
+  /** Bytes arrived from the agent. */
+  arrived(bytes: Uint8Array): void {
+    for (const frame of this.#reader.push(bytes)) {
+      if (frame.kind === EXEC_FRAME.hello) this.#ready.resolve();
+      else if (this.#running.get(frame.id)?.arrived(frame)) this.#running.delete(frame.id);
+    }
+  }
+
+  /** The machine took so many bytes. */
+  taken(count: number): void {
+    this.#input.taken(count);
+  }
+
+  /** The VM ended. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#input.close();
+    this.#ready.reject(new HostError("The VM ended before its guest could run a command"));
+    for (const process of this.#running.values()) process.lost();
+    this.#running.clear();
+  }
+}
+
+/** Writes all of stdin and closes it. A command that ends without reading all is no error. */
+async function feed(to: WritableStream<Uint8Array>, from: ExecOptions["stdin"]): Promise<void> {
+  try {
+    if (from instanceof ReadableStream) return await from.pipeTo(to);
+    const writer = to.getWriter();
+    if (typeof from === "string") await writer.write(new TextEncoder().encode(from));
+    else if (from) await writer.write(from);
+    await writer.close();
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+  }
+}
+
+async function collect(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return concatBytes(chunks);
+}

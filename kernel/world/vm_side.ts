@@ -1,0 +1,214 @@
+/**
+ * The loop of a VM world: executes the machine slice by slice, and between slices exchanges what came
+ * for it and what it sent out with the kernel world (design.md, Worlds; issue 2, section 5).
+ *
+ *     look at the mailbox ──► offer events ──► run a slice ──► send outputs ──► idle? sleep ──┐
+ *          ▲                                                                                  │
+ *          └──────────────────────────────────────────────────────────────────────────────────┘
+ *
+ * Invariants: nothing here touches the machine but through `MachinePort`; with the virtual clock, host
+ * time influences nothing but the moment at which outside input arrives; while the machine waits, the
+ * thread sleeps in Atomics.wait.
+ */
+import { unreachable } from "../base/assert.ts";
+import type { HostClock } from "../host/clock.ts";
+import { HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
+import type { MachineOutput, MachinePort, StopReason } from "./machine_port.ts";
+import type { Received, VmMailbox } from "./mailbox.ts";
+import { DISK_KINDS, jsonMessage, message, messageText, parts } from "./protocol.ts";
+import { TO_KERNEL, TO_VM } from "./protocol.ts";
+import { dumpHart, type EndReport } from "./reports.ts";
+import { SliceSizer } from "./slices.ts";
+import { VmInputs } from "./vm_inputs.ts";
+
+/** How to drive a machine. */
+export interface VmSideOptions {
+  /** Whose time the guest sees. */
+  readonly clock: "virtual" | "host";
+  /** The host's clocks: for the size of slices, and for guest time if it follows the host. */
+  readonly hostClock: HostClock;
+}
+
+/** Drives one machine until it ends. */
+export class VmSide {
+  readonly #machine: MachinePort;
+  readonly #mailbox: VmMailbox;
+  readonly #clock: HostClock;
+  readonly #time: HostTime | undefined;
+  readonly #slices = new SliceSizer();
+  readonly #inputs = new VmInputs();
+  #paused = false;
+  #stop = false;
+
+  /** Prepares to drive the machine; guest time starts now. */
+  constructor(machine: MachinePort, mailbox: VmMailbox, options: VmSideOptions) {
+    this.#machine = machine;
+    this.#mailbox = mailbox;
+    this.#clock = options.hostClock;
+    this.#time = options.clock === "host" ? new HostTime(options.hostClock) : undefined;
+  }
+
+  /** Runs the machine to its end. Throws what a broken machine throws. */
+  run(): EndReport {
+    for (;;) {
+      const bell = this.#mailbox.bell();
+      this.#readMailbox();
+      if (this.#stop) return this.#ended("stopped", 0);
+      if (this.#paused || this.#mailbox.held) {
+        this.#standStill(bell);
+        continue;
+      }
+      this.#inputs.offerTo(this.#machine, this.#mailbox);
+      const reason = this.#slice();
+      this.#sendOutputs();
+      switch (reason.kind) {
+        case "budget":
+          break;
+        case "idle":
+          this.#idle(reason, bell);
+          break;
+        case "await":
+          this.#mailbox.sleep(bell);
+          break;
+        case "halted":
+          return this.#ended(reason.why, reason.code);
+        default:
+          unreachable();
+      }
+    }
+  }
+
+  #slice(): StopReason {
+    const machine = this.#machine;
+    if (this.#time) machine.anchor(this.#time.ticks());
+    const before = machine.icount;
+    const started = this.#clock.monotonicMilliseconds();
+    const reason = machine.run(this.#slices.budget);
+    this.#slices.record(machine.icount - before, this.#clock.monotonicMilliseconds() - started);
+    this.#mailbox.publish(machine.icount);
+    return reason;
+  }
+
+  #idle(reason: { readonly wakeTicks?: number }, bell: number): void {
+    const wake = reason.wakeTicks;
+    if (wake === undefined) return this.#mailbox.sleep(bell);
+    if (!this.#time) return this.#machine.skipIdle();
+    const milliseconds = (wake - this.#time.ticks()) / TICKS_PER_MILLISECOND;
+    if (milliseconds > 0) this.#mailbox.sleep(bell, milliseconds);
+  }
+
+  #standStill(bell: number): void {
+    this.#time?.stop();
+    this.#mailbox.sleep(bell);
+    // Whether to go on is seen after the mailbox was read; time stops again if not.
+    this.#time?.go();
+  }
+
+  #ended(why: EndReport["why"], code: number): EndReport {
+    return { why, code, stats: this.#machine.stats() };
+  }
+
+  #readMailbox(): void {
+    let count = 0;
+    for (let got = this.#mailbox.receive(); got; got = this.#mailbox.receive()) {
+      this.#receive(got);
+      count++;
+    }
+    if (count > 0) this.#mailbox.ringPeer();
+  }
+
+  #receive(got: Received): void {
+    switch (got.kind) {
+      case TO_VM.pause:
+        this.#paused = true;
+        this.#mailbox.send(TO_KERNEL.paused, message());
+        break;
+      case TO_VM.resume:
+        this.#paused = false;
+        this.#mailbox.send(TO_KERNEL.running, message());
+        break;
+      case TO_VM.stop:
+        this.#stop = true;
+        break;
+      case TO_VM.query:
+        this.#answer(got);
+        break;
+      case TO_VM.console:
+        this.#inputs.addConsole(got);
+        break;
+      case TO_VM.diskData:
+        this.#inputs.addDiskData(got);
+        break;
+      case TO_VM.diskDone:
+        this.#inputs.addDiskDone(got);
+        break;
+      case TO_VM.frame:
+        this.#inputs.addFrame(got);
+        break;
+      case TO_VM.resize:
+        this.#inputs.addResize(got);
+        break;
+      default:
+        unreachable(`message ${got.kind} is unknown to a VM world`);
+    }
+  }
+
+  #answer({ numbers: [id = 0, argument = 0], bytes }: Received): void {
+    try {
+      const value = this.#lookUp(messageText(bytes), argument);
+      this.#mailbox.send(TO_KERNEL.answer, jsonMessage([id, 1], value));
+    } catch (error) {
+      this.#mailbox.send(TO_KERNEL.answer, jsonMessage([id, 0], String(error)));
+    }
+  }
+
+  #lookUp(question: string, argument: number): unknown {
+    const machine = this.#machine;
+    switch (question) {
+      case "stats":
+        return machine.stats();
+      case "registers":
+        return dumpHart(machine.hart(argument));
+      case "digest":
+        return { icount: machine.icount, digest: machine.digest() };
+      case "memory-tree":
+        return machine.memoryTree();
+      default:
+        return unreachable(`question "${question}" is unknown to a VM world`);
+    }
+  }
+
+  #sendOutputs(): void {
+    for (const output of this.#machine.takeOutputs()) this.#sendOutput(output);
+  }
+
+  #sendOutput(output: MachineOutput): void {
+    const mailbox = this.#mailbox;
+    switch (output.kind) {
+      case "console":
+        for (const part of parts(output.bytes)) {
+          mailbox.send(TO_KERNEL.console, message(output.device, [output.port], part));
+        }
+        break;
+      case "trace":
+        for (const part of parts(output.bytes)) {
+          mailbox.send(TO_KERNEL.trace, message("", [], part));
+        }
+        break;
+      case "frame":
+        mailbox.send(TO_KERNEL.frame, message(output.device, [], output.bytes));
+        break;
+      case "disk": {
+        const { tag, kind, sector, length, data } = output.request;
+        for (const part of parts(data ?? new Uint8Array(0))) {
+          mailbox.send(TO_KERNEL.diskData, message(output.device, [tag], part));
+        }
+        const numbers = [tag, DISK_KINDS.indexOf(kind), sector, length];
+        mailbox.send(TO_KERNEL.diskRequest, message(output.device, numbers));
+        break;
+      }
+      default:
+        unreachable();
+    }
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * A tiny machine for tests of the worlds around a machine. Its `append` line says what it does; it
+ * knows no instructions and counts a made-up icount.
+ */
+import type {
+  MachineConfig,
+  MachineOutput,
+  MachinePort,
+  StopReason,
+  VmEvent,
+} from "../../kernel/world/machine_port.ts";
+import { Broken } from "../../kernel/base/assert.ts";
+
+/** A behaviour: called for each slice; adds to `outputs`. */
+type Behaviour = (machine: FakeMachine, budget: number) => StopReason;
+
+/** The machine. */
+export class FakeMachine implements MachinePort {
+  readonly harts = 1;
+  icount = 0;
+  ticks = 0;
+  outputs: MachineOutput[] = [];
+  readonly events: VmEvent[] = [];
+  readonly arguments: string[];
+  #behaviour: Behaviour;
+
+  constructor(readonly config: MachineConfig) {
+    const [name = "", ...rest] = config.append.split(" ");
+    const behaviour = BEHAVIOURS[name];
+    if (behaviour === undefined) throw new Broken(`no behaviour is named "${name}"`);
+    this.#behaviour = behaviour;
+    this.arguments = rest;
+  }
+
+  run(budget: number): StopReason {
+    return this.#behaviour(this, budget);
+  }
+
+  offer(event: VmEvent): number {
+    // Takes input in small bites, so that the rest has to be offered again.
+    if (event.kind === "console") {
+      const taken = event.bytes.slice(0, 1000);
+      this.events.push({ ...event, bytes: taken });
+      return taken.length;
+    }
+    this.events.push(event);
+    return 1;
+  }
+
+  takeOutputs(): MachineOutput[] {
+    return this.outputs.splice(0);
+  }
+
+  skipIdle(): void {
+    this.ticks += 10_000;
+  }
+
+  anchor(ticks: number): void {
+    this.ticks = ticks;
+  }
+
+  print(bytes: string | Uint8Array, device = "uart0", port = 0): void {
+    const data = typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes;
+    this.outputs.push({ kind: "console", device, port, bytes: data });
+  }
+
+  hart(index: number) {
+    const x = Array.from({ length: 32 }, (_, i) => BigInt(i));
+    const csrs = { satp: 0x8000_0000_0000_0001n };
+    return { hart: index, pc: 0x8000_1234n, privilege: "S", waiting: false, x, f: x, csrs };
+  }
+
+  stats() {
+    return {
+      instructions: this.icount,
+      tiers: { interpreter: this.icount },
+      tlbFills: { read: 1 },
+      traps: {},
+      interrupts: {},
+      devices: {},
+    };
+  }
+
+  digest(): string {
+    return this.icount.toString(16).padStart(16, "0");
+  }
+
+  memoryTree(): string {
+    return "0x80000000 ram";
+  }
+}
+
+const OFF = { kind: "halted", code: 0, why: "power-off" } as const;
+const IDLE = { kind: "idle" } as const;
+
+/** Text of the console input that arrived, taken out of the events. */
+function typed(machine: FakeMachine): Uint8Array[] {
+  return machine.events.splice(0).flatMap((e) => e.kind === "console" ? [e.bytes] : []);
+}
+
+const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
+  /** Prints its words and powers off with the code that comes first. */
+  say: (m) => {
+    const [code, ...words] = m.arguments;
+    m.icount += 100;
+    m.print(words.join(" "));
+    return { ...OFF, code: Number(code) };
+  },
+  /** Sends back what is typed; "q" ends it. */
+  echo: (m) => {
+    m.icount += 1;
+    if (m.icount === 1) m.print("ready\n");
+    for (const bytes of typed(m)) {
+      if (bytes.includes(0x71)) return OFF;
+      m.print(bytes);
+    }
+    return IDLE;
+  },
+  /** Executes for ever. */
+  spin: (m, budget) => {
+    m.icount += budget;
+    return { kind: "budget" };
+  },
+  /** Prints so many bytes in all. */
+  flood: (m) => {
+    const total = Number(m.arguments[0]);
+    const next = Math.min(total - m.icount, 100_000);
+    m.print(new Uint8Array(next).fill(0x61));
+    m.icount += next;
+    return m.icount === total ? OFF : { kind: "budget" };
+  },
+  /** Counts idle milliseconds of guest time until five have passed. */
+  nap: (m) => {
+    m.icount += 1;
+    if (m.ticks >= 50_000) {
+      m.print(String(m.ticks));
+      return OFF;
+    }
+    return { kind: "idle", wakeTicks: 50_000 };
+  },
+  /** Breaks. */
+  break: (m) => {
+    m.icount += 42;
+    if (m.icount > 42) throw new Broken("the interpreter lost its place");
+    m.print("about to break\n");
+    return { kind: "budget" };
+  },
+  /** Resets itself on each start. */
+  reset: () => ({ kind: "halted", code: 0, why: "reset" }),
+  /** Waits for a terminal size and prints it. */
+  size: (m) => {
+    const event = m.events.pop();
+    if (event?.kind !== "resize") return IDLE;
+    m.print(`${event.device} ${event.columns}x${event.rows}`);
+    return OFF;
+  },
+  /** Sends a frame and prints what comes back. */
+  frame: (m) => {
+    const event = m.events.pop();
+    if (event?.kind === "frame") {
+      m.print(`${event.device} ${event.bytes.length}`);
+      return OFF;
+    }
+    if (m.icount++ === 0) {
+      m.outputs.push({ kind: "frame", device: "net0", bytes: new Uint8Array(60) });
+    }
+    return IDLE;
+  },
+  disk: (m) => diskProgram(m),
+};
+
+/** Writes two sectors, reads them back, flushes, reads outside; prints each status. */
+function diskProgram(m: FakeMachine): StopReason {
+  const big = 256 * 1024;
+  const data = new Uint8Array(big).map((_, i) => i * 7);
+  const program = [
+    { kind: "write", sector: 2, length: big, data },
+    { kind: "read", sector: 2, length: big },
+    { kind: "zero", sector: 3, length: 512 },
+    { kind: "read", sector: 2, length: 1024 },
+    { kind: "flush", sector: 0, length: 0 },
+    { kind: "discard", sector: 0, length: 512 },
+    { kind: "read", sector: 1 << 30, length: 512 },
+    { kind: "read", sector: 0, length: 100 },
+    { kind: "write", sector: 0, length: 1024, data: new Uint8Array(512) },
+  ] as const;
+  const event = m.events.pop();
+  if (event?.kind === "disk") {
+    const sum = event.data?.reduce((a, b) => (a * 31 + b) >>> 0, 0);
+    m.print(`${event.device} ${event.tag} ${event.status} ${event.data?.length} ${sum}\n`);
+  } else if (m.icount > 0) return { kind: "await", what: "disk" };
+  const next = program[m.icount];
+  if (next === undefined) return OFF;
+  m.outputs.push({ kind: "disk", device: "disk0", request: { tag: m.icount, ...next } });
+  m.icount++;
+  return { kind: "await", what: "disk" };
+}

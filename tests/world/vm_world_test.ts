@@ -1,0 +1,213 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConfigError, HostError, VmFailure } from "../../kernel/mod.ts";
+import { allOutput, behave, fakeKernel } from "./support.ts";
+
+Deno.test("a VM world has no permission for anything", async () => {
+  await using kernel = fakeKernel("./confined_world.ts");
+  const vm = await kernel.powerOn(behave(""));
+  const lines = (await allOutput(vm)).split("\n");
+  assertEquals(lines.length, 11);
+  for (const line of lines) assert(line.endsWith(": NotCapable"), line);
+});
+
+Deno.test("a guest's power-off code is the exit code and its output comes whole", async () => {
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("say 7 hello world"));
+  assertEquals(await allOutput(vm), "hello world");
+  assertEquals(await vm.waitForExit(), { code: 7, why: "power-off" });
+  assertEquals(vm.state, "stopped");
+  assertEquals(kernel.vms, []);
+  const stats = await vm.stats();
+  assertEquals(stats.instructions, 100);
+});
+
+Deno.test("console input arrives in order, whatever its length", async () => {
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("echo"));
+  const sent = "0123456789".repeat(20_000);
+  const writing = vm.console.write(sent + "q");
+  const got = await allOutput(vm);
+  await writing;
+  assertEquals(got.length, "ready\n".length + Math.floor(sent.length / 1000) * 1000);
+  assert(got.slice("ready\n".length) === sent);
+});
+
+Deno.test("console.writable and console.readable are streams that end with the VM", async () => {
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("echo"));
+  const reader = vm.console.readable.pipeThrough(new TextDecoderStream()).getReader();
+  assertEquals((await reader.read()).value, "ready\n");
+  const writer = vm.console.writable.getWriter();
+  await writer.write(new TextEncoder().encode("abc"));
+  assertEquals((await reader.read()).value, "abc");
+  await vm.powerOff();
+  assertEquals((await reader.read()).done, true);
+  await assertRejects(() => writer.write(new Uint8Array(1)), HostError, "not running");
+});
+
+Deno.test("a slow reader holds the VM and loses nothing", async () => {
+  await using kernel = fakeKernel();
+  const total = 60_000_000;
+  const vm = await kernel.powerOn(behave(`flood ${total}`));
+  const reader = vm.console.readable.getReader();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert(vm.icount < total, "the VM ran on although nobody read");
+  let read = 0;
+  for (let got = await reader.read(); !got.done; got = await reader.read()) {
+    read += got.value.length;
+  }
+  assertEquals(read, total);
+});
+
+Deno.test("output that nobody reads does not stop the VM", async () => {
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("flood 30000000"));
+  assertEquals((await vm.waitForExit()).code, 0);
+  const kept = (await allOutput(vm)).length;
+  assert(kept >= 256 * 1024 && kept < 400 * 1024, `${kept} bytes were kept`);
+});
+
+Deno.test("pause() stops a VM and resume() lets it go on", async () => {
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("spin", { clock: "virtual" }));
+  await vm.pause();
+  assertEquals(vm.state, "paused");
+  const first = await vm.digest();
+  assertEquals(await vm.digest(), first);
+  assertEquals((await vm.registers(0)).pc, "0x80001234");
+  assertEquals(await vm.memoryTree(), "0x80000000 ram");
+  await vm.resume();
+  assertEquals(vm.state, "running");
+  assert((await vm.digest()).icount > first.icount);
+  await vm.powerOff();
+  assertEquals(await vm.waitForExit(), { code: 0, why: "stopped" });
+  await assertRejects(() => vm.pause(), HostError, "is not running");
+  await assertRejects(() => vm.digest(), HostError);
+  assert((await vm.stats()).instructions >= first.icount);
+});
+
+Deno.test("an idle VM wakes at its timer: by host time, or at once by virtual time", async () => {
+  await using kernel = fakeKernel();
+  for (const clock of ["host", "virtual"] as const) {
+    const vm = await kernel.powerOn(behave("nap", { clock }));
+    assert(Number(await allOutput(vm)) >= 50_000);
+  }
+});
+
+Deno.test("a VM that breaks is reported with its state, and others go on", async () => {
+  await using kernel = fakeKernel();
+  const quiet = await kernel.powerOn(behave("echo"));
+  const vm = await kernel.powerOn(behave("break", { name: "unlucky" }));
+  const error = await assertRejects(() => vm.waitForExit(), VmFailure);
+  assertEquals(error.message, 'VM "unlucky" failed: the interpreter lost its place');
+  assertEquals(error.report.icount, 84);
+  assertEquals(error.report.phase, "run");
+  assertEquals(error.report.harts[0]?.csrs["satp"], "0x8000000000000001");
+  assertEquals(vm.state, "failed");
+  assertEquals(vm.failure, error.report);
+  await assertRejects(() => allOutput(vm), VmFailure);
+  await quiet.console.write("q");
+  assertEquals((await quiet.waitForExit()).code, 0);
+  assertEquals(kernel.metrics.snapshot()["vms_failed_total"], 1);
+});
+
+Deno.test("a VM world that cannot be loaded fails its VM only", async () => {
+  await using kernel = fakeKernel("./no_such_world.ts");
+  const error = await assertRejects(() => kernel.powerOn(behave("spin")), VmFailure);
+  assert(error.message.includes("its worker died"), error.message);
+});
+
+Deno.test("a worker that dies fails its VM only", async () => {
+  await using kernel = fakeKernel();
+  const quiet = await kernel.powerOn(behave("echo"));
+  await assertRejects(() => kernel.powerOn(behave("die")), VmFailure, "out of nowhere");
+  assertEquals([quiet.state, kernel.vms.length], ["running", 1]);
+});
+
+Deno.test("a machine that cannot be made says why", async () => {
+  await using kernel = fakeKernel();
+  await assertRejects(() => kernel.powerOn(behave("dance")), VmFailure, 'named "dance"');
+  assertEquals(kernel.vms, []);
+});
+
+Deno.test("a disk serves reads, writes and flushes, and refuses what lies outside", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.truncate(path, 1024 * 1024);
+    await using kernel = fakeKernel();
+    const vm = await kernel.powerOn(behave("disk", { drives: [path] }));
+    const big = 256 * 1024;
+    const data = new Uint8Array(big).map((_, i) => i * 7);
+    const sum = (bytes: Uint8Array) => bytes.reduce((a, b) => (a * 31 + b) >>> 0, 0);
+    const zeroed = data.slice(0, 1024).fill(0, 512);
+    assertEquals((await allOutput(vm)).trim().split("\n"), [
+      "disk0 0 0 undefined undefined",
+      `disk0 1 0 ${big} ${sum(data)}`,
+      "disk0 2 0 undefined undefined",
+      `disk0 3 0 1024 ${sum(zeroed)}`,
+      "disk0 4 0 undefined undefined",
+      "disk0 5 0 undefined undefined",
+      "disk0 6 1 undefined undefined",
+      "disk0 7 1 undefined undefined",
+      "disk0 8 1 undefined undefined",
+    ]);
+    const file = await Deno.readFile(path);
+    assertEquals(file.slice(1024, 2048), zeroed);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("a drive that may not be written refuses writes", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.truncate(path, 1024 * 1024);
+    await using kernel = fakeKernel();
+    const vm = await kernel.powerOn(behave("disk", { drives: [{ path, readOnly: true }] }));
+    const lines = (await allOutput(vm)).split("\n");
+    assertEquals([lines[0], lines[4]], [
+      "disk0 0 1 undefined undefined",
+      "disk0 4 0 undefined undefined",
+    ]);
+    assertEquals(new Set(await Deno.readFile(path)).size, 1);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("a terminal's size and looped-back frames reach the machine", async () => {
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("size"));
+  await vm.console.resize(132, 43);
+  assertEquals(await allOutput(vm), "console0 132x43");
+  const looped = await kernel.powerOn(behave("frame", { network: "loopback" }));
+  assertEquals(await allOutput(looped), "net0 60");
+});
+
+Deno.test("a reset ends the VM when asked to, and starts it again otherwise", async () => {
+  await using kernel = fakeKernel();
+  const once = await kernel.powerOn(behave("reset", { onReset: "end" }));
+  assertEquals(await once.waitForExit(), { code: 0, why: "reset" });
+  const again = await kernel.powerOn(behave("reset"));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals(again.state, "running");
+  await again.powerOff();
+  assertEquals((await again.waitForExit()).why, "stopped");
+});
+
+Deno.test("several VMs run at once", async () => {
+  await using kernel = fakeKernel();
+  const vms = await Promise.all([0, 1, 2, 3].map((i) => kernel.powerOn(behave(`say ${i} vm${i}`))));
+  const exits = await Promise.all(vms.map((vm) => vm.waitForExit()));
+  assertEquals(exits.map(({ code }) => code), [0, 1, 2, 3]);
+  assertEquals(await Promise.all(vms.map(allOutput)), ["vm0", "vm1", "vm2", "vm3"]);
+});
+
+Deno.test("memory that the host cannot give is refused with both figures", async () => {
+  await using kernel = fakeKernel();
+  await assertRejects(
+    () => kernel.powerOn(behave("spin", { memory: "4G" })),
+    ConfigError,
+    "1M to 3G",
+  );
+});
