@@ -25,3 +25,4 @@ export { VM, type VmExit, type VmStats } from "./world/vm.ts";
 export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
 export { type ExecOptions, ExecProcess, type ExecResult } from "./world/vm_exec.ts";
 export type { VmState } from "./world/vm_state.ts";
+export type { Host } from "./host/host.ts";

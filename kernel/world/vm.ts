@@ -69,6 +69,8 @@ export interface VmStats extends MachineStats {
 export class VM {
   /** Its name. */
   readonly name: string;
+  /** Number of its harts. */
+  readonly harts: number;
   /** Its terminal. */
   readonly console: VmConsole;
   readonly #host: Host;
@@ -93,6 +95,7 @@ export class VM {
   constructor(parts: VmParts) {
     const { host, name, config } = parts;
     this.name = name;
+    this.harts = config.harts;
     this.#host = host;
     this.#network = parts.network;
     // Waiting for the exit is a choice; a failure that nobody waits for is not an unhandled error.

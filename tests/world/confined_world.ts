@@ -29,7 +29,9 @@ serveVmWorld(async () => {
     try {
       await attempt();
     } catch (error) {
-      end = error instanceof Deno.errors.NotCapable ? "NotCapable" : String(error);
+      // A refused import is a TypeError that carries the refusal's text.
+      const refused = error instanceof Deno.errors.NotCapable || /Requires \w+ access/.test(`${error}`);
+      end = refused ? "refused" : String(error);
     }
     lines.push(`${what}: ${end}`);
   }

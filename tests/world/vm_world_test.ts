@@ -7,7 +7,7 @@ Deno.test("a VM world has no permission for anything", async () => {
   const vm = await kernel.powerOn(behave(""));
   const lines = (await allOutput(vm)).split("\n");
   assertEquals(lines.length, 11);
-  for (const line of lines) assert(line.endsWith(": NotCapable"), line);
+  for (const line of lines) assert(line.endsWith(": refused"), line);
 });
 
 Deno.test("a guest's power-off code is the exit code and its output comes whole", async () => {

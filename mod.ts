@@ -1,0 +1,47 @@
+/**
+ * Chronovisor as a library: the kernel with the built-in drivers and guests.
+ *
+ * ```ts
+ * import { VMKernel } from "./mod.ts";
+ *
+ * await using kernel = await VMKernel.start();
+ * const vm = await kernel.powerOn({ guest: "debian", memory: "512M" });
+ * const { status, text } = await vm.exec("uname -a");
+ * console.log(status, text);
+ * await vm.powerOff();
+ * ```
+ *
+ * @module
+ */
+import { type GuestProvider, type Host, Kernel } from "./kernel/mod.ts";
+
+export * from "./kernel/mod.ts";
+
+/** Options of `VMKernel.start`; all have defaults. */
+export interface VMKernelOptions {
+  /** Knows guests by name; by default the guests of this repository. */
+  readonly guests?: GuestProvider;
+  /** The host to run on; Deno's by default. */
+  readonly host?: Host;
+  /** Module of the VM world; by default the one with the built-in drivers. */
+  readonly world?: URL;
+  /** Called with a line about long work in progress, such as fetching a guest. */
+  readonly progress?: (line: string) => void;
+}
+
+/** The kernel with the built-in drivers and guests. */
+export class VMKernel extends Kernel {
+  /** Starts a kernel. It holds no resources until a VM is powered on. */
+  static start(options: VMKernelOptions = {}): Promise<VMKernel> {
+    const world = new URL("./drivers/vm_world.ts", import.meta.url);
+    return Promise.resolve(new VMKernel({ world, guests: builtinGuests, ...options }));
+  }
+}
+
+/** The guests of this repository; their code is loaded when the first is asked for. */
+const builtinGuests: GuestProvider = {
+  resolve: async (name, request) => {
+    const { resolveGuest } = await import("./tools/guests/mod.ts");
+    return await resolveGuest(name, request);
+  },
+};

@@ -1,0 +1,119 @@
+/**
+ * The options that say what machine to make, shared by `run` and `exec` (issue 2, section 6).
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { DriveOption, PowerOnOptions } from "../../mod.ts";
+import { ConfigError, parseSize } from "../../mod.ts";
+import { nearMatch } from "./near_match.ts";
+
+/** What commander makes of the options. */
+export interface MachineOptions {
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly bios?: string;
+  readonly memory?: string;
+  readonly harts?: number;
+  readonly drive?: DriveOption[];
+  readonly packages?: string[];
+  readonly clock?: "virtual" | "host";
+  readonly tier?: "auto" | "interpreter" | "translator";
+  readonly seed?: number;
+  readonly network?: "none" | "loopback";
+  readonly timeout?: number;
+  readonly stats?: string;
+  readonly trace?: string;
+  readonly name?: string;
+}
+
+/** Adds the options to a command. */
+export function addMachineOptions(command: Command): Command {
+  return command
+    .option("--kernel <file>", "kernel to start: ELF, Linux Image (also gzip'd) or raw binary")
+    .option("--initrd <file>", "initial RAM disk")
+    .option("--append <text>", "kernel command line, added after the guest's own")
+    .option("--bios <firmware>", "builtin, none (start in M-mode) or a firmware file")
+    .option("--memory <size>", "guest memory, such as 512M or 2G", checkSize)
+    .option("--harts <n>", "number of harts, 1 to 8", wholeNumber(1, 8))
+    .option("--drive <file[,readonly]>", "raw disk image; may be given again", collectDrive)
+    .option("--packages <names>", "packages to add to the guest, with commas between", splitNames)
+    .addOption(choice("--clock <kind>", "whose time the guest sees", ["host", "virtual"]))
+    .addOption(choice("--tier <tier>", "what executes", ["auto", "interpreter", "translator"]))
+    .addOption(choice("--network <backend>", "where frames go", ["none", "loopback"]))
+    .option("--seed <n>", "seed of all randomness", wholeNumber(0, Number.MAX_SAFE_INTEGER))
+    .option("--timeout <seconds>", "end with status 124 after so long", seconds)
+    .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
+    .option("--trace <file>", "write each executed instruction; slow")
+    .option("--name <name>", "name of the VM, for messages");
+}
+
+/** What to power on. */
+export function powerOnOptions(guest: string | undefined, o: MachineOptions): PowerOnOptions {
+  const { drive, timeout: _, stats: __, trace, ...same } = o;
+  return {
+    ...pick(same),
+    ...(guest !== undefined && { guest }),
+    ...(drive && { drives: drive }),
+    trace: trace !== undefined,
+  };
+}
+
+type Same = Omit<MachineOptions, "drive" | "timeout" | "stats" | "trace">;
+
+/** Takes only what this module declared: a command may have options of its own. */
+function pick(options: Same): Same {
+  const names = "kernel initrd append bios memory harts packages clock tier seed network name";
+  const known = new Set(names.split(" "));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
+}
+
+function choice(flags: string, help: string, choices: string[]): Option {
+  const option = new Option(flags, `${help}: ${choices.join(", ")}`);
+  return option.argParser((typed: string) => {
+    if (choices.includes(typed)) return typed;
+    const near = nearMatch(typed, choices);
+    const hint = near === undefined ? "" : ` (Did you mean ${near}?)`;
+    throw new InvalidArgumentError(`Expected ${choices.join(" or ")}.${hint}`);
+  });
+}
+
+function checkSize(text: string): string {
+  try {
+    parseSize(text);
+    return text;
+  } catch (error) {
+    if (error instanceof ConfigError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
+  };
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && value > 0 && value < 1e6) return value;
+  throw new InvalidArgumentError("Expected a number of seconds.");
+}
+
+function collectDrive(text: string, before: DriveOption[] = []): DriveOption[] {
+  const readOnly = text.endsWith(",readonly");
+  const path = readOnly ? text.slice(0, -",readonly".length) : text;
+  const flag = /^(.*),(\w*)$/.exec(path);
+  if (flag && nearMatch(flag[2]!, ["readonly"])) {
+    throw new InvalidArgumentError(`Expected FILE or FILE,readonly. (Did you mean ${flag[1]},readonly?)`);
+  }
+  if (path === "") throw new InvalidArgumentError("Expected the name of a file.");
+  return [...before, { path, readOnly }];
+}
+
+function splitNames(text: string, before: string[] = []): string[] {
+  const names = text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+  if (names.length === 0) throw new InvalidArgumentError("Expected names of packages.");
+  return [...before, ...names];
+}
