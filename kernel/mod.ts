@@ -26,3 +26,5 @@ export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
 export { type ExecOptions, ExecProcess, type ExecResult } from "./world/vm_exec.ts";
 export type { VmState } from "./world/vm_state.ts";
 export type { Host } from "./host/host.ts";
+export type { ElfImage, ElfSegment, ElfSymbol } from "./machine/elf.ts";
+export { type BootImage, readImage } from "./machine/image.ts";

@@ -12,7 +12,7 @@ import { RAM_BASE } from "./memory_map.ts";
 
 /** What to boot. */
 export interface BootOptions {
-  readonly kernel: BootImage;
+  readonly kernel?: BootImage;
   /** "builtin": our SBI. "none": machine mode. Else a firmware image. */
   readonly bios: "builtin" | "none" | BootImage;
   readonly initrd?: Uint8Array;
@@ -78,6 +78,7 @@ function dynamicInformation(next: number): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
+/** Throws ConfigError unless everything lies in RAM. */
 function checkInside(placements: readonly Placement[], ramBytes: number): void {
   for (const { gpa, bytes } of placements) {
     if (gpa < RAM_BASE || gpa + bytes.length > RAM_BASE + ramBytes) {
@@ -92,7 +93,12 @@ function checkInside(placements: readonly Placement[], ramBytes: number): void {
 /** Plans a start. Throws ConfigError when the memory is too small. */
 export function planBoot(options: BootOptions): BootPlan {
   const { kernel, bios, initrd, ramBytes } = options;
-  const placed = placeImage(kernel, kernelBase(kernel, bios));
+  if (kernel === undefined && typeof bios !== "object") {
+    throw new ConfigError("there is nothing to boot: neither a kernel nor a firmware image");
+  }
+  const placed = kernel
+    ? placeImage(kernel, kernelBase(kernel, bios))
+    : { placements: [], entry: RAM_BASE + KERNEL_OFFSET, end: RAM_BASE };
   const ramEnd = RAM_BASE + ramBytes;
   const deviceTree = ramEnd - DEVICE_TREE_BYTES - 4096;
   const initrdStart = Math.floor((deviceTree - (initrd?.length ?? 0)) / 4096) * 4096;
@@ -115,7 +121,7 @@ export function planBoot(options: BootOptions): BootPlan {
     placements.push({ gpa: argument2, bytes: dynamicInformation(placed.entry) });
   }
   checkInside(placements, ramBytes);
-  const tohost = kernel.kind === "elf"
+  const tohost = kernel?.kind === "elf"
     ? kernel.elf.symbols.find((symbol) => symbol.name === "tohost")
     : undefined;
   return {

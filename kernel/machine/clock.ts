@@ -14,8 +14,17 @@ export const VIRTUAL_RATE = Math.round((1 << RATE_BITS) / 100);
 /** Instructions after which the anchor moves by itself. */
 const ANCHOR_SPAN = 2 ** 32;
 
+/** Fewer instructions than this between two anchors say nothing about speed. */
+const FOLLOW_LEAST_INSTRUCTIONS = 10_000;
+const FOLLOW_SHARE = 0.9;
+/** One tick for each 10 instructions. */
+const FASTEST_RATE = Math.floor(2 ** RATE_BITS / 10);
+
 /** The clock of one machine; its state is three fields of the control block. */
 export class MachineClock {
+  /** Where the outside clock was at the last `follow`: only ever used to choose the next rate. */
+  #followed = { icount: 0, ticks: 0 };
+
   constructor(private readonly core: Core) {
     core.setControl("timeRate", BigInt(VIRTUAL_RATE));
   }
@@ -44,6 +53,21 @@ export class MachineClock {
     this.core.setControl("timeAnchorIcount", BigInt(icount));
     this.core.setControl("timeAnchorTicks", BigInt(Math.floor(ticks)));
     this.core.setControl("timeRate", BigInt(rate));
+  }
+
+  /**
+   * Follows a clock outside: guest time is `ticks` now, or stays where it is when it is ahead. The rate
+   * until the next call is a little below the last one measured, so that guest time seldom runs ahead.
+   */
+  follow(icount: number, ticks: number): void {
+    const executed = icount - this.#followed.icount;
+    let rate = this.#rate;
+    if (executed >= FOLLOW_LEAST_INSTRUCTIONS) {
+      const measured = (ticks - this.#followed.ticks) / executed * 2 ** RATE_BITS * FOLLOW_SHARE;
+      rate = Math.max(1, Math.min(FASTEST_RATE, Math.floor(measured)));
+    }
+    this.#followed = { icount, ticks };
+    this.anchor(icount, Math.max(ticks, this.ticksAt(icount)), rate);
   }
 
   get #anchorTicks(): number {

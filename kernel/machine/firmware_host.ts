@@ -42,9 +42,9 @@ export function firmwareHost(machine: Machine): SbiHost {
     },
     read: (gpa, into) => memory.read(gpa, into),
     write: (gpa, from) => memory.write(gpa, from),
-    consoleWrite: (bytes) => machine.outputs.bytes(machine.icount, "uart16550", 0, bytes),
+    consoleWrite: (bytes) => machine.outputs.bytes(machine.icount, "uart0", 0, bytes),
     consoleRead(length) {
-      const uart = machine.device("uart16550").behaviour;
+      const uart = machine.device("uart0").behaviour;
       const bytes: number[] = [];
       const ready = 1;
       while (bytes.length < length && (uart.read(5, 1) & ready) !== 0) bytes.push(uart.read(0, 1));

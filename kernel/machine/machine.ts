@@ -12,6 +12,7 @@ import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
 import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
+import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
@@ -20,7 +21,7 @@ import { MachineClock } from "./clock.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
-import { BOARD, virtioSlot } from "./memory_map.ts";
+import { BOARD, VIRTIO_SLOTS, virtioSlot } from "./memory_map.ts";
 import { MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
 import { startHarts } from "./start.ts";
@@ -64,7 +65,21 @@ export interface AttachedDevice {
   behaviour: Device;
 }
 
-const FIXED_DEVICES = ["plic", "aclint", "syscon", "goldfish_rtc", "uart16550"] as const;
+/** Instance names of the devices that are always there. */
+const FIXED_DEVICES: readonly (readonly [name: string, driver: string])[] = [
+  ["plic", "plic"],
+  ["clint", "aclint"],
+  ["test", "syscon"],
+  ["rtc", "goldfish_rtc"],
+  ["uart0", "uart16550"],
+];
+const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
+  ["console0", "virtio_console"],
+  ["net0", "virtio_net"],
+  ["rng0", "virtio_rng"],
+];
+/** Most drives: the virtio slots that the other devices leave. */
+export const DRIVES_MAXIMUM = VIRTIO_SLOTS - VIRTIO_DEVICES.length;
 const DEFAULT_TLB_ENTRIES = 1024;
 const DEFAULT_ELEMENTS = 32;
 const DEFAULT_DECODED_PAGES = 2048;
@@ -79,25 +94,23 @@ interface BoardEntry {
 
 /** The board: fixed devices, then virtio: disks first, then console, network, entropy. */
 function boardOf(disks: number): BoardEntry[] {
-  const fixed = FIXED_DEVICES.map((driver) => ({
-    name: driver,
+  if (disks > DRIVES_MAXIMUM) {
+    throw new ConfigError(`at most ${DRIVES_MAXIMUM} drives fit on the board, not ${disks}`);
+  }
+  const fixed = FIXED_DEVICES.map(([name, driver]) => ({
+    name,
     driver,
     disk: -1,
     ...BOARD[driver]!,
   }));
-  const virtio = [
-    ...Array.from(
-      { length: disks },
-      (_, i) => ({ driver: "virtio_blk", disk: i, name: `disk${i}` }),
-    ),
-    ...["virtio_console", "virtio_net", "virtio_rng"].map((driver) => ({
-      driver,
-      disk: -1,
-      name: driver,
-    })),
-  ];
-  if (virtio.length > 8) throw new ConfigError(`at most 5 drives fit on the board, not ${disks}`);
-  return [...fixed, ...virtio.map((entry, i) => ({ ...entry, ...virtioSlot(i) }))];
+  const drives = Array.from({ length: disks }, (_, disk) => ({
+    name: `disk${disk}`,
+    driver: "virtio_blk",
+    disk,
+  }));
+  const others = VIRTIO_DEVICES.map(([name, driver]) => ({ name, driver, disk: -1 }));
+  const slots = [...drives, ...others].map((entry, i) => ({ ...entry, ...virtioSlot(i) }));
+  return [...fixed, ...slots];
 }
 
 /** One virtual machine. */
@@ -166,6 +179,11 @@ export class Machine {
     return this.#turns.running
       ? Number(this.core.control("runEnd") - this.core.control("budget"))
       : this.state.icount;
+  }
+
+  /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */
+  skipTo(ticks: number): void {
+    this.#turns.skipTo(ticks);
   }
 
   /** Runs at most `budget` instructions. */
@@ -255,6 +273,19 @@ export class Machine {
     const found = this.devices.find((device) => device.name === name);
     if (found === undefined) throw new ConfigError(`the machine has no device ${name}`);
     return found;
+  }
+
+  /** Value of a CSR of the current hart, as machine mode reads it; 0 when it cannot be read now. */
+  csr(number: number): bigint {
+    const { core } = this;
+    const privilege = core.word(core.current, "privilege");
+    core.setWord(core.current, "privilege", PRIVILEGE.machine);
+    core.setControl("runEnd", BigInt(this.icountNow()));
+    core.setControl("budget", 0n);
+    const value = core.exports.csrRead(number, 0);
+    core.setControlWord("faultCause", 0);
+    core.setWord(core.current, "privilege", privilege);
+    return BigInt.asUintN(64, value);
   }
 
   /** A digest of the whole state: equal digests at equal icounts mean equal machines. */

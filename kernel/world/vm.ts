@@ -108,6 +108,8 @@ export class VM {
     const balance = () => this.#balance();
     this.console = new VmConsole(this.#link, parts.consoleDevice, balance);
     this.#trace = new ByteOutput(balance);
+    // A trace that was asked for is kept for its reader from the first line on.
+    if (config.trace) void this.#trace.readable;
     this.#queries = new VmQueries(this.#link);
     this.#exec = new VmExec(this.#link, balance);
     this.#disks = new Map(parts.disks.map((disk, i) => {
@@ -134,7 +136,7 @@ export class VM {
     return this.#link.icount;
   }
 
-  /** Text lines of the instruction trace, when it was asked for at power-on. */
+  /** Text lines of the instruction trace, if asked for at power-on; the VM waits for its reader. */
   get trace(): ReadableStream<Uint8Array> {
     return this.#trace.readable;
   }
@@ -220,6 +222,8 @@ export class VM {
     switch (got.kind) {
       case TO_KERNEL.running:
         if (this.#state === "starting") this.#startedAt = this.#now();
+        // Whoever waits for the start can take hold of the output before there is any.
+        this.#link.yieldSoon();
         return this.#happened("runs");
       case TO_KERNEL.paused:
         return this.#happened("pauses");

@@ -35,6 +35,7 @@ export class VmLink {
   readonly #waiting: Waiting[] = [];
   readonly #ended: Promise<void>;
   #open = true;
+  #yieldSoon = false;
 
   /** Opens the connection; messages arrive from now on. */
   constructor(mailbox: KernelMailbox, timers: HostTimers, events: VmLinkEvents) {
@@ -52,6 +53,11 @@ export class VmLink {
       return Promise.resolve();
     }
     return new Promise((sent) => this.#waiting.push({ kind, content, sent }));
+  }
+
+  /** Lets other work have its turn before the next message is handed out. */
+  yieldSoon(): void {
+    this.#yieldSoon = true;
   }
 
   /** Asks the VM to stand still while output has piled up, or lets it go on. */
@@ -86,8 +92,9 @@ export class VmLink {
 
   #receiveBatch(): boolean {
     let count = 0;
+    this.#yieldSoon = false;
     try {
-      for (; count < BATCH && this.#open; count++) {
+      for (; count < BATCH && this.#open && !this.#yieldSoon; count++) {
         const got = this.#mailbox.receive();
         if (got === undefined) break;
         this.#events.message(got);
@@ -96,7 +103,7 @@ export class VmLink {
       this.#events.fault(error);
     }
     if (count > 0) this.#mailbox.ringPeer();
-    return count === BATCH;
+    return count === BATCH || this.#yieldSoon;
   }
 
   #sendWaiting(): void {

@@ -30,7 +30,8 @@ serveVmWorld(async () => {
       await attempt();
     } catch (error) {
       // A refused import is a TypeError that carries the refusal's text.
-      const refused = error instanceof Deno.errors.NotCapable || /Requires \w+ access/.test(`${error}`);
+      const refused = error instanceof Deno.errors.NotCapable ||
+        /Requires \w+ access/.test(`${error}`);
       end = refused ? "refused" : String(error);
     }
     lines.push(`${what}: ${end}`);

@@ -106,7 +106,9 @@ function collectDrive(text: string, before: DriveOption[] = []): DriveOption[] {
   const path = readOnly ? text.slice(0, -",readonly".length) : text;
   const flag = /^(.*),(\w*)$/.exec(path);
   if (flag && nearMatch(flag[2]!, ["readonly"])) {
-    throw new InvalidArgumentError(`Expected FILE or FILE,readonly. (Did you mean ${flag[1]},readonly?)`);
+    throw new InvalidArgumentError(
+      `Expected FILE or FILE,readonly. (Did you mean ${flag[1]},readonly?)`,
+    );
   }
   if (path === "") throw new InvalidArgumentError("Expected the name of a file.");
   return [...before, { path, readOnly }];

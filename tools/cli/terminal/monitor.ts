@@ -130,7 +130,9 @@ export async function runMonitorCommand(target: MonitorTarget, line: string): Pr
 }
 
 async function registers({ vm }: MonitorTarget, argument: string): Promise<string> {
-  if (argument !== "" && !/^[0-7]$/.test(argument)) return `Expected a hart's number, not "${argument}"`;
+  if (argument !== "" && !/^[0-7]$/.test(argument)) {
+    return `Expected a hart's number, not "${argument}"`;
+  }
   if (argument !== "") return formatHart(await vm.registers(Number(argument)));
   const dumps: string[] = [];
   for (let hart = 0; hart < vm.harts; hart++) dumps.push(formatHart(await vm.registers(hart)));

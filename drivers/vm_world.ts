@@ -1,0 +1,10 @@
+/**
+ * The entry of a VM world's worker: the kernel's machine with the built-in drivers. It is started with
+ * no permissions at all, and everything it imports is static.
+ */
+import { DeviceRegistry } from "../kernel/driver/mod.ts";
+import { createMachine } from "../kernel/world/machine_adapter.ts";
+import { serveVmWorld } from "../kernel/world/vm_world.ts";
+import { BUILTIN_DEVICES } from "./mod.ts";
+
+serveVmWorld((config) => createMachine(config, new DeviceRegistry(BUILTIN_DEVICES)));

@@ -1,0 +1,226 @@
+/**
+ * The machine as its VM world drives it: Machine (kernel/machine) behind MachinePort. It translates
+ * names and shapes, decides nothing.
+ */
+import { csrName } from "../cpu/csr_table.ts";
+import { CSR_ROWS } from "../cpu/csr_table.ts";
+import type { DeviceRegistry } from "../driver/mod.ts";
+import { readImage } from "../machine/image.ts";
+import { Machine } from "../machine/machine.ts";
+import { PRIVILEGE } from "../memory/hart_layout.ts";
+import { traceLine } from "../machine/trace.ts";
+import type {
+  HartReport,
+  MachineConfig,
+  MachineOutput,
+  MachinePort,
+  MachineStats,
+  StopReason,
+  VmEvent,
+} from "./machine_port.ts";
+
+/** Makes a machine with a registry's devices. Rejects with FormatError or ConfigError. */
+export async function createMachine(
+  config: MachineConfig,
+  registry: DeviceRegistry,
+): Promise<MachinePort> {
+  const { bios, kernel, initrd } = config;
+  const machine = new Machine({
+    memoryBytes: config.memoryBytes,
+    harts: config.harts,
+    append: config.append,
+    disks: config.disks,
+    clock: config.clock,
+    seed: BigInt(config.seed),
+    wallStart: config.startWallNanoseconds,
+    bios: typeof bios === "string" ? bios : await readImage(bios),
+    ...(kernel ? { kernel: await readImage(kernel) } : {}),
+    ...(initrd ? { initrd } : {}),
+  }, registry);
+  return new MachineAdapter(machine, config.trace);
+}
+
+const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
+  [PRIVILEGE.user]: "U",
+  [PRIVILEGE.supervisor]: "S",
+  [PRIVILEGE.machine]: "M",
+};
+/** Registers whose reading changes nothing and that people ask for first. */
+const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp/.test(name));
+
+class MachineAdapter implements MachinePort {
+  #wakeTicks = 0;
+  #trace: Uint8Array[] = [];
+
+  constructor(private readonly machine: Machine, private readonly traced: boolean) {}
+
+  get harts(): number {
+    return this.machine.config.harts;
+  }
+
+  get icount(): number {
+    return this.machine.icount;
+  }
+
+  get ticks(): number {
+    return this.machine.ticks();
+  }
+
+  run(budget: number): StopReason {
+    if (this.traced) this.#runTraced(budget);
+    for (;;) {
+      const stop = this.machine.run(this.traced ? 0 : budget);
+      switch (stop.kind) {
+        case "output":
+          return { kind: "budget" };
+        case "await":
+          return { kind: "await", what: "disk" };
+        case "off":
+          return { kind: "halted", code: stop.code, why: "power-off" };
+        case "reset":
+          return { kind: "halted", code: 0, why: "reset" };
+        case "idle":
+          this.#wakeTicks = stop.wakeTicks;
+          return stop.wakeTicks === Infinity
+            ? { kind: "idle" }
+            : { kind: "idle", wakeTicks: stop.wakeTicks };
+        case "budget":
+          return stop;
+      }
+    }
+  }
+
+  offer(event: VmEvent): number {
+    const { machine } = this;
+    switch (event.kind) {
+      case "console":
+        return machine.input(event.device, event.port, event.bytes);
+      case "frame":
+        machine.input(event.device, 0, event.bytes);
+        return 1;
+      case "resize":
+        machine.resize(event.device, event.port, event.columns, event.rows);
+        return 1;
+      case "disk": {
+        const { disk } = machine.device(event.device);
+        machine.completeDisk(disk, event.tag, event.status, event.data);
+        return 1;
+      }
+    }
+  }
+
+  takeOutputs(): MachineOutput[] {
+    const trace = this.#trace.map((bytes) => ({ kind: "trace" as const, bytes }));
+    this.#trace = [];
+    const outputs = this.machine.takeOutputs().map((output): MachineOutput => {
+      switch (output.kind) {
+        case "bytes":
+          return { ...output, kind: "console" };
+        case "disk":
+          return { kind: "disk", device: `disk${output.disk}`, request: output.request };
+        case "frame":
+          return output;
+      }
+    });
+    return [...trace, ...outputs];
+  }
+
+  skipIdle(): void {
+    this.machine.skipTo(this.#wakeTicks);
+  }
+
+  anchor(ticks: number): void {
+    this.machine.clock.follow(this.machine.icount, ticks);
+  }
+
+  hart(index: number): HartReport {
+    const { core } = this.machine;
+    const current = core.current;
+    core.switchTo(index);
+    const csrs: Record<string, bigint> = {};
+    for (const { number, name } of CSR_ROWS) {
+      if (REPORTED.includes(name)) csrs[csrName(number)!] = this.machine.csr(number);
+    }
+    core.switchTo(current);
+    const registers = (file: "x" | "f") =>
+      Array.from({ length: 32 }, (_, i) => core.register(index, file, i));
+    return {
+      hart: index,
+      pc: core.register(index, "pc"),
+      privilege: PRIVILEGE_NAMES[core.word(index, "privilege")] ?? "?",
+      waiting: core.word(index, "waiting") !== 0,
+      x: registers("x"),
+      f: registers("f"),
+      csrs,
+    };
+  }
+
+  stats(): MachineStats {
+    const { core, devices, icount } = this.machine;
+    const number = (field: Parameters<typeof core.control>[0], index = 0) =>
+      Number(core.control(field, index));
+    const byCause = (field: "statExceptions" | "statInterrupts") =>
+      Object.fromEntries(
+        Array.from({ length: 64 }, (_, cause) => [cause, number(field, cause)] as const)
+          .filter(([, count]) => count > 0),
+      );
+    return {
+      instructions: icount,
+      tiers: { interpreter: icount },
+      tlbFills: {
+        read: number("statFillsRead"),
+        write: number("statFillsWrite"),
+        fetch: number("statFillsFetch"),
+        walks: number("statWalks"),
+        flushes: number("statFlushes"),
+        elementSwitches: number("statElementSwitches"),
+        elementHits: number("statElementHits"),
+        tableWrites: number("statTableWrites"),
+        codeWrites: number("statCodeWrites"),
+      },
+      traps: byCause("statExceptions"),
+      interrupts: byCause("statInterrupts"),
+      devices: Object.fromEntries(
+        devices.map((device) => [device.name, device.behaviour.counters?.() ?? {}]),
+      ),
+    };
+  }
+
+  digest(): string {
+    return this.machine.digest();
+  }
+
+  memoryTree(): string {
+    const { devices, core } = this.machine;
+    const line = (base: number, bytes: number, name: string) =>
+      `${base.toString(16).padStart(10, "0")}-${
+        (base + bytes - 1).toString(16).padStart(10, "0")
+      }  ${name}`;
+    const lines = devices.map(({ base, name, declaration, irq }) => ({
+      base,
+      text: line(
+        base,
+        declaration.window,
+        `${name} (${declaration.name}${irq === 0 ? "" : `, irq ${irq}`})`,
+      ),
+    }));
+    lines.push({
+      base: core.plan.ramStart,
+      text: line(core.plan.ramStart, core.plan.ramBytes, "ram"),
+    });
+    return lines.sort((a, b) => a.base - b.base).map(({ text }) => text).join("\n");
+  }
+
+  /** One instruction at a time, each with a line of text. Slow, and changes nothing else. */
+  #runTraced(budget: number): void {
+    const lines: string[] = [];
+    for (let i = 0; i < budget; i++) {
+      const line = traceLine(this.machine);
+      const before = this.machine.icount;
+      const stop = this.machine.run(1);
+      if (this.machine.icount !== before) lines.push(line);
+      if (stop.kind !== "budget") break;
+    }
+    if (lines.length > 0) this.#trace.push(new TextEncoder().encode(`${lines.join("\n")}\n`));
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * `exec`: one command in a fresh VM; its streams and its exit status are this command's own (issue 2,
+ * section 6).
+ */
+import { Command } from "commander";
+import { type ExecProcess, HostError, type Kernel, type VM } from "../../../mod.ts";
+import { Ending } from "../ending.ts";
+import type { CliEnvironment } from "../environment.ts";
+import { CliExit, EXIT } from "../errors.ts";
+import { addMachineOptions, type MachineOptions, powerOnOptions } from "../machine_options.ts";
+import { Progress } from "../progress.ts";
+import { writeStatistics } from "../statistics.ts";
+import { writeError, writeOut } from "../streams.ts";
+import { copyTrace, openTrace } from "../trace_file.ts";
+
+/** Lines of the console shown when a guest dies before it ran the command. */
+const CONSOLE_LINES = 20;
+
+/** The command. */
+export function execCommand(
+  environment: CliEnvironment,
+  onStatus: (status: number) => void,
+): Command {
+  const command = new Command("exec")
+    .description("run one command in a fresh VM, with its streams and exit status passed through")
+    .argument("<guest>", "name of a guest that can run commands")
+    .argument("<command...>", "the command and its arguments; put -- before it");
+  return addMachineOptions(command)
+    .action(async (guest: string, words: string[], options: MachineOptions) => {
+      onStatus(await exec(environment, guest, words, options));
+    });
+}
+
+async function exec(
+  environment: CliEnvironment,
+  guest: string,
+  words: readonly string[],
+  options: MachineOptions,
+): Promise<number> {
+  using ending = new Ending(options.timeout);
+  const progress = new Progress();
+  await using kernel = await environment.startKernel(progress.show);
+  const trace = await openTrace(options.trace);
+  const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
+  const copying = copyTrace(vm, trace);
+  copying.catch((error) => ending.fail(error));
+  let status: number;
+  try {
+    const process = await spawn(vm, words, ending);
+    status = await Promise.race([passThrough(process), ending.happens]);
+  } finally {
+    await vm.powerOff();
+    await copying.catch(() => {});
+  }
+  await writeStatistics(vm, options.stats);
+  return status;
+}
+
+async function start(
+  kernel: Kernel,
+  guest: string,
+  options: MachineOptions,
+  ending: Ending,
+): Promise<VM> {
+  const starting = kernel.powerOn({ ...powerOnOptions(guest, options), onReset: "end" });
+  // When the wait is given up, the kernel's end ends the VM; its late refusal is of no interest.
+  starting.catch(() => {});
+  return await Promise.race([starting, ending.happens]);
+}
+
+async function spawn(vm: VM, words: readonly string[], ending: Ending): Promise<ExecProcess> {
+  const spawning = vm.spawn(words);
+  spawning.catch(() => {});
+  try {
+    return await Promise.race([spawning, ending.happens]);
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    // A VM that failed says more about why than its missing agent does.
+    await vm.waitForExit();
+    writeError(await lastLines(vm));
+    throw new CliExit(EXIT.failure, error.message, "`run` shows the guest's whole console");
+  }
+}
+
+/** Connects the command's streams with ours; resolves to its status when all was written. */
+async function passThrough(process: ExecProcess): Promise<number> {
+  feedInput(process).catch(() => {
+    // The command ended before it read all: nobody is there to read the rest.
+  });
+  const [status] = await Promise.all([
+    process.status,
+    copy(process.stdout, writeOut),
+    copy(process.stderr, writeError),
+  ]);
+  return status;
+}
+
+async function feedInput(process: ExecProcess): Promise<void> {
+  const writer = process.stdin.getWriter();
+  const chunk = new Uint8Array(64 * 1024);
+  for (;;) {
+    const count = await Deno.stdin.read(chunk);
+    if (count === null) return await writer.close();
+    await writer.write(chunk.slice(0, count));
+  }
+}
+
+async function copy(
+  from: ReadableStream<Uint8Array>,
+  write: (bytes: Uint8Array) => void,
+): Promise<void> {
+  for await (const bytes of from) write(bytes);
+}
+
+async function lastLines(vm: VM): Promise<string> {
+  const chunks: string[] = [];
+  const decoder = new TextDecoder();
+  for await (const bytes of vm.console.readable) {
+    chunks.push(decoder.decode(bytes, { stream: true }));
+  }
+  const lines = chunks.join("").trimEnd().split("\n");
+  return lines.slice(-CONSOLE_LINES).join("\n") + "\n";
+}

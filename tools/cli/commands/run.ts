@@ -1,0 +1,100 @@
+/**
+ * `run`: a VM on this terminal (issue 2, section 6).
+ */
+import { Command } from "commander";
+import type { Kernel, VM, VmExit } from "../../../mod.ts";
+import { Ending } from "../ending.ts";
+import type { CliEnvironment } from "../environment.ts";
+import { CliExit, EXIT } from "../errors.ts";
+import { addMachineOptions, type MachineOptions, powerOnOptions } from "../machine_options.ts";
+import { Progress } from "../progress.ts";
+import { Session } from "../session.ts";
+import { writeStatistics } from "../statistics.ts";
+import { copyTrace, openTrace } from "../trace_file.ts";
+
+interface RunOptions extends MachineOptions {
+  readonly until?: string;
+  readonly reboot: boolean;
+}
+
+/** The command. */
+export function runCommand(
+  environment: CliEnvironment,
+  onStatus: (status: number) => void,
+): Command {
+  const command = new Command("run")
+    .description("start a VM on this terminal; its power-off code is the exit status")
+    .argument("[guest]", "name of a guest (guests list shows them)");
+  return addMachineOptions(command)
+    .option("--until <text>", "end with status 0 when the console has shown this text")
+    .option("--no-reboot", "a guest that resets itself ends instead of starting again")
+    .addHelpText("after", "\nKeys:\n  Ctrl-A x quits, Ctrl-A c monitor, Ctrl-A h help")
+    .action(async (guest: string | undefined, options: RunOptions) => {
+      onStatus(await run(environment, guest, options));
+    });
+}
+
+async function run(
+  environment: CliEnvironment,
+  guest: string | undefined,
+  options: RunOptions,
+): Promise<number> {
+  using ending = new Ending(options.timeout);
+  const progress = new Progress();
+  await using kernel = await environment.startKernel(progress.show);
+  const vm = await powerOn(kernel, guest, options, ending, progress);
+  return await follow(vm.vm, vm.trace, options, ending);
+}
+
+async function powerOn(
+  kernel: Kernel,
+  guest: string | undefined,
+  options: RunOptions,
+  ending: Ending,
+  progress: Progress,
+): Promise<{ vm: VM; trace: Promise<void> }> {
+  const file = await openTrace(options.trace);
+  try {
+    const onReset = options.reboot ? "restart" : "end";
+    const starting = kernel.powerOn({ ...powerOnOptions(guest, options), onReset });
+    // When the wait is given up, the kernel's end ends the VM; its late refusal is of no interest.
+    starting.catch(() => {});
+    const vm = await Promise.race([starting, ending.happens]);
+    return { vm, trace: copyTrace(vm, file) };
+  } catch (error) {
+    file?.close();
+    throw error;
+  } finally {
+    progress.clear();
+  }
+}
+
+async function follow(
+  vm: VM,
+  trace: Promise<void>,
+  options: RunOptions,
+  ending: Ending,
+): Promise<number> {
+  const session = new Session(vm, ending, options.until);
+  let exit: VmExit | undefined;
+  try {
+    exit = await Promise.race([vm.waitForExit(), session.untilFound, ending.happens]);
+    await vm.powerOff();
+    await session.outputDone;
+  } catch (error) {
+    await vm.powerOff();
+    session.close();
+    // Of a run that was cut short, too, the counters are wanted; the error comes first if both fail.
+    await writeStatistics(vm, options.stats).catch(() => {});
+    throw error;
+  } finally {
+    session.close();
+    await trace.catch(() => {});
+  }
+  await trace;
+  await writeStatistics(vm, options.stats);
+  if (options.until === undefined) return exit?.code ?? EXIT.ok;
+  if (session.found) return EXIT.ok;
+  const message = `the VM ended before its console showed "${options.until}"`;
+  throw new CliExit(exit?.code || EXIT.failure, message);
+}
