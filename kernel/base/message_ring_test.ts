@@ -1,3 +1,4 @@
+/** Claims about rings at the wrap of their counters, and damaged ones. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Broken } from "./assert.ts";
 import { ByteRing } from "./byte_ring.ts";

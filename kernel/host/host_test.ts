@@ -1,3 +1,4 @@
+/** Claims about the real host. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { HostError } from "../base/errors.ts";
 import { denoHost } from "./deno_host.ts";

@@ -1,3 +1,4 @@
+/** Claims about metrics. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { Broken } from "../base/assert.ts";
 import { MetricRegistry } from "./registry.ts";

@@ -69,7 +69,7 @@ export function emitPmp(code: MmuCode): void {
       f.brIf(next, i32.ltU(index, PMP_ENTRIES));
     });
     f.return(machine);
-  });
+  }, true);
 }
 
 /** Sets the byte range of an entry, or branches to `skip` when the entry is off or empty. */

@@ -116,7 +116,7 @@ export function emitWalk(code: MmuCode): void {
     );
     setFault(f, cause, address);
     f.return(i64.const(-1));
-  });
+  }, true);
 }
 
 /** mstatus.MPRV makes loads and stores use the privilege in MPP. */

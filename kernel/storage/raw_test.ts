@@ -1,3 +1,4 @@
+/** Claims about raw disks. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ConfigError, HostError } from "../base/errors.ts";
 import { hostFiles } from "../host/files.ts";

@@ -124,6 +124,8 @@ export class VmMailbox extends Side {
 
 /** The kernel world's side of a mailbox. */
 export class KernelMailbox extends Side {
+  readonly #closed = Promise.withResolvers<void>();
+
   /** Opens the mailbox in shared memory made by `createMailbox`. */
   constructor(shared: SharedArrayBuffer) {
     super(shared, "kernel");
@@ -135,18 +137,21 @@ export class KernelMailbox extends Side {
   }
 
   /**
-   * Resolves when the bell has another value than `seen`: to true after a wait, to false when it had
-   * another value already.
+   * Resolves when the bell has another value than `seen`, or after `close`: to true after a wait, to
+   * false when there was nothing to wait for.
    */
   async rung(seen: number): Promise<boolean> {
     const wait = Atomics.waitAsync(this.words, WORD.kernelBell, seen);
     if (!wait.async) return false;
-    await wait.value;
+    await Promise.race([wait.value, this.#closed.promise]);
     return true;
   }
 
-  /** Ends a wait of this side's own, when no one is left who would ring. */
-  ringSelf(): void {
+  /** Ends waits of this side's own, when no one is left who would ring. */
+  close(): void {
+    // The promise, because a wait on shared memory alone does not keep the event loop going; the bell,
+    // so that the wait itself is over too.
+    this.#closed.resolve();
     Atomics.add(this.words, WORD.kernelBell, 1);
     Atomics.notify(this.words, WORD.kernelBell);
   }

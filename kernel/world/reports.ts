@@ -81,12 +81,24 @@ export function reportFailure(phase: string, error: unknown, machine?: MachinePo
 const REGISTER_NAMES = ("zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 " +
   "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6").split(" ");
 
+/** The sum of two counts, number by number: a VM's counters go on when its guest resets itself. */
+export function addStats(a: MachineStats, b: MachineStats): MachineStats {
+  return addNumbers(a, b) as MachineStats;
+}
+
+function addNumbers(a: unknown, b: unknown): unknown {
+  if (typeof a === "number" || typeof b === "number") return Number(a ?? 0) + Number(b ?? 0);
+  const [left, right] = [a ?? {}, b ?? {}] as [Record<string, unknown>, Record<string, unknown>];
+  const names = Object.keys({ ...left, ...right });
+  return Object.fromEntries(names.map((name) => [name, addNumbers(left[name], right[name])]));
+}
+
 /** Registers of a hart as lines of text. */
 export function formatHart(dump: HartDump): string {
   const wide = (value: string): string => value.slice(2).padStart(16, "0");
   const cells = [
-    ...dump.x.map((value, i) => `${(REGISTER_NAMES[i] ?? `x${i}`).padEnd(8)} ${wide(value)}`),
-    ...Object.entries(dump.csrs).map(([name, value]) => `${name.padEnd(8)} ${wide(value)}`),
+    ...dump.x.map((value, i) => `${(REGISTER_NAMES[i] ?? `x${i}`).padEnd(13)} ${wide(value)}`),
+    ...Object.entries(dump.csrs).map(([name, value]) => `${name.padEnd(13)} ${wide(value)}`),
   ];
   const lines = [
     `hart ${dump.hart}: pc ${wide(dump.pc)}, ${dump.privilege}-mode${

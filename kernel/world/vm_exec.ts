@@ -9,8 +9,13 @@ import { concatBytes } from "../base/bytes.ts";
 import { HostError } from "../base/errors.ts";
 import { ByteInput } from "./byte_input.ts";
 import { ByteOutput } from "./byte_output.ts";
-import { EXEC_FRAME, EXEC_PAYLOAD_BYTES, type ExecFrame } from "./exec_protocol.ts";
-import { encodeExecFrame, ExecFrameReader } from "./exec_protocol.ts";
+import { encodeExecFrame, EXEC_FRAME, EXEC_PAYLOAD_BYTES, EXEC_WINDOW } from "./exec_protocol.ts";
+import {
+  type ExecFrame,
+  type ExecFrameKind,
+  ExecFrameReader,
+  execNumber,
+} from "./exec_protocol.ts";
 import { DEVICE_NAMES } from "./machine_port.ts";
 import type { VmLink } from "./vm_link.ts";
 
@@ -37,7 +42,10 @@ export interface ExecResult {
   readonly text: string;
 }
 
-type Send = (kind: number, payload?: Uint8Array) => Promise<void>;
+type Send = (kind: ExecFrameKind, payload?: Uint8Array) => Promise<void>;
+
+/** Status of a command whose agent told none that makes sense. */
+const NO_STATUS = 255;
 
 /** A command that runs in a guest. */
 export class ExecProcess {
@@ -45,6 +53,8 @@ export class ExecProcess {
   readonly #stderr: ByteOutput;
   readonly #status: PromiseWithResolvers<number> = Promise.withResolvers();
   readonly #send: Send;
+  #window = EXEC_WINDOW;
+  #moreWindow: (() => void) | undefined;
   #over = false;
 
   /** What the command reads. Close it to let the command see the end. */
@@ -88,7 +98,7 @@ export class ExecProcess {
 
   /** Sends it a signal by number (15 asks it to end, 9 ends it). */
   kill(signal = 15): Promise<void> {
-    return this.#toCommand(EXEC_FRAME.signal, new Uint8Array([signal]));
+    return this.#toCommand(EXEC_FRAME.signal, new TextEncoder().encode(`${signal}`));
   }
 
   /** A frame for this command arrived; true when it was its last. */
@@ -100,8 +110,12 @@ export class ExecProcess {
       case EXEC_FRAME.stderr:
         this.#stderr.push(payload);
         return false;
+      case EXEC_FRAME.taken:
+        this.#window = Math.min(EXEC_WINDOW, this.#window + (execNumber(payload) || 0));
+        this.#moreWindow?.();
+        return false;
       case EXEC_FRAME.exit:
-        this.#finish(payload[0] ?? 255);
+        this.#finish(statusOf(payload));
         return true;
       case EXEC_FRAME.refused:
         this.#finish(new HostError(new TextDecoder().decode(payload)));
@@ -120,6 +134,7 @@ export class ExecProcess {
   #finish(outcome: number | Error): void {
     if (this.#over) return;
     this.#over = true;
+    this.#moreWindow?.();
     this.#stdout.end();
     this.#stderr.end();
     if (outcome instanceof Error) this.#status.reject(outcome);
@@ -127,16 +142,27 @@ export class ExecProcess {
   }
 
   async #writeStdin(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length && !this.#over; at += EXEC_PAYLOAD_BYTES) {
-      await this.#toCommand(EXEC_FRAME.stdin, bytes.subarray(at, at + EXEC_PAYLOAD_BYTES));
+    for (let at = 0; at < bytes.length;) {
+      while (this.#window === 0 && !this.#over) {
+        await new Promise<void>((resolve) => this.#moreWindow = resolve);
+      }
+      // As writing to a pipe that nobody reads any more.
+      if (this.#over) throw new HostError("The command has ended");
+      const part = bytes.subarray(at, at + Math.min(this.#window, EXEC_PAYLOAD_BYTES));
+      at += part.length;
+      this.#window -= part.length;
+      await this.#toCommand(EXEC_FRAME.stdin, part);
     }
-    // As writing to a pipe that nobody reads any more.
-    if (this.#over) throw new HostError("The command has ended");
   }
 
-  async #toCommand(kind: number, payload?: Uint8Array): Promise<void> {
+  async #toCommand(kind: ExecFrameKind, payload?: Uint8Array): Promise<void> {
     if (!this.#over) await this.#send(kind, payload);
   }
+}
+
+function statusOf(payload: Uint8Array): number {
+  const status = execNumber(payload);
+  return status <= 255 ? status : NO_STATUS;
 }
 
 /** All commands of one VM. */
@@ -168,6 +194,7 @@ export class VmExec {
     const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : command;
     if (argv.length === 0) throw new HostError("Cannot run an empty command");
     await this.#ready.promise;
+    if (this.#ended) throw new HostError("Cannot run a command: the VM is not running");
     const id = this.#next++;
     const send: Send = (kind, payload = new Uint8Array(0)) =>
       this.#input.write(encodeExecFrame({ kind, id, payload }));
@@ -188,14 +215,20 @@ export class VmExec {
   /** Runs a command to its end. */
   async run(command: string | readonly string[], options: ExecOptions): Promise<ExecResult> {
     const process = await this.spawn(command, options);
-    const feeding = feed(process.stdin, options.stdin);
-    const [status, stdout, stderr] = await Promise.all([
-      process.status,
-      collect(process.stdout),
-      collect(process.stderr),
-    ]);
-    await feeding;
-    return { status, stdout, stderr, text: new TextDecoder().decode(stdout) };
+    const over = new AbortController();
+    const feeding = feed(process.stdin, options.stdin, over.signal);
+    try {
+      const [status, stdout, stderr] = await Promise.all([
+        process.status,
+        collect(process.stdout),
+        collect(process.stderr),
+      ]);
+      return { status, stdout, stderr, text: new TextDecoder().decode(stdout) };
+    } finally {
+      // A command may end while its input goes on for ever.
+      over.abort();
+      await feeding;
+    }
   }
 
   /** Bytes arrived from the agent. */
@@ -223,15 +256,19 @@ export class VmExec {
 }
 
 /** Writes all of stdin and closes it. A command that ends without reading all is no error. */
-async function feed(to: WritableStream<Uint8Array>, from: ExecOptions["stdin"]): Promise<void> {
+async function feed(
+  to: WritableStream<Uint8Array>,
+  from: ExecOptions["stdin"],
+  over: AbortSignal,
+): Promise<void> {
   try {
-    if (from instanceof ReadableStream) return await from.pipeTo(to);
+    if (from instanceof ReadableStream) return await from.pipeTo(to, { signal: over });
     const writer = to.getWriter();
     if (typeof from === "string") await writer.write(new TextEncoder().encode(from));
     else if (from) await writer.write(from);
     await writer.close();
   } catch (error) {
-    if (!(error instanceof HostError)) throw error;
+    if (!(error instanceof HostError) && !over.aborted) throw error;
   }
 }
 

@@ -73,7 +73,7 @@ export class VmLink {
   /** Closes the connection; resolves when nothing of it runs any more. */
   close(): Promise<void> {
     this.#open = false;
-    this.#mailbox.ringSelf();
+    this.#mailbox.close();
     for (const { sent } of this.#waiting.splice(0)) sent();
     return this.#ended;
   }

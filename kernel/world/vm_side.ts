@@ -13,11 +13,11 @@
 import { unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
 import { HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
-import type { MachineOutput, MachinePort, StopReason } from "./machine_port.ts";
+import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { DISK_KINDS, jsonMessage, message, messageText, parts } from "./protocol.ts";
 import { TO_KERNEL, TO_VM } from "./protocol.ts";
-import { dumpHart, type EndReport } from "./reports.ts";
+import { addStats, dumpHart, type EndReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
 import { VmInputs } from "./vm_inputs.ts";
 
@@ -27,6 +27,8 @@ export interface VmSideOptions {
   readonly clock: "virtual" | "host";
   /** The host's clocks: for the size of slices, and for guest time if it follows the host. */
   readonly hostClock: HostClock;
+  /** What the VM counted before its guest reset itself. */
+  readonly earlier?: MachineStats | undefined;
 }
 
 /** Drives one machine until it ends. */
@@ -35,6 +37,7 @@ export class VmSide {
   readonly #mailbox: VmMailbox;
   readonly #clock: HostClock;
   readonly #time: HostTime | undefined;
+  readonly #earlier: MachineStats | undefined;
   readonly #slices = new SliceSizer();
   readonly #inputs = new VmInputs();
   #paused = false;
@@ -45,6 +48,7 @@ export class VmSide {
     this.#machine = machine;
     this.#mailbox = mailbox;
     this.#clock = options.hostClock;
+    this.#earlier = options.earlier;
     this.#time = options.clock === "host" ? new HostTime(options.hostClock) : undefined;
   }
 
@@ -105,7 +109,12 @@ export class VmSide {
   }
 
   #ended(why: EndReport["why"], code: number): EndReport {
-    return { why, code, stats: this.#machine.stats() };
+    return { why, code, stats: this.#stats() };
+  }
+
+  #stats(): MachineStats {
+    const stats = this.#machine.stats();
+    return this.#earlier === undefined ? stats : addStats(this.#earlier, stats);
   }
 
   #readMailbox(): void {
@@ -166,7 +175,7 @@ export class VmSide {
     const machine = this.#machine;
     switch (question) {
       case "stats":
-        return machine.stats();
+        return this.#stats();
       case "registers":
         return dumpHart(machine.hart(argument));
       case "digest":

@@ -33,12 +33,12 @@ async function live(start: StartMessage, create: MachineFactory): Promise<void> 
   const mailbox = new VmMailbox(start.mailbox);
   let machine: MachinePort | undefined;
   try {
-    let end: EndReport;
+    let end: EndReport | undefined;
     do {
       machine = undefined;
       machine = await create(start.config);
       mailbox.send(TO_KERNEL.running, message());
-      const options = { clock: start.config.clock, hostClock };
+      const options = { clock: start.config.clock, hostClock, earlier: end?.stats };
       end = new VmSide(machine, mailbox, options).run();
     } while (end.why === "reset" && start.onReset === "restart");
     mailbox.send(TO_KERNEL.halted, jsonMessage([end.code], end));

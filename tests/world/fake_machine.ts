@@ -9,6 +9,11 @@ import type {
   StopReason,
   VmEvent,
 } from "../../kernel/world/machine_port.ts";
+import {
+  encodeExecFrame,
+  type ExecFrameKind,
+  ExecFrameReader,
+} from "../../kernel/world/exec_protocol.ts";
 import { Broken } from "../../kernel/base/assert.ts";
 
 /** A behaviour: called for each slice; adds to `outputs`. */
@@ -111,8 +116,9 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     m.icount += 1;
     if (m.icount === 1) m.print("ready\n");
     for (const bytes of typed(m)) {
-      if (bytes.includes(0x71)) return OFF;
-      m.print(bytes);
+      const end = bytes.indexOf(0x71);
+      m.print(end < 0 ? bytes : bytes.slice(0, end));
+      if (end >= 0) return OFF;
     }
     return IDLE;
   },
@@ -146,7 +152,10 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     return { kind: "budget" };
   },
   /** Resets itself on each start. */
-  reset: () => ({ kind: "halted", code: 0, why: "reset" }),
+  reset: (m) => {
+    m.icount += 10;
+    return { kind: "halted", code: 0, why: "reset" };
+  },
   /** Waits for a terminal size and prints it. */
   size: (m) => {
     const event = m.events.pop();
@@ -167,6 +176,13 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     return IDLE;
   },
   disk: (m) => diskProgram(m),
+  /** A guest with an exec agent. */
+  agent: (m) => agent(m),
+  /** A guest that ends before its agent is there. */
+  noagent: (m) => {
+    m.print("init died\n");
+    return { ...OFF, code: 3 };
+  },
 };
 
 /** Writes two sectors, reads them back, flushes, reads outside; prints each status. */
@@ -194,4 +210,53 @@ function diskProgram(m: FakeMachine): StopReason {
   m.outputs.push({ kind: "disk", device: "disk0", request: { tag: m.icount, ...next } });
   m.icount++;
   return { kind: "await", what: "disk" };
+}
+
+const readers = new WeakMap<FakeMachine, ExecFrameReader>();
+
+/** Runs pretended commands: echo WORDS, cat, fail STATUS, both, sleep; refuses all others. */
+function agent(m: FakeMachine): StopReason {
+  const send = (kind: ExecFrameKind, id: number, payload: Uint8Array | string = "") => {
+    const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
+    m.print(encodeExecFrame({ kind, id, payload: bytes }), "console0", 1);
+  };
+  let reader = readers.get(m);
+  if (reader === undefined) {
+    readers.set(m, reader = new ExecFrameReader());
+    m.print("line noise before the agent\n", "console0", 1);
+    send("H", 0, "1");
+  }
+  for (const bytes of typed(m)) {
+    for (const { kind, id, payload } of reader.push(bytes)) {
+      if (kind === "X") startCommand(send, id, new TextDecoder().decode(payload).split("\0"));
+      if (kind === "I") {
+        send("T", id, `${payload.length}`);
+        send("O", id, payload);
+      }
+      if (kind === "E") send("Q", id, "0");
+      if (kind === "K") send("Q", id, `${128 + Number(new TextDecoder().decode(payload))}`);
+    }
+  }
+  return IDLE;
+}
+
+function startCommand(
+  send: (kind: ExecFrameKind, id: number, payload?: string) => void,
+  id: number,
+  [program, ...words]: string[],
+): void {
+  switch (program) {
+    case "cat":
+    case "sleep":
+      return;
+    case "/bin/sh":
+    case "echo":
+      send("O", id, words.join(" ") + "\n");
+      return send("Q", id, "0");
+    case "fail":
+      send("R", id, "it failed\n");
+      return send("Q", id, words[0]);
+    default:
+      return send("F", id, `${program}: not found`);
+  }
 }

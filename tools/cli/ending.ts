@@ -12,7 +12,7 @@ const SIGNALS: readonly [Deno.Signal, number][] = [["SIGINT", 130], ["SIGTERM", 
 export class Ending {
   /** Never resolves; rejects with `CliExit`. */
   readonly happens: Promise<never>;
-  readonly #timer: number | undefined;
+  readonly #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #listeners: [Deno.Signal, () => void][] = [];
   readonly #reject: (reason: unknown) => void;
 

@@ -3,6 +3,7 @@
  *
  * Invariant: `close` restores the terminal whatever happened, and leaves no signal listener.
  */
+import { writeOut } from "../streams.ts";
 
 /** A terminal in raw mode. */
 export class RawTerminal {
@@ -21,6 +22,8 @@ export class RawTerminal {
   close(): void {
     if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGWINCH", this.#sizeChanged);
     Deno.stdin.setRaw(false);
+    // The shell's prompt does not start in the middle of the guest's last line.
+    if (Deno.stdout.isTerminal()) writeOut("\n");
   }
 
   #reportSize(): void {
