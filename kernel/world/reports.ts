@@ -16,7 +16,13 @@ export interface EndReport {
 }
 
 /** Registers as they cross between worlds: 64-bit values as "0x…". */
-export interface HartDump extends Omit<HartReport, "pc" | "x" | "f" | "csrs"> {
+export interface HartDump {
+  /** Hart number. */
+  readonly hart: number;
+  /** "M", "S" or "U". */
+  readonly privilege: string;
+  /** Whether it waits for an interrupt. */
+  readonly waiting: boolean;
   /** Program counter. */
   readonly pc: string;
   /** x0 to x31. */
@@ -120,6 +126,7 @@ export function formatFailure(report: FailureReport): string {
 
 /** Thrown to whoever waits for a VM that failed. */
 export class VmFailure extends Error {
+  /** "VmFailure". */
   override name = "VmFailure";
 
   /** Makes the error of a report. */

@@ -16,7 +16,7 @@ import { DEVICE_NAMES, type MachineConfig, type MachineStats } from "./machine_p
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
 import { type EndReport, failureError, type FailureReport, type HartDump } from "./reports.ts";
-import { type ConsoleDevice, VmConsole } from "./vm_console.ts";
+import { type ConsoleDevice, ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmExec } from "./vm_exec.ts";
 import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { VmLink } from "./vm_link.ts";
@@ -71,8 +71,7 @@ export class VM {
   readonly name: string;
   /** Number of its harts. */
   readonly harts: number;
-  /** Its terminal. */
-  readonly console: VmConsole;
+  readonly #console: ConsoleEnd;
   readonly #host: Host;
   readonly #link: VmLink;
   readonly #worker: WorldWorker;
@@ -106,7 +105,7 @@ export class VM {
       fault: (error) => this.#fail(brokenLink(error, this.icount)),
     });
     const balance = () => this.#balance();
-    this.console = new VmConsole(this.#link, parts.consoleDevice, balance);
+    this.#console = new ConsoleEnd(this.#link, parts.consoleDevice, balance);
     this.#trace = new ByteOutput(balance);
     // A trace that was asked for is kept for its reader from the first line on.
     if (config.trace) void this.#trace.readable;
@@ -119,6 +118,11 @@ export class VM {
     this.#worker = host.workers.start(parts.world, name, (death) => this.#died(death));
     const start: StartMessage = { mailbox: shared, config, onReset: parts.onReset };
     this.#worker.post(start);
+  }
+
+  /** Its terminal. */
+  get console(): VmConsole {
+    return this.#console;
   }
 
   /** What it is doing. */
@@ -258,13 +262,13 @@ export class VM {
   }
 
   #portOutput({ device, numbers: [port = 0], bytes }: Received): void {
-    if (device === this.console.device && port === 0) this.console.arrived(bytes);
+    if (device === this.#console.device && port === 0) this.#console.arrived(bytes);
     else if (device === DEVICE_NAMES.console && port === 1) this.#exec.arrived(bytes);
     // A second terminal that nobody asked for is shown to nobody.
   }
 
   #portTaken({ device, numbers: [port = 0, count = 0] }: Received): void {
-    if (device === this.console.device && port === 0) this.console.taken(count);
+    if (device === this.#console.device && port === 0) this.#console.taken(count);
     else if (device === DEVICE_NAMES.console && port === 1) this.#exec.taken(count);
   }
 
@@ -276,7 +280,7 @@ export class VM {
 
   /** Holds the VM while too much output waits for a reader or a disk, lets it go on at half. */
   #balance(): void {
-    let backlog = this.console.backlog + this.#trace.backlog + this.#exec.backlog;
+    let backlog = this.#console.backlog + this.#trace.backlog + this.#exec.backlog;
     for (const disk of this.#disks.values()) backlog += disk.backlog;
     const held = backlog > (this.#held ? MOST_BACKLOG / 2 : MOST_BACKLOG);
     if (held !== this.#held) this.#link.hold(held);
@@ -333,7 +337,7 @@ export class VM {
     this.#wall = this.#startedAt === 0 ? 0 : this.#sinceStart();
     this.#worker.terminate();
     const error = outcome instanceof Error ? outcome : undefined;
-    this.console.end(error);
+    this.#console.end(error);
     this.#trace.end();
     this.#exec.end();
     this.#queries.close();

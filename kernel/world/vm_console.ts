@@ -11,13 +11,30 @@ import type { VmLink } from "./vm_link.ts";
 export type ConsoleDevice = "uart" | "virtio";
 
 /** A VM's terminal. */
-export class VmConsole {
+export interface VmConsole {
+  /** Device name of the terminal on the board. */
+  readonly device: string;
+  /**
+   * What the guest prints, from the start (if nobody reads for long: from the last 256 KiB) until the
+   * VM ends. There is one such stream; use its `tee()` for several readers. Unread output of 8 MiB
+   * makes the VM stand still.
+   */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What is typed. Closing it changes nothing for the guest; writing after the VM's end fails. */
+  readonly writable: WritableStream<Uint8Array>;
+  /** Types text or bytes; resolves when they are in the VM. */
+  write(input: string | Uint8Array): Promise<void>;
+  /** Tells the guest the terminal's size in characters, if its console can be told. */
+  resize(columns: number, rows: number): Promise<void>;
+}
+
+/** A VM's terminal, with what the connection to the VM world needs. */
+export class ConsoleEnd implements VmConsole {
   readonly #link: VmLink;
   readonly #output: ByteOutput;
   readonly #input: ByteInput;
   #writable: WritableStream<Uint8Array> | undefined;
 
-  /** Device name of the terminal. */
   readonly device: string;
 
   /** Made by the VM. `onRead` is called when a reader took output. */
@@ -28,26 +45,19 @@ export class VmConsole {
     this.#input = new ByteInput(link, this.device, 0);
   }
 
-  /**
-   * What the guest prints, from the start (if nobody reads for long: from the last 256 KiB) until the
-   * VM ends. There is one such stream; use its `tee()` for several readers.
-   */
   get readable(): ReadableStream<Uint8Array> {
     return this.#output.readable;
   }
 
-  /** What is typed. Closing it changes nothing for the guest; writing after the VM's end fails. */
   get writable(): WritableStream<Uint8Array> {
     this.#writable ??= new WritableStream({ write: (bytes) => this.#input.write(bytes) });
     return this.#writable;
   }
 
-  /** Types text or bytes; resolves when they are in the VM. */
   write(input: string | Uint8Array): Promise<void> {
     return this.#input.write(typeof input === "string" ? new TextEncoder().encode(input) : input);
   }
 
-  /** Tells the guest the terminal's size in characters, if its console can be told. */
   async resize(columns: number, rows: number): Promise<void> {
     const size = message(DEVICE_NAMES.console, [0, columns, rows]);
     await this.#link.send(TO_VM.resize, size);

@@ -48,7 +48,21 @@ type Send = (kind: ExecFrameKind, payload?: Uint8Array) => Promise<void>;
 const NO_STATUS = 255;
 
 /** A command that runs in a guest. */
-export class ExecProcess {
+export interface ExecProcess {
+  /** What the command reads. Close it to let the command see the end. */
+  readonly stdin: WritableStream<Uint8Array>;
+  /** What it writes to its standard output. Unread output of 8 MiB makes the VM stand still. */
+  readonly stdout: ReadableStream<Uint8Array>;
+  /** What it writes to its standard error. */
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** Its exit status; rejects with `HostError` when it could not be started or the VM ended first. */
+  readonly status: Promise<number>;
+  /** Sends it a signal by number: 15 (the default) asks it to end, 9 ends it. */
+  kill(signal?: number): Promise<void>;
+}
+
+/** A command that runs in a guest, with what the connection to its agent needs. */
+class Command implements ExecProcess {
   readonly #stdout: ByteOutput;
   readonly #stderr: ByteOutput;
   readonly #status: PromiseWithResolvers<number> = Promise.withResolvers();
@@ -57,10 +71,9 @@ export class ExecProcess {
   #moreWindow: (() => void) | undefined;
   #over = false;
 
-  /** What the command reads. Close it to let the command see the end. */
   readonly stdin: WritableStream<Uint8Array>;
 
-  /** Made by `VM.spawn`. */
+  /** `send` sends a frame to the agent; `onRead` is called when a reader took output. */
   constructor(send: Send, onRead: () => void) {
     this.#send = send;
     this.#stdout = new ByteOutput(onRead);
@@ -76,17 +89,14 @@ export class ExecProcess {
     });
   }
 
-  /** What it writes to its standard output. */
   get stdout(): ReadableStream<Uint8Array> {
     return this.#stdout.readable;
   }
 
-  /** What it writes to its standard error. */
   get stderr(): ReadableStream<Uint8Array> {
     return this.#stderr.readable;
   }
 
-  /** Its exit status; rejects with `HostError` when it could not be started or the VM ended first. */
   get status(): Promise<number> {
     return this.#status.promise;
   }
@@ -96,7 +106,6 @@ export class ExecProcess {
     return this.#stdout.backlog + this.#stderr.backlog;
   }
 
-  /** Sends it a signal by number (15 asks it to end, 9 ends it). */
   kill(signal = 15): Promise<void> {
     return this.#toCommand(EXEC_FRAME.signal, new TextEncoder().encode(`${signal}`));
   }
@@ -170,7 +179,7 @@ export class VmExec {
   readonly #input: ByteInput;
   readonly #onRead: () => void;
   readonly #reader = new ExecFrameReader();
-  readonly #running = new Map<number, ExecProcess>();
+  readonly #running = new Map<number, Command>();
   readonly #ready: PromiseWithResolvers<void> = Promise.withResolvers();
   #next = 1;
   #ended = false;
@@ -198,7 +207,7 @@ export class VmExec {
     const id = this.#next++;
     const send: Send = (kind, payload = new Uint8Array(0)) =>
       this.#input.write(encodeExecFrame({ kind, id, payload }));
-    const process = new ExecProcess(send, this.#onRead);
+    const process = new Command(send, this.#onRead);
     this.#running.set(id, process);
     await send(EXEC_FRAME.start, new TextEncoder().encode(argv.join("\0")));
     const { signal } = options;

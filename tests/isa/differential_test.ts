@@ -13,7 +13,7 @@ import { type Paging, type RunnerCase, runnerImage } from "./runner_image.ts";
 const QEMU = "qemu-system-riscv64";
 const RUNNER = new URL("../../guests/isa/runner/runner.bin", import.meta.url);
 const INSTRUCTIONS = 100_000_000;
-const FLOAT_SHARE = 1;
+const FLOAT_SHARE = 3;
 /** Extensions beyond ours are off, those that QEMU leaves off by default are on. */
 const CPU = "rv64,h=false,zbc=false,svinval=true";
 

@@ -212,6 +212,7 @@ function diskProgram(m: FakeMachine): StopReason {
   return { kind: "await", what: "disk" };
 }
 
+const sleeping = new Set<number>();
 const readers = new WeakMap<FakeMachine, ExecFrameReader>();
 
 /** Runs pretended commands: echo WORDS, cat, fail STATUS, both, sleep; refuses all others. */
@@ -233,7 +234,7 @@ function agent(m: FakeMachine): StopReason {
         send("T", id, `${payload.length}`);
         send("O", id, payload);
       }
-      if (kind === "E") send("Q", id, "0");
+      if (kind === "E" && !sleeping.has(id)) send("Q", id, "0");
       if (kind === "K") send("Q", id, `${128 + Number(new TextDecoder().decode(payload))}`);
     }
   }
@@ -247,7 +248,9 @@ function startCommand(
 ): void {
   switch (program) {
     case "cat":
+      return;
     case "sleep":
+      sleeping.add(id);
       return;
     case "/bin/sh":
     case "echo":

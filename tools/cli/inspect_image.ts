@@ -4,7 +4,7 @@
  * Invariant: foreign bytes are only ever read within their bounds; a damaged image is described as
  * damaged, it never stops the description.
  */
-import { type BootImage, FormatError, formatSize, readImage } from "../../mod.ts";
+import { type BootFacts, bootFacts, FormatError, formatSize } from "../../mod.ts";
 
 /** One line of a description. */
 export type Fact = readonly [name: string, value: string];
@@ -17,7 +17,7 @@ interface Kind {
   readonly facts: (bytes: Uint8Array) => Fact[];
 }
 
-/** TABLE of kinds that are told by their magic bytes; boot images are told by `readImage`. */
+/** TABLE of kinds that are told by their magic bytes; boot images are told by `bootFacts`. */
 const KINDS: readonly Kind[] = [
   {
     name: "qcow2 disk image",
@@ -80,7 +80,7 @@ export async function describeImage(bytes: Uint8Array): Promise<Fact[]> {
   }
   const zipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
   try {
-    const facts = bootFacts(await readImage(bytes), bytes.length);
+    const facts = factsOf(await bootFacts(bytes), bytes.length);
     return zipped ? [...facts, ["packed", `gzip, ${size(bytes.length)}`]] : facts;
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
@@ -88,28 +88,28 @@ export async function describeImage(bytes: Uint8Array): Promise<Fact[]> {
   }
 }
 
-function bootFacts(image: BootImage, fileBytes: number): Fact[] {
+function factsOf(image: BootFacts, fileBytes: number): Fact[] {
   switch (image.kind) {
     case "elf": {
-      const { elf } = image;
-      const tohost = elf.symbols.some(({ name }) => name === "tohost");
+      const symbols = image.symbols ?? [];
+      const tohost = symbols.includes("tohost") ? ", with tohost: it can end the VM" : "";
       return [
         ["kind", "ELF executable for 64-bit RISC-V"],
         ["size", size(image.bytes.length)],
-        ["entry", hex(elf.entry)],
-        ...elf.segments.map(({ address, bytes, memoryBytes }): Fact => [
+        ["entry", hex(image.entry ?? 0n)],
+        ...(image.segments ?? []).map(({ address, fileBytes, memoryBytes }): Fact => [
           "segment",
-          `${hex(address)}, ${size(bytes.length)} in the file, ${size(memoryBytes)} in memory`,
+          `${hex(address)}, ${size(fileBytes)} in the file, ${size(memoryBytes)} in memory`,
         ]),
-        ["symbols", `${elf.symbols.length}${tohost ? ", with tohost: it can end the VM" : ""}`],
+        ["symbols", `${symbols.length}${tohost}`],
       ];
     }
     case "linux":
       return [
         ["kind", "Linux kernel image for RISC-V"],
         ["size", size(image.bytes.length)],
-        ["wants", `offset ${hex(image.textOffset)} from a 2 MiB boundary`],
-        ["memory", size(image.imageBytes)],
+        ["wants", `offset ${hex(image.textOffset ?? 0)} from a 2 MiB boundary`],
+        ["memory", size(image.memoryBytes ?? 0)],
       ];
     case "raw": {
       // A gzip'd archive is most often an initial RAM disk.
