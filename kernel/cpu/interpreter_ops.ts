@@ -234,15 +234,17 @@ export class InterpreterOps implements Ops {
     const at = f.let(address);
     this.#aligned(width, at, CAUSE.storeMisaligned);
     const failed = f.let(i64.const(1));
-    f.if(hart32("reservation"), () => {
+    // Any SC ends the reservation, one that faults as well.
+    const reservation = f.let(hart32("reservation"));
+    setHart32(f, "reservation", 0);
+    f.if(reservation, () => {
       const host = f.local("i32");
       this.#slow(() => f.set(host, call(code.functions.writeAddress, at, width)));
-      f.if(i32.eq(this.#reserved(host), hart32("reservation")), () => {
+      f.if(i32.eq(this.#reserved(host), reservation), () => {
         f.call(code.functions.writeTraced, host, width, value);
         f.set(failed, 0);
         this.#lookUp();
       });
-      setHart32(f, "reservation", 0);
     });
     return failed;
   }

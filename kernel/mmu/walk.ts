@@ -92,6 +92,8 @@ export function emitWalk(code: MmuCode): void {
             f.set(gpa, i64.or(i64.and(frame, i64.xor(offset, -1)), i64.and(address, offset)));
           },
         );
+        // Physical addresses have 56 bits; what lies above does not exist.
+        f.brIf(accessFault, i64.ne(i64.shrU(gpa, 56), 0));
         const permission = i32.select(
           i32.eq(access, ACCESS.load),
           PMP_READ,
