@@ -1,0 +1,109 @@
+/**
+ * Builds our own guests with Debian's cross compiler, as guests/**\/build.json says, and checks that the
+ * committed images are exactly what their sources give.
+ */
+import { HostError } from "../../kernel/base/errors.ts";
+
+const GUESTS = new URL("../../guests/", import.meta.url).pathname;
+const COMPILER = "riscv64-unknown-elf-gcc";
+const OBJCOPY = "riscv64-unknown-elf-objcopy";
+const FLAGS = [
+  "-nostdlib",
+  "-nostartfiles",
+  "-static",
+  "-ffreestanding",
+  "-fno-builtin",
+  "-fno-stack-protector",
+  "-fno-tree-loop-distribute-patterns",
+  "-mcmodel=medany",
+  "-march=rv64gc",
+  "-mabi=lp64d",
+  "-Wl,--build-id=none",
+  "-Wl,--no-warn-rwx-segments",
+];
+
+/** One image to build: build.json holds a list of these. */
+interface Build {
+  /** File to make, in the folder of build.json. */
+  readonly output: string;
+  readonly sources: readonly string[];
+  readonly flags?: readonly string[];
+  /** "binary" turns the ELF file into raw bytes. */
+  readonly format?: "elf" | "binary";
+}
+
+async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
+  let result: Deno.CommandOutput;
+  try {
+    result = await new Deno.Command(program, { args: [...args], cwd, stdin: "null" }).output();
+  } catch (cause) {
+    throw new HostError(
+      `${program} is not installed: Debian has it as gcc-riscv64-unknown-elf`,
+      { cause },
+    );
+  }
+  if (!result.success) {
+    throw new HostError(`${program} failed:\n${new TextDecoder().decode(result.stderr)}`);
+  }
+}
+
+async function buildFiles(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name, isDirectory, isFile } of Deno.readDir(folder)) {
+    if (isDirectory) found.push(...await buildFiles(`${folder}${name}/`));
+    else if (isFile && name === "build.json") found.push(`${folder}${name}`);
+  }
+  return found.sort();
+}
+
+async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
+  const elf = await Deno.makeTempFile();
+  const binary = await Deno.makeTempFile();
+  try {
+    await run(
+      COMPILER,
+      [...FLAGS, ...build.flags ?? [], "-s", ...build.sources, "-o", elf],
+      folder,
+    );
+    if (build.format !== "binary") return await Deno.readFile(elf);
+    await run(OBJCOPY, ["-O", "binary", elf, binary], folder);
+    return await Deno.readFile(binary);
+  } finally {
+    await Deno.remove(elf);
+    await Deno.remove(binary);
+  }
+}
+
+/** Builds everything; with `check`, compares with what is committed and throws HostError on a change. */
+export async function buildGuests(check: boolean, say: (line: string) => void): Promise<void> {
+  const changed: string[] = [];
+  for (const file of await buildFiles(GUESTS)) {
+    const folder = file.slice(0, file.lastIndexOf("/") + 1);
+    for (const build of JSON.parse(await Deno.readTextFile(file)) as Build[]) {
+      const path = folder + build.output;
+      const name = path.slice(GUESTS.length);
+      const bytes = await buildOne(folder, build);
+      if (!check) {
+        await Deno.writeFile(path, bytes);
+        say(`built    ${name} (${bytes.length} bytes)`);
+        continue;
+      }
+      const same = await sameFile(path, bytes);
+      if (!same) changed.push(name);
+      say(`${same ? "same    " : "CHANGED "} ${name}`);
+    }
+  }
+  if (changed.length > 0) {
+    throw new HostError(`the sources give other images than the committed: ${changed.join(", ")}`);
+  }
+}
+
+async function sameFile(path: string, bytes: Uint8Array): Promise<boolean> {
+  try {
+    const committed = await Deno.readFile(path);
+    return committed.length === bytes.length && committed.every((byte, i) => byte === bytes[i]);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
