@@ -5,10 +5,16 @@
 
 const found = new Map<string, boolean>();
 
-/** Whether a program is installed. Throws when it is missing although all peers are required. */
+/**
+ * Whether a program is installed, or a file there when an absolute path is given (firmware is a peer
+ * too). Throws when it is missing although all peers are required.
+ */
 export function hasPeer(program: string): boolean {
   let known = found.get(program);
-  if (known === undefined) {
+  if (known === undefined && program.startsWith("/")) {
+    known = isFile(program);
+    found.set(program, known);
+  } else if (known === undefined) {
     const folders = (Deno.env.get("PATH") ?? "").split(":");
     known = folders.some((folder) => isFile(`${folder}/${program}`));
     found.set(program, known);
@@ -17,6 +23,11 @@ export function hasPeer(program: string): boolean {
     throw new Error(`the peer ${program} is not installed, and CHRONOVISOR_PEERS=required`);
   }
   return known;
+}
+
+/** Why tests that need a program do not run, or undefined when it is installed. */
+export function peerReason(program: string): string | undefined {
+  return hasPeer(program) ? undefined : `${program} is not installed`;
 }
 
 function isFile(path: string): boolean {

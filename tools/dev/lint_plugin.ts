@@ -12,13 +12,24 @@ export function isFree(filename: string): boolean {
     !(path.includes("/kernel/") || path.includes("/drivers/"));
 }
 
+const CLOCK = "Read time through kernel/host/clock.ts";
+const ENTROPY = "Take entropy through kernel/host/entropy.ts";
+const TIMERS = "Timers belong to kernel/host";
+const HOST = "Only kernel/host may touch Deno";
+
 const BANNED_MEMBERS: Readonly<Record<string, string>> = {
-  "Date.now": "Read time through kernel/host/clock.ts",
-  "performance.now": "Read time through kernel/host/clock.ts",
-  "Math.random": "Take entropy through kernel/host/entropy.ts",
+  "Date.now": CLOCK,
+  "performance.now": CLOCK,
+  "performance.timeOrigin": CLOCK,
+  "Math.random": ENTROPY,
+  "crypto.getRandomValues": ENTROPY,
+  "crypto.randomUUID": ENTROPY,
+  "globalThis.Deno": HOST,
+  "globalThis.setTimeout": TIMERS,
+  "globalThis.setInterval": TIMERS,
 };
 
-const BANNED_CALLS = ["setTimeout", "setInterval"];
+const BANNED_CALLS = ["setTimeout", "setInterval", "setImmediate"];
 
 const plugin: Deno.lint.Plugin = {
   name: "chronovisor",
@@ -30,17 +41,22 @@ const plugin: Deno.lint.Plugin = {
           MemberExpression(node) {
             if (node.object.type !== "Identifier") return;
             if (node.object.name === "Deno") {
-              context.report({ node, message: "Only kernel/host may touch Deno" });
+              context.report({ node, message: HOST });
               return;
             }
-            if (node.property.type !== "Identifier") return;
-            const message = BANNED_MEMBERS[`${node.object.name}.${node.property.name}`];
+            const name = node.property.type === "Identifier" ? node.property.name : undefined;
+            const message = BANNED_MEMBERS[`${node.object.name}.${name}`];
             if (message !== undefined) context.report({ node, message });
           },
           CallExpression(node) {
             if (node.callee.type === "Identifier" && BANNED_CALLS.includes(node.callee.name)) {
-              context.report({ node, message: "Timers belong to kernel/host" });
+              context.report({ node, message: TIMERS });
             }
+          },
+          NewExpression(node) {
+            // With arguments a Date is a calculation; without, it is a clock.
+            const isDate = node.callee.type === "Identifier" && node.callee.name === "Date";
+            if (isDate && node.arguments.length === 0) context.report({ node, message: CLOCK });
           },
         };
       },

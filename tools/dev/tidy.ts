@@ -1,6 +1,6 @@
 /**
  * The style rules that are a test (habit 5): file and function length, a first comment in every file,
- * banned words, no machine paths, no unnumbered TODO.
+ * banned words, no machine paths, no to-do without an issue's number.
  */
 import { ROOT, sourceFiles } from "./sources.ts";
 

@@ -18,6 +18,8 @@ const FLAGS = [
   "-mcmodel=medany",
   "-march=rv64gc",
   "-mabi=lp64d",
+  // Our start code sets no global pointer.
+  "-Wl,--no-relax",
   "-Wl,--build-id=none",
   "-Wl,--no-warn-rwx-segments",
 ];

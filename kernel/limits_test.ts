@@ -1,0 +1,67 @@
+/** Claims that the floors which hold a bound of their own hold the same one as limits.ts. */
+import { assertEquals, assertThrows } from "@std/assert";
+import { Broken } from "./base/assert.ts";
+import { ConfigError } from "./base/errors.ts";
+import { parsePowerOn, type PowerOnOptions } from "./config.ts";
+import {
+  DRIVES_MAXIMUM,
+  GUEST_MEMORY_DEFAULT,
+  GUEST_MEMORY_MAXIMUM,
+  GUEST_MEMORY_MINIMUM,
+  HARTS_MAXIMUM,
+  MESSAGE_DATA_MAXIMUM,
+  RAM_START,
+  VIRTIO_SLOTS_MAXIMUM,
+  WASM_MEMORY_MAXIMUM,
+  WASM_PAGE_BYTES,
+} from "./limits.ts";
+import { DRIVES_MAXIMUM as MACHINE_DRIVES } from "./machine/machine.ts";
+import { MACHINE_STATE } from "./machine/machine_state.ts";
+import { RAM_BASE, VIRTIO_SLOTS } from "./machine/memory_map.ts";
+import { planMemory, RAM_START as PLAN_RAM_START } from "./memory/memory_plan.ts";
+import { PART_BYTES } from "./world/protocol.ts";
+
+const spec = (options: PowerOnOptions) => parsePowerOn({ kernel: "Image", ...options }, {}, "vm");
+
+const plan = (ramBytes: number, harts: number) =>
+  planMemory({
+    ramBytes,
+    harts,
+    deviceStateBytes: 1024 * 1024,
+    tlbEntries: 4096,
+    cacheElements: 64,
+    decodedPages: 2048,
+  });
+
+Deno.test("the board, the memory plan and the protocol keep the bounds of limits.ts", () => {
+  assertEquals([RAM_BASE, PLAN_RAM_START], [RAM_START, RAM_START]);
+  assertEquals([VIRTIO_SLOTS, MACHINE_DRIVES], [VIRTIO_SLOTS_MAXIMUM, DRIVES_MAXIMUM]);
+  assertEquals(MACHINE_STATE.fields.hartState.byteLength, 4 * HARTS_MAXIMUM);
+  assertEquals(PART_BYTES, MESSAGE_DATA_MAXIMUM);
+});
+
+Deno.test("a power-on takes the largest of everything and refuses one more", () => {
+  const drives = (count: number) => Array.from({ length: count }, () => "disk.raw");
+  const most = spec({
+    memory: GUEST_MEMORY_MAXIMUM,
+    harts: HARTS_MAXIMUM,
+    drives: drives(DRIVES_MAXIMUM),
+  });
+  assertEquals(most.memoryBytes, GUEST_MEMORY_MAXIMUM);
+  assertEquals(spec({}).memoryBytes, GUEST_MEMORY_DEFAULT);
+  assertEquals(spec({ memory: GUEST_MEMORY_MINIMUM }).memoryBytes, GUEST_MEMORY_MINIMUM);
+  for (
+    const refused of [
+      { memory: GUEST_MEMORY_MAXIMUM + WASM_PAGE_BYTES },
+      { memory: GUEST_MEMORY_MINIMUM - WASM_PAGE_BYTES },
+      { harts: HARTS_MAXIMUM + 1 },
+      { drives: drives(DRIVES_MAXIMUM + 1) },
+    ]
+  ) assertThrows(() => spec(refused), ConfigError);
+});
+
+Deno.test("the largest machine fits into one WebAssembly memory, with one hart more it is refused", () => {
+  const { wasmPages } = plan(GUEST_MEMORY_MAXIMUM, HARTS_MAXIMUM);
+  assertEquals(wasmPages * WASM_PAGE_BYTES <= WASM_MEMORY_MAXIMUM, true);
+  assertThrows(() => plan(GUEST_MEMORY_MINIMUM, HARTS_MAXIMUM + 1), Broken);
+});
