@@ -4,6 +4,7 @@
 
 /** Thrown when an invariant of the kernel itself does not hold. */
 export class Broken extends Error {
+  /** "Broken". */
   override name = "Broken";
 }
 

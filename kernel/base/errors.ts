@@ -6,15 +6,18 @@
 
 /** The host refused or lacks something: a file, memory, a program. */
 export class HostError extends Error {
+  /** "HostError". */
   override name = "HostError";
 }
 
 /** A configuration, option or argument is wrong. */
 export class ConfigError extends Error {
+  /** "ConfigError". */
   override name = "ConfigError";
 }
 
 /** Bytes from outside do not have the format they claim. */
 export class FormatError extends Error {
+  /** "FormatError". */
   override name = "FormatError";
 }

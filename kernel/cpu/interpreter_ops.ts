@@ -12,7 +12,6 @@ import {
   hart32,
   hart64,
   hartAddress,
-  setControl32,
   setControl64,
   setHart32,
   setHart64,
