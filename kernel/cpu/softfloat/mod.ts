@@ -11,12 +11,12 @@ import { emitFused } from "./fused.ts";
 import { FLOAT_FUNCTIONS, type FloatFunctionName } from "./names.ts";
 
 /**
- * Generates all operations. `flags.address` is where the accrued exceptions of the current hart lie.
- * With `exported`, they can be called from outside by name, for tests.
+ * Generates all operations. `flags.address` is where the accrued exceptions of the current hart lie: a
+ * word of memory, of which only flags that are raised are written.
  */
 export function emitSoftFloat(
   module: ModuleBuilder,
-  flags: { readonly address: number; readonly exported?: boolean },
+  flags: { readonly address: number },
 ): FloatReferences {
   const references = {} as Record<FloatFunctionName, FunctionReference>;
   for (const [name, [parameters, result]] of Object.entries(FLOAT_FUNCTIONS)) {
