@@ -7,17 +7,37 @@ import { assert } from "../../kernel/base/assert.ts";
 import type { Prng } from "../../kernel/base/prng.ts";
 import type { Device, DeviceDeclaration } from "../../kernel/driver/mod.ts";
 import { BUILTIN_DEVICES } from "../../drivers/mod.ts";
-import { REGISTER } from "../../drivers/virtual/virtio/registers.ts";
+import { DESCRIPTOR, FEATURE, REGISTER } from "../../drivers/virtual/virtio/registers.ts";
 import type { FuzzTarget } from "./engine.ts";
-import { edge32, type FuzzSurroundings, surroundings } from "./support.ts";
+import { edge32, type FuzzSurroundings, type SmallMemory, surroundings } from "./support.ts";
 
 const ACCESSES_OF_A_STEP = 60;
+const QUEUES = 6;
+const QUEUE_SIZE = 16;
+/** Where the areas of a queue lie, from its descriptor table, and data from memory's start. */
+const QUEUE_BYTES = 0x2000;
+const DRIVER_AREA = 0x800;
+const DEVICE_AREA = 0x1000;
+const DATA_AREA = 0xc000;
 const DECLARATIONS = BUILTIN_DEVICES as readonly DeviceDeclaration[];
 
-/** Offsets worth trying: the first registers, virtio's, or anywhere in the window. */
-function drawOffset(random: Prng, window: number, size: number): number {
-  const virtio = random.pick(Object.values(REGISTER));
-  const offset = random.pick([random.below(16), random.below(window), virtio]);
+/** TABLE of where in a large window registers lie, so that they are met. */
+const REGIONS: Readonly<Record<string, readonly (readonly [start: number, bytes: number])[]>> = {
+  plic: [[0, 400], [0x1000, 16], [0x2000, 0x200], [0x20_0000, 8], [0x20_1000, 8]],
+  aclint: [[0, 16], [0x4000, 32], [0xbff8, 8]],
+  syscon: [[0, 8]],
+  goldfish_rtc: [[0, 0x24]],
+  uart16550: [[0, 8]],
+};
+
+/** An offset: of a register or anywhere in the window. */
+function drawOffset(random: Prng, { name, window }: DeviceDeclaration, size: number): number {
+  const regions = REGIONS[name];
+  const [start, bytes] = regions === undefined
+    ? [random.pick(Object.values(REGISTER)), 4]
+    : random.pick(regions);
+  const near = start + random.below(bytes);
+  const offset = random.pick([near, near - near % size, near - near % size, random.below(window)]);
   return Math.min(offset, window - size);
 }
 
@@ -25,55 +45,101 @@ function drawOffset(random: Prng, window: number, size: number): number {
 function startVirtio(random: Prng, device: Device, around: FuzzSurroundings): void {
   const { base, bytes } = around.memory;
   const write = (offset: number, value: number) => device.write(offset, 4, value);
-  write(REGISTER.status, 3);
+  write(REGISTER.status, 0);
+  bytes.fill(0);
   for (const half of [0, 1]) {
     write(REGISTER.deviceFeaturesSelect, half);
     write(REGISTER.driverFeaturesSelect, half);
-    write(REGISTER.driverFeatures, device.read(REGISTER.deviceFeatures, 4));
+    // Event indices on or off: both ways to be told of a used buffer.
+    const wanted = half === 0 && random.below(2) === 0 ? ~(1 << FEATURE.eventIndex) : ~0;
+    write(REGISTER.driverFeatures, (device.read(REGISTER.deviceFeatures, 4) & wanted) >>> 0);
   }
   write(REGISTER.status, 11);
-  for (let queue = 0; queue < 6; queue++) {
+  for (let queue = 0; queue < QUEUES; queue++) {
     write(REGISTER.queueSelect, queue);
-    write(REGISTER.queueSize, random.pick([1, 4, 16]));
-    write(REGISTER.queueDescriptorLow, base + 0x2000 * queue);
-    write(REGISTER.queueDriverLow, base + 0x2000 * queue + 0x800);
-    write(REGISTER.queueDeviceLow, base + 0x2000 * queue + 0x1000);
+    write(REGISTER.queueSize, QUEUE_SIZE);
+    write(REGISTER.queueDescriptorLow, base + QUEUE_BYTES * queue);
+    write(REGISTER.queueDriverLow, base + QUEUE_BYTES * queue + DRIVER_AREA);
+    write(REGISTER.queueDeviceLow, base + QUEUE_BYTES * queue + DEVICE_AREA);
     write(REGISTER.queueReady, 1);
   }
   write(REGISTER.status, 15);
-  random.fill(bytes.subarray(0, 64));
 }
 
-/** Writes descriptors and available entries that are mostly good. */
-function putChains(random: Prng, around: FuzzSurroundings): void {
-  const { memory } = around;
-  const { base } = memory;
-  const table = base + 0x2000 * random.below(3);
-  for (let i = 0; i < 16; i++) {
-    const at = table + 16 * i;
-    const good = random.below(8) !== 0;
-    memory.setInteger(at, 4, good ? base + 0xc000 + random.below(0x3000) : edge32(random));
-    memory.setInteger(at + 4, 4, good ? 0 : edge32(random));
-    memory.setInteger(at + 8, 4, random.pick([1, 12, 16, 512, 513, random.below(3000)]));
-    memory.setInteger(at + 12, 2, good ? random.below(4) : edge32(random) & 0xffff);
-    memory.setInteger(at + 14, 2, good ? (i + 1) % 16 : edge32(random) & 0xffff);
-    memory.setInteger(table + 0x804 + 2 * i, 2, good ? random.below(16) : edge32(random) & 0xffff);
-  }
-  // Request types and sectors of a block device lie where its chains point.
-  for (let at = base + 0xc000; at < base + 0xf000; at += 64) {
-    memory.setInteger(at, 4, random.below(15));
-    memory.setInteger(at + 8, 4, random.below(70));
-  }
-  memory.setInteger(
-    table + 0x802,
-    2,
-    (memory.integer(table + 0x802, 2)! + random.below(4)) & 0xffff,
-  );
+/** Writes a chain as a block driver would: a header, data, a byte for the status. */
+function putRequest(random: Prng, { memory }: FuzzSurroundings, table: number): void {
+  const type = random.pick([0, 0, 1, 1, 4, 8, 11, 13, 2]);
+  const header = memory.base + DATA_AREA;
+  const toDevice = type === 1 || type === 11 || type === 13;
+  const length = type === 11 || type === 13 ? 16 : random.pick([512, 1024, 20, 0, 511]);
+  memory.setInteger(header, 4, type);
+  memory.setInteger(header + 8, 4, random.below(66));
+  memory.setInteger(header + 12, 4, random.below(16) === 0 ? edge32(random) : 0);
+  // A range to discard or zero lies where the data lie.
+  memory.setInteger(header + 64, 4, random.below(66));
+  memory.setInteger(header + 68, 4, 0);
+  memory.setInteger(header + 72, 4, random.below(8));
+  const chain: [gpa: number, length: number, flags: number][] = [
+    [header, 16, DESCRIPTOR.next],
+    [header + 64, length, DESCRIPTOR.next | (toDevice ? 0 : DESCRIPTOR.write)],
+    [header + 4096, 1, DESCRIPTOR.write],
+  ];
+  const first = random.below(QUEUE_SIZE - 3);
+  chain.forEach(([gpa, bytes, flags], i) => {
+    putDescriptor(memory, table, first + i, gpa, bytes, flags, first + i + 1);
+  });
+  publish(memory, table, first, 1);
 }
 
-function access(random: Prng, device: Device, window: number): void {
-  const size = random.pick([1, 2, 4]);
-  const offset = drawOffset(random, window, size);
+/** Writes descriptors of any kind and offers chains that begin anywhere. */
+function putAnything(random: Prng, { memory }: FuzzSurroundings, table: number): void {
+  for (let i = 0; i < QUEUE_SIZE; i++) {
+    const good = random.below(12) !== 0;
+    const gpa = good ? memory.base + DATA_AREA + random.below(0x3000) : edge32(random);
+    const length = random.pick([1, 12, 16, 512, 513, random.below(3000)]);
+    const flags = good ? random.below(4) : edge32(random) & 0xffff;
+    putDescriptor(memory, table, i, gpa, length, flags, good ? i + 1 : edge32(random) & 0xffff);
+  }
+  publish(memory, table, random.below(QUEUE_SIZE + 1), random.pick([1, 1, 1, 2, 20]));
+}
+
+function putDescriptor(
+  memory: SmallMemory,
+  table: number,
+  index: number,
+  gpa: number,
+  length: number,
+  flags: number,
+  next: number,
+): void {
+  const at = table + DESCRIPTOR.bytes * index;
+  memory.setInteger(at, 4, gpa);
+  memory.setInteger(at + 4, 4, 0);
+  memory.setInteger(at + 8, 4, length);
+  memory.setInteger(at + 12, 2, flags);
+  memory.setInteger(at + 14, 2, next);
+}
+
+/** Puts a chain into the available ring and moves the ring's index. */
+function publish(memory: SmallMemory, table: number, head: number, by: number): void {
+  const ring = table + DRIVER_AREA;
+  const index = memory.integer(ring + 2, 2)!;
+  memory.setInteger(ring + 4 + 2 * (index % QUEUE_SIZE), 2, head);
+  memory.setInteger(ring + 2, 2, index + by & 0xffff);
+}
+
+/** Offers chains in one queue and tells the device of them, mostly. */
+function offerChains(random: Prng, device: Device, around: FuzzSurroundings): void {
+  const queue = random.pick([0, 0, 0, random.below(QUEUES)]);
+  const table = around.memory.base + QUEUE_BYTES * queue;
+  const put = random.below(2) === 0 ? putRequest : putAnything;
+  put(random, around, table);
+  if (random.below(8) !== 0) device.write(REGISTER.queueNotify, 4, queue);
+}
+
+function access(random: Prng, device: Device, declaration: DeviceDeclaration): void {
+  const size = random.pick([1, 2, 4, 4, 4]);
+  const offset = drawOffset(random, declaration, size);
   if (random.below(2) === 0) return device.write(offset, size, edge32(random) % 2 ** (8 * size));
   const value = device.read(offset, size);
   const fits = Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32;
@@ -106,30 +172,41 @@ function offerInput(random: Prng, device: Device): void {
   assert(Number.isInteger(taken) && taken >= 0 && taken <= bytes.length, `took ${taken}`);
 }
 
-function act(random: Prng, device: Device, window: number, around: FuzzSurroundings): void {
+function act(
+  random: Prng,
+  device: Device,
+  declaration: DeviceDeclaration,
+  around: FuzzSurroundings,
+): void {
   switch (random.below(10)) {
     case 0:
-      return putChains(random, around);
     case 1:
-      return device.write(Math.min(REGISTER.queueNotify, window - 4), 4, random.below(6));
     case 2:
-      return completeSome(random, device, around);
+      if (isVirtio(declaration)) return offerChains(random, device, around);
+      break;
     case 3:
-      return offerInput(random, device);
+      return completeSome(random, device, around);
     case 4:
+      return offerInput(random, device);
+    case 5:
       around.now = Math.max(around.now, Math.min(around.due, around.now + 1000));
       return device.tick?.();
-    case 5:
-      return device.source?.(random.below(96), random.below(2) === 1);
     case 6:
+      return device.source?.(random.below(96), random.below(2) === 1);
+    case 7:
       return device.resize?.(random.below(3), random.below(70000), random.below(70000));
-    default:
-      return access(random, device, window);
+    case 8:
+      if (isVirtio(declaration) && random.below(4) === 0) startVirtio(random, device, around);
   }
+  access(random, device, declaration);
+}
+
+function isVirtio({ compatible }: DeviceDeclaration): boolean {
+  return compatible.includes("virtio,mmio");
 }
 
 function deviceTarget(declaration: DeviceDeclaration): FuzzTarget {
-  const { name, window, state, compatible } = declaration;
+  const { name, state } = declaration;
   return {
     name: `device-${name.replaceAll("_", "-")}`,
     step(random) {
@@ -138,10 +215,9 @@ function deviceTarget(declaration: DeviceDeclaration): FuzzTarget {
       const bytes = new SharedArrayBuffer(state.byteLength);
       const device = declaration.attach(state.view(bytes, 0), around.env, undefined);
       device.reset?.();
-      const virtio = compatible.includes("virtio,mmio");
-      if (virtio && random.below(8) !== 0) startVirtio(random, device, around);
+      if (isVirtio(declaration) && random.below(8) !== 0) startVirtio(random, device, around);
       for (let i = 0; i < ACCESSES_OF_A_STEP; i++) {
-        act(random, device, window, around);
+        act(random, device, declaration, around);
         checkRequests(around, around.env.disk.sectors, readOnly);
       }
     },
