@@ -23,7 +23,7 @@ const DECLARATIONS = BUILTIN_DEVICES as readonly DeviceDeclaration[];
 
 /** TABLE of where in a large window registers lie, so that they are met. */
 const REGIONS: Readonly<Record<string, readonly (readonly [start: number, bytes: number])[]>> = {
-  plic: [[0, 400], [0x1000, 16], [0x2000, 0x200], [0x20_0000, 8], [0x20_1000, 8]],
+  plic: [[0, 32], [0, 400], [0x1000, 16], [0x2000, 4], [0x2080, 4], [0x20_0000, 8], [0x20_1000, 8]],
   aclint: [[0, 16], [0x4000, 32], [0xbff8, 8]],
   syscon: [[0, 8]],
   goldfish_rtc: [[0, 0x24]],
@@ -93,6 +93,10 @@ function putRequest(random: Prng, { memory }: FuzzSurroundings, table: number): 
 
 /** Writes descriptors of any kind and offers chains that begin anywhere. */
 function putAnything(random: Prng, { memory }: FuzzSurroundings, table: number): void {
+  // Small numbers are what control messages and headers are made of.
+  const data = memory.bytes.subarray(DATA_AREA, DATA_AREA + 0x3000);
+  const stride = random.pick([1, 2, 4]);
+  for (let at = 0; at < data.length; at++) data[at] = at % stride === 0 ? random.below(9) : 0;
   for (let i = 0; i < QUEUE_SIZE; i++) {
     const good = random.below(12) !== 0;
     const gpa = good ? memory.base + DATA_AREA + random.below(0x3000) : edge32(random);
@@ -137,10 +141,17 @@ function offerChains(random: Prng, device: Device, around: FuzzSurroundings): vo
   if (random.below(8) !== 0) device.write(REGISTER.queueNotify, 4, queue);
 }
 
+/** A value: an edge, a small number, all ones, or one that means something to a device. */
+function drawValue(random: Prng, size: number): number {
+  const words = [0x5555, 0x7777, 0x3333 | random.below(256) << 16, 0xffff_ffff, random.below(16)];
+  const value = random.below(2) === 0 ? random.pick(words) : edge32(random);
+  return value % 2 ** (8 * size);
+}
+
 function access(random: Prng, device: Device, declaration: DeviceDeclaration): void {
   const size = random.pick([1, 2, 4, 4, 4]);
   const offset = drawOffset(random, declaration, size);
-  if (random.below(2) === 0) return device.write(offset, size, edge32(random) % 2 ** (8 * size));
+  if (random.below(2) === 0) return device.write(offset, size, drawValue(random, size));
   const value = device.read(offset, size);
   const fits = Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32;
   assert(fits, `reading ${size} bytes at ${offset} gave ${value}`);
@@ -192,7 +203,10 @@ function act(
       around.now = Math.max(around.now, Math.min(around.due, around.now + 1000));
       return device.tick?.();
     case 6:
-      return device.source?.(random.below(96), random.below(2) === 1);
+      return device.source?.(
+        random.pick([random.below(8), random.below(96)]),
+        random.below(2) === 1,
+      );
     case 7:
       return device.resize?.(random.below(3), random.below(70000), random.below(70000));
     case 8:
