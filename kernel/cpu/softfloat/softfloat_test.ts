@@ -19,7 +19,7 @@ import { FLOAT_FUNCTIONS, type FloatFunctionName } from "./names.ts";
 const FLAGS = 64;
 const MODES = [0, 1, 2, 3, 4];
 /** Operand tuples of one function; each is tried in every mode, from every preset. */
-const TUPLES = 600;
+const TUPLES = 1500;
 /** Flags before an operation: none, inexact (opens the host's operations), all but inexact, all. */
 const PRESETS = [0, 1, 0x1e, 0x1f];
 const NAMES = Object.keys(FLOAT_FUNCTIONS) as FloatFunctionName[];
