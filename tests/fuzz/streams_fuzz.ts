@@ -4,6 +4,7 @@
  */
 import { assert, Broken } from "../../kernel/base/assert.ts";
 import { ByteRing } from "../../kernel/base/byte_ring.ts";
+import { concatBytes } from "../../kernel/base/bytes.ts";
 import { MessageRing } from "../../kernel/base/message_ring.ts";
 import type { Prng } from "../../kernel/base/prng.ts";
 import { decodeMessage, encodeMessage } from "../../kernel/world/protocol.ts";
@@ -63,6 +64,12 @@ function drawFrame(random: Prng): ExecFrame {
   return { kind: random.pick(Object.values(EXEC_FRAME)), id: random.below(1000), payload };
 }
 
+/** The header of a frame that is too long to be one. */
+function forgedHeader(random: Prng): Uint8Array {
+  const length = EXEC_PAYLOAD_BYTES + 1 + random.below(900_000);
+  return new TextEncoder().encode(`${random.pick(Object.values(EXEC_FRAME))} 1 ${length}\n`);
+}
+
 /** Feeds bytes in pieces of random lengths. */
 function feed(random: Prng, bytes: Uint8Array): ExecFrame[] {
   const reader = new ExecFrameReader();
@@ -79,7 +86,9 @@ const execFrames: FuzzTarget = {
   name: "exec-frames",
   step(random) {
     const sent = Array.from({ length: random.below(6) }, () => drawFrame(random));
-    const bytes = Uint8Array.from(sent.flatMap((frame) => [...encodeExecFrame(frame)]));
+    const good = concatBytes(sent.map(encodeExecFrame));
+    // What is no frame is skipped up to its line's end: the frames behind it still arrive.
+    const bytes = random.below(4) === 0 ? concatBytes([forgedHeader(random), good]) : good;
     const got = feed(random, bytes);
     assert(got.length === sent.length, "every frame arrives, however the bytes are cut");
     got.forEach((frame, i) => {

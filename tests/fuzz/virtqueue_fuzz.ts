@@ -28,7 +28,7 @@ interface Descriptor {
 function drawDescriptor(random: Prng, entries: number): Descriptor {
   const good = random.below(16) !== 0;
   const indirect = random.below(8) === 0;
-  const length = indirect ? 16 * random.below(5) : random.below(5000);
+  const length = indirect ? 16 * random.below(5) + random.pick([0, 0, 0, 8]) : random.below(5000);
   return {
     gpa: good ? BigInt(INDIRECT + 16 * random.below(512)) : edge64(random),
     length: good ? length : random.u32(),

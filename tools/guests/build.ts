@@ -32,6 +32,8 @@ interface Build {
   readonly flags?: readonly string[];
   /** "binary" turns the ELF file into raw bytes. */
   readonly format?: "elf" | "binary";
+  /** Keeps the symbol table, for guests that are known by a symbol such as tohost. */
+  readonly symbols?: boolean;
 }
 
 async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
@@ -59,6 +61,7 @@ async function buildFiles(folder: string): Promise<string[]> {
 }
 
 async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
+  const strip = build.symbols ? [] : ["-s"];
   const elf = await Deno.makeTempFile();
   const binary = await Deno.makeTempFile();
   try {

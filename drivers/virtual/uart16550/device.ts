@@ -23,6 +23,8 @@ export interface UartState {
 
 /** Makes the behaviour of a serial port. */
 export function attachUart(state: UartState, env: DeviceEnvironment): Device {
+  /** For people only: not part of the machine's state. */
+  const counters = { transmitted: 0, received: 0 };
   const capacity = () => (state.fifoControl & FCR.enable) !== 0 ? state.received.capacity : 1;
   const cause = (): number => {
     if ((state.interruptEnable & IER.lineStatus) !== 0 && state.overrun) return IIR.lineStatus;
@@ -46,6 +48,7 @@ export function attachUart(state: UartState, env: DeviceEnvironment): Device {
       if (!receive(value)) state.overrun = true;
     } else {
       env.output(0, Uint8Array.of(value));
+      counters.transmitted++;
     }
     state.transmitPending = true;
   };
@@ -143,9 +146,11 @@ export function attachUart(state: UartState, env: DeviceEnvironment): Device {
     input(_port, bytes) {
       let taken = 0;
       while (taken < bytes.length && receive(bytes[taken]!)) taken++;
+      counters.received += taken;
       if (taken > 0) update();
       return taken;
     },
+    counters: () => counters,
     reset() {
       state.modemControl = MCR.out2;
       state.divisor = 12;

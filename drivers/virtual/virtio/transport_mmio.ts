@@ -71,6 +71,8 @@ export class MmioTransport {
   readonly queues: readonly Virtqueue[];
   readonly #features: Uint32Array;
   #device: VirtioDevice | undefined;
+  /** For people only: not part of the machine's state. */
+  readonly #counters = { notifications: 0, interrupts: 0, resets: 0 };
 
   constructor(
     readonly state: TransportState,
@@ -105,6 +107,7 @@ export class MmioTransport {
 
   /** Raises an interrupt cause. */
   interrupt(cause: number): void {
+    this.#counters.interrupts++;
     this.state.interruptStatus |= cause;
     this.env.irq(true);
   }
@@ -121,6 +124,7 @@ export class MmioTransport {
     return {
       read: (offset, size) => this.#read(device, offset, size),
       write: (offset, size, value) => this.#write(device, offset, size, value),
+      counters: () => this.#counters,
       ...rest,
     };
   }
@@ -198,6 +202,7 @@ export class MmioTransport {
         state.queueSelect = value;
         return;
       case REGISTER.queueNotify:
+        this.#counters.notifications++;
         if (this.running && value < this.queues.length) device.notify(value);
         return;
       case REGISTER.interruptAcknowledge:
@@ -258,6 +263,7 @@ export class MmioTransport {
 
   /** Forgets everything that the driver set up. */
   reset(): void {
+    this.#counters.resets++;
     const { state } = this;
     state.status = state.deviceFeaturesSelect = state.driverFeaturesSelect = 0;
     state.queueSelect = state.interruptStatus = 0;
