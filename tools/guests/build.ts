@@ -67,7 +67,7 @@ async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
   try {
     await run(
       COMPILER,
-      [...FLAGS, ...build.flags ?? [], "-s", ...build.sources, "-o", elf],
+      [...FLAGS, ...strip, ...build.flags ?? [], ...build.sources, "-o", elf],
       folder,
     );
     if (build.format !== "binary") return await Deno.readFile(elf);
