@@ -32,7 +32,7 @@ const KERNELS:
 
 async function ours(
   append: string,
-): Promise<{ seconds: number; instructions: number; line: string }> {
+): Promise<{ seconds: number; instructions: number }> {
   const kernel = await readImage(await Deno.readFile(ELF));
   const machine = testMachine({ kernel, bios: "builtin", append });
   // The first slices run in the baseline tier of the host's compiler.

@@ -1,6 +1,7 @@
 /**
- * Operands where floating point goes wrong: zeros, subnormals, the ends of the normal range, infinities,
- * NaNs, values next to halfway between two others, and operands that nearly cancel each other.
+ * Operands where floating point goes wrong: zeros, subnormals, the ends of the normal range,
+ * infinities, NaNs, values next to halfway between two others, and operands that nearly cancel each
+ * other.
  */
 import type { Prng } from "../../kernel/base/prng.ts";
 import { FLOAT_FUNCTIONS, type FloatFunctionName } from "../../kernel/cpu/softfloat/names.ts";
@@ -69,6 +70,24 @@ function neighbour(rng: Prng, format: "f32" | "f64", bits: bigint): bigint {
   return BigInt.asUintN(width, rng.below(2) === 0 ? moved : moved ^ 1n << BigInt(width - 1));
 }
 
+/**
+ * Factors (1 + 2^-i) (1 + 2^-j), perhaps negative, whose product is halfway between two floats, and
+ * an addend so far below that only rounding once sees on which side of it the sum lies.
+ */
+function halfway(rng: Prng, format: "f32" | "f64"): bigint[] {
+  const { width, fraction } = FIELDS[format];
+  const bias = ones(width - fraction - 1) >> 1n;
+  const one = bias << BigInt(fraction);
+  const sign = () => (rng.u64() & 1n) << BigInt(width - 1);
+  const at = rng.below(fraction);
+  const far = bias - BigInt(fraction + 2 + rng.below(2 * fraction));
+  return [
+    sign() | one | 1n << BigInt(at),
+    sign() | one | 1n << BigInt(fraction - 1 - at),
+    sign() | far << BigInt(fraction) | digits(rng, fraction),
+  ];
+}
+
 /** Operands for a function, as bits; a rounding mode is not among them. */
 export function operandsFor(rng: Prng, name: FloatFunctionName): bigint[] {
   const format = name.slice(0, 3) as "f32" | "f64";
@@ -78,6 +97,7 @@ export function operandsFor(rng: Prng, name: FloatFunctionName): bigint[] {
   const a = floatOperand(rng, format);
   const b = rng.below(8) === 0 ? neighbour(rng, format, a) : floatOperand(rng, format);
   if (name.endsWith("Fma")) {
+    if (rng.below(8) === 0) return halfway(rng, format);
     if (rng.below(3) > 0) return [a, b, floatOperand(rng, format)];
     const product = expected(`${format}Mul`, [a, b], rng.below(5)).bits;
     return [a, b, neighbour(rng, format, product)];

@@ -1,14 +1,17 @@
 /**
- * Floating point as IEEE 754-2008 and the F and D chapters of the unprivileged ISA define it, worked out
- * with exact rationals: the judge of kernel/cpu/softfloat, written from the standards and sharing nothing
- * with it. Slow and plain.
+ * Floating point as IEEE 754-2008 and the F and D chapters of the unprivileged ISA define it,
+ * worked out with exact rationals: the judge of kernel/cpu/softfloat, written from the standards
+ * and sharing nothing with it. Slow and plain.
  *
  * A finite result is first known exactly and then rounded once. Whether it is tiny is decided after
  * rounding to the format's precision with an unbounded exponent.
  */
 import type { FloatFunctionName } from "../../kernel/cpu/softfloat/names.ts";
 
-/** What an operation gives: bits of the result and the flags it raises (NX 1, UF 2, OF 4, DZ 8, NV 16). */
+/**
+ * What an operation gives: bits of the result and the flags it raises (NX 1, UF 2, OF 4, DZ 8, NV
+ * 16).
+ */
 export interface Outcome {
   readonly bits: bigint;
   readonly flags: number;
@@ -151,7 +154,9 @@ const infinite = (shape: Shape, negative: boolean): Outcome => ({
   flags: 0,
 });
 
-/** A sum of two exact values; an exact zero sum of unlike signs is negative only when rounding down. */
+/**
+ * A sum of two exact values; an exact zero sum of unlike signs is negative only when rounding down.
+ */
 function sumOf(a: Exact, b: Exact, mode: number): Exact {
   const left = a.numerator * b.denominator * (a.negative ? -1n : 1n);
   const right = b.numerator * a.denominator * (b.negative ? -1n : 1n);

@@ -1,8 +1,8 @@
 /**
  * Floating point against QEMU: one guest (guests/isa/float) computes every operation of the F and D
- * extensions in every rounding mode over edge-heavy operands, on our machine and on QEMU, and prints
- * checksums of results and flags. Millions of operand tuples; CHRONOVISOR_LONG=SECONDS goes on with
- * further seeds, CHRONOVISOR_SEED=N starts from another.
+ * extensions in every rounding mode over edge-heavy operands, on our machine and on QEMU, and
+ * prints checksums of results and flags. Millions of operand tuples; CHRONOVISOR_LONG=SECONDS goes
+ * on with further seeds, CHRONOVISOR_SEED=N starts from another.
  */
 import { assert, assertEquals } from "@std/assert";
 import { runToEnd, testMachine } from "../_support/machine.ts";

@@ -18,6 +18,7 @@ async function run(name: string, args: readonly string[]): Promise<boolean> {
     args: [...args],
     cwd: ROOT,
     stdout: name === "documentation" ? "null" : "inherit",
+    stderr: "inherit",
   });
   const { success } = await command.output();
   console.log(`${success ? "ok" : "FAILED"}  ${name}`);

@@ -32,8 +32,8 @@ interface Build {
   readonly flags?: readonly string[];
   /** "binary" turns the ELF file into raw bytes. */
   readonly format?: "elf" | "binary";
-  /** Keeps the symbol table, for guests that are known by a symbol such as tohost. */
-  readonly symbols?: boolean;
+  /** Global symbols to keep, such as tohost: all others go, with the names of temporary object files. */
+  readonly symbols?: readonly string[];
 }
 
 async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
@@ -70,6 +70,10 @@ async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
       [...FLAGS, ...strip, ...build.flags ?? [], ...build.sources, "-o", elf],
       folder,
     );
+    if (build.symbols !== undefined) {
+      const keep = build.symbols.map((symbol) => `--keep-symbol=${symbol}`);
+      await run(OBJCOPY, ["--strip-all", ...keep, elf], folder);
+    }
     if (build.format !== "binary") return await Deno.readFile(elf);
     await run(OBJCOPY, ["-O", "binary", elf, binary], folder);
     return await Deno.readFile(binary);

@@ -1,10 +1,10 @@
 /*
- * Computes every operation of the F and D extensions over streams of operands and prints a checksum of
- * results and flags for each operation and rounding mode. Run by tests/isa/float_qemu_test.ts on our
- * machine and on QEMU: the same lines mean the same bits.
+ * Computes every operation of the F and D extensions over streams of operands and prints a checksum
+ * of results and flags for each operation and rounding mode. Run by tests/isa/float_qemu_test.ts on
+ * our machine and on QEMU: the same lines mean the same bits.
  *
- * Operands are often at the edges of their formats, or nearly cancel each other. Every second operation
- * starts with the inexact flag set, the others with none.
+ * Operands are often at the edges of their formats, or nearly cancel each other. Every second
+ * operation starts with the inexact flag set, the others with none.
  */
 
 typedef unsigned long u64;
@@ -162,7 +162,7 @@ static void mix(u64 *sum, u64 result, u64 flags) {
   *sum = h ^ h >> 29;
 }
 
-/* One evaluation: preset flags, the operation, flags afterwards. OUT is the result's register kind. */
+/* Presets flags, does the operation, reads the flags. OUT is the result's kind of register. */
 #define EVALUATE(MODE, OUT, TO_BITS, TEXT)                                               \
   {                                                                                      \
     OUT(result);                                                                         \

@@ -1,7 +1,7 @@
 # Start of the float guest: a raw image at 0x80000000 in machine mode (see float.c).
 #
-# The test fills in the two words behind the first jump: 0x80000008 seed (not zero), 0x80000010 tuples
-# of each operation.
+# The test fills in the two words behind the first jump: 0x80000008 seed (not zero), 0x80000010
+# tuples of each operation.
 
         .equ STACK, 0x80100000
         .equ TEST, 0x00100000

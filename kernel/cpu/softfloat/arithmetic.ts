@@ -1,13 +1,20 @@
 /**
- * Addition, subtraction, multiplication, division and square root (IEEE 754-2008 section 5.4.1), exact
- * in every rounding mode, with a fast path through the host's operation.
+ * Addition, subtraction, multiplication, division and square root (IEEE 754-2008 section 5.4.1),
+ * exact in every rounding mode, each behind its fast path (host_path.ts).
  *
- * The fast path is taken when rounding is to nearest-even and the inexact flag is already set; its
- * result stands when its exponent field lies strictly between the two lowest and the two highest: then
- * no operand was a NaN or an infinity (they give NaN, infinity or zero), nothing overflowed and nothing
- * was tiny, so that only the inexact flag could have been raised. WebAssembly's operations are IEEE 754's.
+ * Quotients and roots begin with the host's, which is the 53-digit number next to the true one. The
+ * remainder, an integer that is exact modulo 2^64, tells on which side of it the true one lies;
+ * that is all that rounding in any mode needs.
  */
-import { call, f32, f64, type FunctionBuilder, i32, i64, type Local } from "../../wasm/mod.ts";
+import {
+  call,
+  type Expression,
+  f64,
+  type FunctionBuilder,
+  i32,
+  i64,
+  type Local,
+} from "../../wasm/mod.ts";
 import { highProduct } from "../isa/m.ts";
 import {
   FLAG,
@@ -30,6 +37,7 @@ import {
   unpack,
   widen,
 } from "./format.ts";
+import { tryHost } from "./host_path.ts";
 import type { FunctionReference } from "../../wasm/mod.ts";
 
 type Binary = FunctionReference<
@@ -37,52 +45,11 @@ type Binary = FunctionReference<
   "i32" | "i64"
 >;
 
-type HostOperation = "add" | "sub" | "mul" | "div" | "sqrt";
-
-/** Tries the host's operation; returns from the function when its result stands. */
-function fastPath(
-  code: FloatCode,
-  format: Format,
-  f: FunctionBuilder,
-  operation: HostOperation,
-  operands: readonly (I32 | I64)[],
-  mode: I32,
-): void {
-  const inexact = i32.and(i32.load(0, code.flags), FLAG.inexact);
-  f.if(i32.and(inexact, i32.eqz(mode)), () => {
-    const [a, b] = operands;
-    const result = f.let(
-      format.type === "i32"
-        ? i32.reinterpret(
-          operation === "sqrt"
-            ? f32.sqrt(f32.reinterpret(a as I32))
-            : f32[operation](f32.reinterpret(a as I32), f32.reinterpret(b as I32)),
-        )
-        : i64.reinterpret(
-          operation === "sqrt"
-            ? f64.sqrt(f64.reinterpret(a as I64))
-            : f64[operation](f64.reinterpret(a as I64), f64.reinterpret(b as I64)),
-        ),
-    );
-    const bits = widen(format, result as I32 | I64);
-    const field = i32.and(
-      i32.wrap(i64.shrU(bits, format.fractionBits)),
-      format.maximumExponent,
-    );
-    f.if(
-      i32.ltU(i32.sub(field, 2), format.maximumExponent - 3),
-      () => f.return(result as I32 | I64),
-      undefined,
-      "likely",
-    );
-  });
-}
-
 /** Generates fadd or fsub. */
 export function emitAdd(code: FloatCode, format: Format, target: Binary, subtract: boolean): void {
   code.module.define(target as FunctionReference<readonly ["i64", "i64", "i32"], "i64">, (f) => {
     const [left, right, mode] = f.parameters;
-    fastPath(code, format, f, subtract ? "sub" : "add", [left, right], mode);
+    tryHost(code, format, f, subtract ? "sub" : "add", [left, right], mode);
     const flip = subtract ? 1n << BigInt(format.signShift) : 0n;
     const a = unpack(format, f, widen(format, left));
     const b = unpack(format, f, i64.xor(widen(format, right), flip));
@@ -178,7 +145,7 @@ function subtractMagnitudes(
 export function emitMultiply(code: FloatCode, format: Format, target: Binary): void {
   code.module.define(target as FunctionReference<readonly ["i64", "i64", "i32"], "i64">, (f) => {
     const [left, right, mode] = f.parameters;
-    fastPath(code, format, f, "mul", [left, right], mode);
+    tryHost(code, format, f, "mul", [left, right], mode);
     const a = unpack(format, f, widen(format, left));
     const b = unpack(format, f, widen(format, right));
     const sign = f.let(i64.xor(a.sign, b.sign));
@@ -211,15 +178,32 @@ export function emitMultiply(code: FloatCode, format: Format, target: Binary): v
   });
 }
 
-/** Quotient digits of 11 bits: a remainder below 2^53 times 2^11 still fits 64 bits. */
-const DIGIT_BITS = 11;
-const DIGITS = 5;
+/** Digits of a double's significand, and the bits below them in our significands. */
+const DIGITS = 53;
+const SPARE = 63 - DIGITS;
+
+/**
+ * The significand of a result that lies next to `nearest`, a number of 53 digits, on the side that
+ * the remainder's sign tells and less than half a unit away. A quarter of a unit stands for any
+ * distance.
+ */
+function besideNearest(f: FunctionBuilder, nearest: Local<"i64">, remainder: I64): I64 {
+  const rest = f.let(remainder);
+  const side = i64.extendI32S(i32.sub(i64.gtS(rest, 0), i64.ltS(rest, 0)));
+  return i64.add(i64.shl(nearest, SPARE), i64.shl(side, SPARE - 2));
+}
+
+/** The significand of a host's double that is at least one, as a 53-digit integer. */
+function hostDigits(value: Expression<"f64">): I64 {
+  const hidden = 1n << BigInt(DIGITS - 1);
+  return i64.or(i64.and(i64.reinterpret(value), hidden - 1n), hidden);
+}
 
 /** Generates fdiv. */
 export function emitDivide(code: FloatCode, format: Format, target: Binary): void {
   code.module.define(target as FunctionReference<readonly ["i64", "i64", "i32"], "i64">, (f) => {
     const [left, right, mode] = f.parameters;
-    fastPath(code, format, f, "div", [left, right], mode);
+    tryHost(code, format, f, "div", [left, right], mode);
     const a = unpack(format, f, widen(format, left));
     const b = unpack(format, f, widen(format, right));
     const sign = f.let(i64.xor(a.sign, b.sign));
@@ -240,31 +224,23 @@ export function emitDivide(code: FloatCode, format: Format, target: Binary): voi
       f.return(signedInfinity());
     });
     f.if(isZero(a), () => f.return(signedZero()));
-    const divisor = f.let(i64.shrU(b.significand, 10));
-    const rest = f.let(i64.shrU(a.significand, 10));
+    // Integers of 53 digits; the dividend is doubled when it is the smaller, so that the quotient
+    // is in [1, 2). It is never halfway: an odd number times the divisor would be the dividend
+    // times 2^53, but the divisor is below 2^53.
+    const divisor = f.let(i64.shrU(b.significand, SPARE));
+    const dividend = f.let(i64.shrU(a.significand, SPARE));
     const exponent = f.let(i32.add(i32.sub(a.exponent, b.exponent), format.bias));
-    f.if(i64.ltU(rest, divisor), () => {
-      f.set(rest, i64.shl(rest, 1));
+    f.if(i64.ltU(dividend, divisor), () => {
+      f.set(dividend, i64.shl(dividend, 1));
       f.set(exponent, i32.sub(exponent, 1));
     });
-    f.set(rest, i64.sub(rest, divisor));
-    const quotient = f.let(i64.const(1));
-    for (let digit = 0; digit < DIGITS; digit++) {
-      f.set(rest, i64.shl(rest, DIGIT_BITS));
-      f.set(quotient, i64.or(i64.shl(quotient, DIGIT_BITS), i64.divU(rest, divisor)));
-      f.set(rest, i64.remU(rest, divisor));
-    }
-    const shift = 62 - DIGITS * DIGIT_BITS;
-    const significand = i64.or(
-      i64.shl(quotient, shift),
-      i64.extendI32U(i64.ne(rest, 0)),
-    );
+    const ratio = f64.div(f64.convertI64S(dividend), f64.convertI64S(divisor));
+    const quotient = f.let(hostDigits(ratio));
+    const remainder = i64.sub(i64.shl(dividend, DIGITS - 1), i64.mul(quotient, divisor));
+    const significand = besideNearest(f, quotient, remainder);
     f.return(packed(code, format, sign, exponent, significand, mode));
   });
 }
-
-/** Bits of the root that are computed one by one. */
-const ROOT_BITS = 56;
 
 /** Generates fsqrt. */
 export function emitSquareRoot(
@@ -274,7 +250,7 @@ export function emitSquareRoot(
 ): void {
   code.module.define(target as FunctionReference<readonly ["i64", "i32"], "i64">, (f) => {
     const [operand, mode] = f.parameters;
-    fastPath(code, format, f, "sqrt", [operand], mode);
+    tryHost(code, format, f, "sqrt", [operand], mode);
     const a = unpack(format, f, widen(format, operand));
     f.if(isNan(format, a.bits), () => returnNan(code, format, f, [a.bits]));
     f.if(
@@ -284,30 +260,16 @@ export function emitSquareRoot(
     f.if(i32.wrap(a.sign), () => returnInvalid(code, format, f));
     f.if(isSpecial(format, a), () => f.return(narrow(format, a.bits)));
     const exponent = f.let(i32.sub(a.exponent, format.bias));
-    const radicand = f.let(a.significand);
+    // A 53-digit integer, doubled for an odd exponent; times 2^52, its root has 53 digits. The
+    // radicand is an integer and (root + 1/2)^2 is none, so that the true root is not halfway.
+    const radicand = f.let(i64.shrU(a.significand, SPARE));
     f.if(i32.and(exponent, 1), () => {
       f.set(radicand, i64.shl(radicand, 1));
       f.set(exponent, i32.sub(exponent, 1));
     });
-    const root = f.let(i64.const(0));
-    const rest = f.let(i64.const(0));
-    const left = f.let(i32.const(ROOT_BITS));
-    f.loop((next) => {
-      f.set(rest, i64.or(i64.shl(rest, 2), i64.shrU(radicand, 62)));
-      f.set(radicand, i64.shl(radicand, 2));
-      const trial = f.let(i64.or(i64.shl(root, 2), 1));
-      f.set(root, i64.shl(root, 1));
-      f.if(i64.geU(rest, trial), () => {
-        f.set(rest, i64.sub(rest, trial));
-        f.set(root, i64.or(root, 1));
-      });
-      f.set(left, i32.sub(left, 1));
-      f.brIf(next, left);
-    });
-    const significand = i64.or(
-      i64.shl(root, 63 - ROOT_BITS),
-      i64.extendI32U(i64.ne(rest, 0)),
-    );
+    const root = f.let(hostDigits(f64.sqrt(f64.convertI64S(radicand))));
+    const remainder = i64.sub(i64.shl(radicand, DIGITS - 1), i64.mul(root, root));
+    const significand = besideNearest(f, root, remainder);
     const halved = i32.add(i32.shrS(exponent, 1), format.bias);
     f.return(packed(code, format, i64.const(0), halved, significand, mode));
   });

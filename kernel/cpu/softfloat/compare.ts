@@ -1,6 +1,6 @@
 /**
- * Comparisons, minimum and maximum, and classification (unprivileged ISA, chapter "F": feq is quiet,
- * flt and fle signal; fmin and fmax are IEEE 754-2019 minimumNumber and maximumNumber).
+ * Comparisons, minimum and maximum, and classification (unprivileged ISA, chapter "F": feq is
+ * quiet, flt and fle signal; fmin and fmax are IEEE 754-2019 minimumNumber and maximumNumber).
  */
 import { type FunctionReference, i32, i64 } from "../../wasm/mod.ts";
 import {
@@ -22,7 +22,9 @@ type Comparison = FunctionReference<readonly ["i64", "i64"], "i32">;
 const magnitude = (format: Format, bits: I64) =>
   i64.and(bits, (1n << BigInt(format.signShift)) - 1n);
 
-/** Order of two numbers that are no NaNs, with -0 below +0: sign-magnitude made two's complement. */
+/**
+ * Order of two numbers that are no NaNs, with -0 below +0: sign-magnitude made two's complement.
+ */
 function ordered(format: Format, bits: I64): I64 {
   const wide = format.type === "i32" ? i64.extend32S(bits) : bits;
   const limit = format.type === "i32" ? 0x7fff_ffffn : (1n << 63n) - 1n;

@@ -16,19 +16,19 @@ import {
   type Format,
   type I32,
   type I64,
-  infinity,
   isNan,
+  isSignaling,
   isSpecial,
   isZero,
   narrow,
   packed,
   raise,
   ROUND,
-  signBit,
   SINGLE,
   unpack,
   widen,
 } from "./format.ts";
+import { tryHostFromInteger, tryHostNarrowing, tryHostWidening } from "./host_path.ts";
 import type { FloatFunctionName } from "./names.ts";
 
 /** References to all float functions by name. */
@@ -146,8 +146,8 @@ function emitFromInteger(
         ? i64.extendI32S(parameter as I32)
         : i64.extendI32U(parameter as I32),
     );
+    tryHostFromInteger(code, format, f, magnitude, mode, width === 64 && !signed);
     const sign = f.let(signed ? i64.shrU(magnitude, 63) : i64.const(0));
-    f.if(i64.eqz(magnitude), () => f.return(narrow(format, 0)));
     if (signed) f.if(i32.wrap(sign), () => f.set(magnitude, i64.sub(0, magnitude)));
     const zeros = f.let(i64.clz(magnitude));
     const exponent = i32.sub(format.bias + 63, i32.wrap(zeros));
@@ -162,17 +162,13 @@ function emitFromInteger(
 function emitNarrowing(code: FloatCode, target: FunctionReference): void {
   code.module.define(target as FunctionReference<readonly ["i64", "i32"], "i32">, (f) => {
     const [operand, mode] = f.parameters;
+    tryHostNarrowing(code, f, operand, mode);
     const a = unpack(DOUBLE, f, operand);
+    // Zeros and infinities were exact.
     f.if(isNan(DOUBLE, a.bits), () => {
-      const quiet = 1n << 51n;
-      f.if(i64.eqz(i64.and(a.bits, quiet)), () => raise(code, f, FLAG.invalid));
+      f.if(isSignaling(DOUBLE, a.bits), () => raise(code, f, FLAG.invalid));
       f.return(narrow(SINGLE, SINGLE.canonicalNan));
     });
-    f.if(
-      isSpecial(DOUBLE, a),
-      () => f.return(narrow(SINGLE, i64.or(signBit(SINGLE, a.sign), infinity(SINGLE)))),
-    );
-    f.if(isZero(a), () => f.return(narrow(SINGLE, signBit(SINGLE, a.sign))));
     const exponent = i32.sub(a.exponent, DOUBLE.bias - SINGLE.bias);
     f.return(packed(code, SINGLE, a.sign, exponent, a.significand, mode));
   });
@@ -180,19 +176,11 @@ function emitNarrowing(code: FloatCode, target: FunctionReference): void {
 
 function emitWidening(code: FloatCode, target: FunctionReference): void {
   code.module.define(target as FunctionReference<readonly ["i32"], "i64">, (f) => {
-    const a = unpack(SINGLE, f, i64.extendI32U(f.parameters[0]));
-    f.if(isNan(SINGLE, a.bits), () => {
-      const quiet = 1n << 22n;
-      f.if(i64.eqz(i64.and(a.bits, quiet)), () => raise(code, f, FLAG.invalid));
-      f.return(i64.const(DOUBLE.canonicalNan));
-    });
-    f.if(
-      isSpecial(SINGLE, a),
-      () => f.return(i64.or(signBit(DOUBLE, a.sign), infinity(DOUBLE))),
-    );
-    f.if(isZero(a), () => f.return(signBit(DOUBLE, a.sign)));
-    // Every single is a normal double, exactly.
-    const exponent = i32.add(a.exponent, DOUBLE.bias - SINGLE.bias);
-    f.return(packed(code, DOUBLE, a.sign, exponent, a.significand, i32.const(0)));
+    const [operand] = f.parameters;
+    tryHostWidening(f, operand);
+    // Only NaNs are left.
+    const signaling = isSignaling(SINGLE, i64.extendI32U(operand));
+    f.if(signaling, () => raise(code, f, FLAG.invalid));
+    f.return(i64.const(DOUBLE.canonicalNan));
   });
 }

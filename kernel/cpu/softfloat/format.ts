@@ -1,7 +1,7 @@
 /**
- * What both float formats share: their description, taking a number apart, and rounding and packing a
- * result (IEEE 754-2008 sections 4 and 7; unprivileged ISA, chapter "F": flags, canonical NaN, tininess
- * after rounding). Operations are written once over a format.
+ * What both float formats share: their description, taking a number apart, and rounding and packing
+ * a result (IEEE 754-2008 sections 4 and 7; unprivileged ISA, chapter "F": flags, canonical NaN,
+ * tininess after rounding). Operations are written once over a format.
  *
  * A finite number that is not zero is (sign, exponent, significand): its value is
  * significand / 2^62 × 2^(exponent - bias), and bit 62 is the significand's highest.
@@ -228,7 +228,8 @@ function emitRoundPack(code: FloatCode, format: Format): void {
     });
     const carries = () => i64.ltS(i64.add(significand, increment), 0);
     f.if(i32.leS(exponent, 0), () => {
-      // Tiny unless rounding to full precision, with the exponent unbounded, reaches the least normal.
+      // Tiny unless rounding to full precision, with the exponent unbounded, reaches the least
+      // normal.
       const tiny = f.let(i32.or(i32.ltS(exponent, 0), i32.eqz(carries())));
       f.set(significand, call(code.shiftJam, significand, i32.sub(1, exponent)));
       f.set(exponent, 1);

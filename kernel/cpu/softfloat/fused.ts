@@ -1,6 +1,7 @@
 /**
- * Fused multiply-add: a × b + c rounded once (IEEE 754-2008 section 5.4.1). The product is kept whole in
- * 128 bits, the addend is aligned to it, and what alignment loses is kept as one sticky bit.
+ * Fused multiply-add: a × b + c rounded once (IEEE 754-2008 section 5.4.1). The product is kept
+ * whole in 128 bits, the addend is aligned to it, and what alignment loses is kept as one sticky
+ * bit. Before that comes a fast path (host_fused.ts); no host's fused operation is used.
  */
 import {
   type FunctionBuilder,
@@ -28,9 +29,11 @@ import {
   returnNan,
   ROUND,
   signBit,
+  SINGLE,
   unpack,
   widen,
 } from "./format.ts";
+import { tryHostFusedDouble, tryHostFusedSingle } from "./host_fused.ts";
 
 /** A 128-bit magnitude whose highest bit is 126, with sign and exponent. */
 interface Wide {
@@ -53,6 +56,8 @@ export function emitFused(
     target as FunctionReference<readonly ["i64", "i64", "i64", "i32"], "i64">,
     (f) => {
       const [left, right, addend, mode] = f.parameters;
+      if (format === SINGLE) tryHostFusedSingle(code, f, [left, right, addend] as never, mode);
+      else tryHostFusedDouble(code, f, [left, right, addend], mode);
       const a = unpack(format, f, widen(format, left));
       const b = unpack(format, f, widen(format, right));
       const c = unpack(format, f, widen(format, addend));

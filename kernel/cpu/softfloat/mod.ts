@@ -11,8 +11,8 @@ import { emitFused } from "./fused.ts";
 import { FLOAT_FUNCTIONS, type FloatFunctionName } from "./names.ts";
 
 /**
- * Generates all operations. `flags.address` is where the accrued exceptions of the current hart lie: a
- * word of memory, of which only flags that are raised are written.
+ * Generates all operations. `flags.address` is where the accrued exceptions of the current hart
+ * lie: a word of memory, of which only flags that are raised are written.
  */
 export function emitSoftFloat(
   module: ModuleBuilder,

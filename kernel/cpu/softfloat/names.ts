@@ -1,7 +1,7 @@
 /**
  * Names and signatures of the exact float operations (F and D chapters of the unprivileged ISA).
- * "f32" values travel as i32 bits, "f64" values as i64 bits; `rm` is a resolved rounding mode (i32).
- * Every operation ORs the flags it raises into the accrued flags of the current hart.
+ * "f32" values travel as i32 bits, "f64" values as i64 bits; `rm` is a resolved rounding mode
+ * (i32). Every operation ORs the flags it raises into the accrued flags of the current hart.
  */
 
 /** Signature: parameters, then the result. */
