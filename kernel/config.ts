@@ -6,7 +6,15 @@
  * everything else with a `ConfigError` that says what was expected.
  */
 import { ConfigError } from "./base/errors.ts";
-import { formatSize, GiB, MiB, parseSize } from "./base/units.ts";
+import { formatSize, parseSize } from "./base/units.ts";
+import {
+  DRIVES_MAXIMUM,
+  GUEST_MEMORY_DEFAULT,
+  GUEST_MEMORY_MAXIMUM,
+  GUEST_MEMORY_MINIMUM,
+  HARTS_MAXIMUM,
+  WASM_PAGE_BYTES,
+} from "./limits.ts";
 import type { ConsoleDevice } from "./world/vm_console.ts";
 
 /** An image: the path of a file, or its bytes. */
@@ -120,13 +128,6 @@ export interface VmSpec {
   readonly trace: boolean;
 }
 
-const LEAST_MEMORY = 1 * MiB;
-const MOST_MEMORY = 3 * GiB;
-const MOST_HARTS = 8;
-// The board has 8 virtio slots; console, network and entropy take the others.
-const MOST_DRIVES = 5;
-const WASM_PAGE = 64 * 1024;
-
 /**
  * Checks what a user asked for against what the guest brings, and completes it. Throws `ConfigError`.
  */
@@ -148,8 +149,8 @@ export function parsePowerOn(
     initrd: options.initrd ?? guest.initrd,
     append: [guest.append, options.append].filter((part) => part).join(" "),
     bios,
-    memoryBytes: memoryBytes(options.memory ?? guest.memory ?? 512 * MiB),
-    harts: integer("harts", options.harts ?? guest.harts ?? 1, 1, MOST_HARTS),
+    memoryBytes: memoryBytes(options.memory ?? guest.memory ?? GUEST_MEMORY_DEFAULT),
+    harts: integer("harts", options.harts ?? guest.harts ?? 1, 1, HARTS_MAXIMUM),
     drives: drives([...guest.drives ?? [], ...options.drives ?? []]),
     clock: choice("clock", options.clock ?? "host", ["host", "virtual"]),
     seed: options.seed === undefined
@@ -166,13 +167,15 @@ export function parsePowerOn(
 function memoryBytes(asked: string | number): number {
   const bytes = typeof asked === "number" ? asked : parseSize(asked);
   const named = typeof asked === "number" ? formatSize(asked) : asked;
-  if (!Number.isSafeInteger(bytes) || bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
+  if (
+    !Number.isSafeInteger(bytes) || bytes < GUEST_MEMORY_MINIMUM || bytes > GUEST_MEMORY_MAXIMUM
+  ) {
     throw new ConfigError(
-      `Cannot give a VM ${named} of memory: expected ${formatSize(LEAST_MEMORY)} to ` +
-        formatSize(MOST_MEMORY),
+      `Cannot give a VM ${named} of memory: expected ${formatSize(GUEST_MEMORY_MINIMUM)} to ` +
+        formatSize(GUEST_MEMORY_MAXIMUM),
     );
   }
-  if (bytes % WASM_PAGE !== 0) {
+  if (bytes % WASM_PAGE_BYTES !== 0) {
     throw new ConfigError(`Cannot give a VM ${named} of memory: expected a multiple of 64K`);
   }
   return bytes;
@@ -189,9 +192,9 @@ function choice<T extends string>(name: string, value: T, choices: readonly T[])
 }
 
 function drives(asked: readonly DriveOption[]): DriveSpec[] {
-  if (asked.length > MOST_DRIVES) {
+  if (asked.length > DRIVES_MAXIMUM) {
     throw new ConfigError(
-      `${asked.length} drives are too many: the board has ${MOST_DRIVES} slots`,
+      `${asked.length} drives are too many: the board has ${DRIVES_MAXIMUM} slots`,
     );
   }
   return asked.map((drive) =>

@@ -7,8 +7,8 @@
  */
 import { ConfigError } from "../base/errors.ts";
 import { formatSize, MiB } from "../base/units.ts";
+import { RAM_START } from "../limits.ts";
 import type { BootImage } from "./image.ts";
-import { RAM_BASE } from "./memory_map.ts";
 
 /** What to boot. */
 export interface BootOptions {
@@ -67,8 +67,8 @@ function placeImage(image: BootImage, base: number): Placed {
 }
 
 function kernelBase(kernel: BootImage, bios: BootOptions["bios"]): number {
-  if (bios === "none") return RAM_BASE;
-  return RAM_BASE + (kernel.kind === "linux" ? kernel.textOffset : KERNEL_OFFSET);
+  if (bios === "none") return RAM_START;
+  return RAM_START + (kernel.kind === "linux" ? kernel.textOffset : KERNEL_OFFSET);
 }
 
 /** What fw_dynamic wants to know: where to go next, in supervisor mode, on the boot hart. */
@@ -81,10 +81,10 @@ function dynamicInformation(next: number): Uint8Array {
 /** Throws ConfigError unless everything lies in RAM. */
 function checkInside(placements: readonly Placement[], ramBytes: number): void {
   for (const { gpa, bytes } of placements) {
-    if (gpa < RAM_BASE || gpa + bytes.length > RAM_BASE + ramBytes) {
+    if (gpa < RAM_START || gpa + bytes.length > RAM_START + ramBytes) {
       throw new ConfigError(
         `the image wants ${bytes.length} bytes at 0x${gpa.toString(16)}, outside the guest's ` +
-          `${formatSize(ramBytes)} of memory at 0x${RAM_BASE.toString(16)}`,
+          `${formatSize(ramBytes)} of memory at 0x${RAM_START.toString(16)}`,
       );
     }
   }
@@ -98,11 +98,11 @@ export function planBoot(options: BootOptions): BootPlan {
   }
   const placed = kernel
     ? placeImage(kernel, kernelBase(kernel, bios))
-    : { placements: [], entry: RAM_BASE + KERNEL_OFFSET, end: RAM_BASE };
-  const ramEnd = RAM_BASE + ramBytes;
+    : { placements: [], entry: RAM_START + KERNEL_OFFSET, end: RAM_START };
+  const ramEnd = RAM_START + ramBytes;
   const deviceTree = ramEnd - DEVICE_TREE_BYTES - 4096;
   const initrdStart = Math.floor((deviceTree - (initrd?.length ?? 0)) / 4096) * 4096;
-  const needed = placed.end - RAM_BASE + (initrd?.length ?? 0) + DEVICE_TREE_BYTES + 8192;
+  const needed = placed.end - RAM_START + (initrd?.length ?? 0) + DEVICE_TREE_BYTES + 8192;
   if (placed.end > initrdStart) {
     throw new ConfigError(
       `the guest has ${formatSize(ramBytes)} of memory, its kernel and initrd need ` +
@@ -114,7 +114,7 @@ export function planBoot(options: BootOptions): BootPlan {
   let entry = placed.entry;
   let argument2 = 0;
   if (typeof bios === "object") {
-    const firmware = placeImage(bios, RAM_BASE);
+    const firmware = placeImage(bios, RAM_START);
     placements.push(...firmware.placements);
     entry = firmware.entry;
     argument2 = deviceTree + DEVICE_TREE_BYTES;

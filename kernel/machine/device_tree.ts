@@ -2,8 +2,9 @@
  * The device tree that guests boot with: made from the memory map and the devices on the bus (as QEMU's
  * virt board describes itself; bindings of the Linux kernel's Documentation/devicetree).
  */
+import { RAM_START } from "../limits.ts";
 import { cells64, flatten, type PropertyValue, type TreeNode } from "./fdt.ts";
-import { INTERRUPT_SOURCES, RAM_BASE, TIMEBASE_HZ, UART_CLOCK_HZ } from "./memory_map.ts";
+import { INTERRUPT_SOURCES, TIMEBASE_HZ, UART_CLOCK_HZ } from "./memory_map.ts";
 
 /** A device as the tree shows it. */
 export interface TreeDevice {
@@ -184,8 +185,8 @@ export function buildDeviceTree(options: TreeOptions): Uint8Array {
     children: [
       chosenNode(options),
       {
-        name: `memory@${hex(RAM_BASE)}`,
-        properties: { device_type: "memory", reg: region(RAM_BASE, ramBytes) },
+        name: `memory@${hex(RAM_START)}`,
+        properties: { device_type: "memory", reg: region(RAM_START, ramBytes) },
       },
       {
         name: "cpus",

@@ -3,6 +3,8 @@
  * (Linux Documentation/arch/riscv/boot-image-header).
  */
 import { FormatError } from "../base/errors.ts";
+import { formatSize } from "../base/units.ts";
+import { GUEST_MEMORY_MAXIMUM } from "../limits.ts";
 import { type ElfImage, isElf, readElf } from "./elf.ts";
 
 /** An image after unpacking. */
@@ -21,16 +23,31 @@ export type BootImage =
 /** "RSC\x05" at offset 56. */
 const LINUX_MAGIC2 = 0x05435352;
 
-/** Unpacks gzip; other bytes pass through. Throws FormatError for damaged gzip. */
+/**
+ * Unpacks gzip; other bytes pass through. Throws FormatError for damaged gzip, and for what unpacks to
+ * more than any guest has memory.
+ */
 export async function gunzip(bytes: Uint8Array): Promise<Uint8Array> {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const source = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
   try {
-    const source = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream();
-    const unpacked = source.pipeThrough(new DecompressionStream("gzip"));
-    return new Uint8Array(await new Response(unpacked).arrayBuffer());
+    for await (const part of source.pipeThrough(new DecompressionStream("gzip"))) {
+      length += part.length;
+      if (length > GUEST_MEMORY_MAXIMUM) break;
+      parts.push(part);
+    }
   } catch (cause) {
     throw new FormatError("the gzip data is damaged or cut off", { cause });
   }
+  if (length > GUEST_MEMORY_MAXIMUM) {
+    const most = formatSize(GUEST_MEMORY_MAXIMUM);
+    throw new FormatError(
+      `the gzip data unpacks to more than ${most}, the most that a guest can have`,
+    );
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Recognises an image. Throws FormatError for an ELF file that cannot run here. */

@@ -11,6 +11,7 @@ import { ConfigError } from "../base/errors.ts";
 import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
 import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
+import { DRIVES_MAXIMUM, VIRTIO_SLOTS_TAKEN } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { PAGE_FLAG } from "../memory/page_flags.ts";
@@ -21,8 +22,8 @@ import { MachineClock } from "./clock.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
-import { BOARD, VIRTIO_SLOTS, virtioSlot } from "./memory_map.ts";
-import { MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
+import { BOARD, virtioSlot } from "./memory_map.ts";
+import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
 import { startHarts } from "./start.ts";
 import { type StopReason, Turns } from "./turns.ts";
@@ -78,8 +79,7 @@ const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
   ["net0", "virtio_net"],
   ["rng0", "virtio_rng"],
 ];
-/** Most drives: the virtio slots that the other devices leave. */
-export const DRIVES_MAXIMUM = VIRTIO_SLOTS - VIRTIO_DEVICES.length;
+assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devices above");
 const DEFAULT_TLB_ENTRIES = 1024;
 const DEFAULT_ELEMENTS = 32;
 const DEFAULT_DECODED_PAGES = 2048;
@@ -205,20 +205,22 @@ export class Machine {
 
   /** A disk request ended. Under the virtual clock its result waits for its guest time. */
   completeDisk(disk: number, tag: number, status: number, data: Uint8Array | undefined): void {
-    if (this.config.clock === "virtual") this.#diskResults.set(disk * 256 + tag, { status, data });
-    else this.#deliverDisk(disk, tag, status, data);
+    if (this.config.clock === "virtual") {
+      this.#diskResults.set(disk * DISK_REQUESTS_MAXIMUM + tag, { status, data });
+    } else this.#deliverDisk(disk, tag, status, data);
   }
 
   /** Delivers the disk results that are due; false when a due one has not come from the host yet. */
   deliverDueDisks(ticks: number): boolean {
     const { diskDue } = this.state;
-    for (let slot = 0; slot < this.config.disks.length * 256; slot++) {
+    for (let slot = 0; slot < this.config.disks.length * DISK_REQUESTS_MAXIMUM; slot++) {
       if (diskDue[slot] === 0 || diskDue[slot]! > ticks) continue;
       const result = this.#diskResults.get(slot);
       if (result === undefined) return false;
       this.#diskResults.delete(slot);
       diskDue[slot] = 0;
-      this.#deliverDisk(slot >> 8, slot & 255, result.status, result.data);
+      const tag = slot % DISK_REQUESTS_MAXIMUM;
+      this.#deliverDisk((slot - tag) / DISK_REQUESTS_MAXIMUM, tag, result.status, result.data);
     }
     return true;
   }
@@ -226,7 +228,7 @@ export class Machine {
   /** Earliest guest time at which a disk request completes; Infinity when none is under way. */
   nextDiskDue(): number {
     let next = Infinity;
-    for (let slot = 0; slot < this.config.disks.length * 256; slot++) {
+    for (let slot = 0; slot < this.config.disks.length * DISK_REQUESTS_MAXIMUM; slot++) {
       const due = this.state.diskDue[slot]!;
       if (due !== 0 && due < next) next = due;
     }

@@ -18,16 +18,11 @@ export const BOARD: Readonly<Record<string, BoardSlot>> = {
   uart16550: { base: 0x1000_0000, irq: 10 },
 };
 
-/** Number of virtio slots. */
-export const VIRTIO_SLOTS = 8;
-
 /** The slot of the virtio device with an index from 0 to 7. */
 export function virtioSlot(index: number): BoardSlot {
   return { base: 0x1000_1000 + index * 0x1000, irq: 1 + index };
 }
 
-/** First address of RAM. */
-export const RAM_BASE = 0x8000_0000;
 /** Frequency of the time counter. */
 export const TIMEBASE_HZ = 10_000_000;
 /** Clock of the serial port, for the divisor. */

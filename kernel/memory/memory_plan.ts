@@ -11,6 +11,7 @@
  * Invariant: areas do not overlap, and the guest's RAM starts at a multiple of 64 KiB.
  */
 import { assert } from "../base/assert.ts";
+import { RAM_START, WASM_PAGE_BYTES } from "../limits.ts";
 import { CONTROL, CONTROL_BLOCK_BYTES } from "./control_layout.ts";
 import { HART, HART_BLOCK_BYTES } from "./hart_layout.ts";
 
@@ -20,8 +21,6 @@ export const HART_BLOCK = 0x1000;
 export const CONTROL_BLOCK = 0x2000;
 /** Address of the table that maps a CSR number to its case in generated code (one byte each). */
 export const CSR_INDEX = 0x3000;
-/** First guest-physical address of RAM (QEMU virt). */
-export const RAM_START = 0x8000_0000;
 /** Instruction slots of a decoded page: one for each halfword, and two that mark its end. */
 export const DECODED_SLOTS = 2050;
 /** Bytes of a predecoded record. */
@@ -116,7 +115,13 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     pageFlags: area(ramPages),
     pageWritable: area(ramPages),
     decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),
-    ram: area(ramBytes, 65536),
+    ram: area(ramBytes, WASM_PAGE_BYTES),
   };
-  return { ...options, ...plan, ramPages, ramStart: RAM_START, wasmPages: Math.ceil(next / 65536) };
+  return {
+    ...options,
+    ...plan,
+    ramPages,
+    ramStart: RAM_START,
+    wasmPages: Math.ceil(next / WASM_PAGE_BYTES),
+  };
 }

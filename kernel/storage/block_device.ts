@@ -6,9 +6,6 @@
  * service checks every request of a guest before it reaches a device.
  */
 
-/** Bytes of a sector, the unit of every address and size on a disk (virtio 1.2, 5.2). */
-export const SECTOR_BYTES = 512;
-
 /** A disk. */
 export interface BlockDevice {
   /** Size in sectors. */

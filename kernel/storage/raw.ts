@@ -6,7 +6,8 @@
  */
 import { ConfigError, HostError } from "../base/errors.ts";
 import type { HostFile, HostFiles } from "../host/files.ts";
-import { type BlockDevice, SECTOR_BYTES } from "./block_device.ts";
+import { SECTOR_BYTES } from "../limits.ts";
+import type { BlockDevice } from "./block_device.ts";
 
 /**
  * Opens a raw image. Throws `HostError` when the file cannot be opened and `ConfigError` when its

@@ -7,8 +7,9 @@
  * host file is an I/O error of the guest's, never the end of the VM.
  */
 import { concatBytes } from "../base/bytes.ts";
-import { type BlockDevice, SECTOR_BYTES } from "../storage/block_device.ts";
-import { DISK_KINDS, type Message, message, PART_BYTES, TO_VM } from "./protocol.ts";
+import { MESSAGE_DATA_MAXIMUM, SECTOR_BYTES } from "../limits.ts";
+import type { BlockDevice } from "../storage/block_device.ts";
+import { DISK_KINDS, type Message, message, TO_VM } from "./protocol.ts";
 import type { VmLink } from "./vm_link.ts";
 
 /** Longest read or write (discard and zero may be longer: they carry no data). */
@@ -111,8 +112,8 @@ export class DiskService {
         await this.#disk.write(sector, concatBytes(data));
         break;
       case "zero":
-        for (let at = 0; at < length; at += PART_BYTES) {
-          const zeros = new Uint8Array(Math.min(PART_BYTES, length - at));
+        for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
+          const zeros = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
           await this.#disk.write(sector + at / SECTOR_BYTES, zeros);
         }
         break;
@@ -127,8 +128,8 @@ export class DiskService {
   }
 
   async #read({ tag, sector, length }: Request): Promise<void> {
-    for (let at = 0; at < length; at += PART_BYTES) {
-      const part = new Uint8Array(Math.min(PART_BYTES, length - at));
+    for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
+      const part = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
       await this.#disk.read(sector + at / SECTOR_BYTES, part);
       await this.#link.send(TO_VM.diskData, message(this.#device, [tag], part));
     }

@@ -14,10 +14,10 @@
 import { assert } from "../base/assert.ts";
 import { ByteRing } from "../base/byte_ring.ts";
 import { MessageRing } from "../base/message_ring.ts";
+import { MAILBOX_RING_BYTES } from "../limits.ts";
 import { decodeMessage, encodeMessage, type Message } from "./protocol.ts";
 
 const CONTROL_BYTES = 4096;
-const RING_BYTES = 1024 * 1024;
 
 /** TABLE of words of the control page. */
 const WORD = {
@@ -40,7 +40,7 @@ export interface Received extends Message {
 
 /** Allocates the shared memory of a mailbox. */
 export function createMailbox(): SharedArrayBuffer {
-  return new SharedArrayBuffer(CONTROL_BYTES + 2 * ByteRing.bytes(RING_BYTES));
+  return new SharedArrayBuffer(CONTROL_BYTES + 2 * ByteRing.bytes(MAILBOX_RING_BYTES));
 }
 
 /** What both sides do. */
@@ -53,7 +53,11 @@ class Side {
   constructor(shared: SharedArrayBuffer, side: "vm" | "kernel") {
     const rings = [0, 1].map((i) =>
       new MessageRing(
-        new ByteRing(shared, CONTROL_BYTES + i * ByteRing.bytes(RING_BYTES), RING_BYTES),
+        new ByteRing(
+          shared,
+          CONTROL_BYTES + i * ByteRing.bytes(MAILBOX_RING_BYTES),
+          MAILBOX_RING_BYTES,
+        ),
       )
     );
     this.words = new Int32Array(shared, 0, CONTROL_BYTES / 4);
@@ -65,7 +69,7 @@ class Side {
   /** Puts a message into the ring; false when it has no room. The peer sees it at its next look. */
   trySend(kind: number, content: Message): boolean {
     const bytes = encodeMessage(content);
-    assert(bytes.length <= RING_BYTES / 4, "a message is too long for the mailbox");
+    assert(bytes.length <= MAILBOX_RING_BYTES / 4, "a message is too long for the mailbox");
     return this.#out.tryWrite(kind, bytes);
   }
 

@@ -7,6 +7,7 @@
  * that sent it; the kernel world then stops trusting that VM and fails it.
  */
 import { assert, Broken } from "../base/assert.ts";
+import { MESSAGE_DATA_MAXIMUM } from "../limits.ts";
 
 /** TABLE of messages to a VM world; in parentheses the numbers, then what the bytes are. */
 export const TO_VM = {
@@ -58,9 +59,6 @@ export const TO_KERNEL = {
 
 /** Kinds of disk requests, by their number in a message. */
 export const DISK_KINDS = ["read", "write", "flush", "discard", "zero"] as const;
-
-/** Most bytes that one message carries; longer data goes in parts. */
-export const PART_BYTES = 64 * 1024;
 
 /** A message's content. */
 export interface Message {
@@ -131,7 +129,7 @@ export function decodeMessage(from: Uint8Array): Message {
 
 /** Cuts bytes into parts that fit into a message. Nothing gives no part. */
 export function* parts(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += PART_BYTES) {
-    yield bytes.subarray(at, at + PART_BYTES);
+  for (let at = 0; at < bytes.length; at += MESSAGE_DATA_MAXIMUM) {
+    yield bytes.subarray(at, at + MESSAGE_DATA_MAXIMUM);
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Builds our own guests with Debian's cross compiler, as guests/**\/build.json says, and checks that the
- * committed images are exactly what their sources give.
+ * Builds our own guests with Debian's cross compiler, as guests/**\/build.json says, and the schema of
+ * their descriptions; checks that what is committed is exactly what the sources give.
  */
 import { HostError } from "../../kernel/base/errors.ts";
+import { manifestJsonSchema } from "./manifest.ts";
 
-const GUESTS = new URL("../../guests/", import.meta.url).pathname;
+const GUESTS = decodeURIComponent(new URL("../../guests/", import.meta.url).pathname);
 const COMPILER = "riscv64-unknown-elf-gcc";
 const OBJCOPY = "riscv64-unknown-elf-objcopy";
 const FLAGS = [
@@ -86,20 +87,20 @@ async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
 /** Builds everything; with `check`, compares with what is committed and throws HostError on a change. */
 export async function buildGuests(check: boolean, say: (line: string) => void): Promise<void> {
   const changed: string[] = [];
+  const put = async (name: string, bytes: Uint8Array) => {
+    if (!check) {
+      await Deno.writeFile(GUESTS + name, bytes);
+      return say(`built    ${name} (${bytes.length} bytes)`);
+    }
+    const same = await sameFile(GUESTS + name, bytes);
+    if (!same) changed.push(name);
+    say(`${same ? "same    " : "CHANGED "} ${name}`);
+  };
+  await put("guest.schema.json", new TextEncoder().encode(manifestJsonSchema()));
   for (const file of await buildFiles(GUESTS)) {
     const folder = file.slice(0, file.lastIndexOf("/") + 1);
     for (const build of JSON.parse(await Deno.readTextFile(file)) as Build[]) {
-      const path = folder + build.output;
-      const name = path.slice(GUESTS.length);
-      const bytes = await buildOne(folder, build);
-      if (!check) {
-        await Deno.writeFile(path, bytes);
-        say(`built    ${name} (${bytes.length} bytes)`);
-        continue;
-      }
-      const same = await sameFile(path, bytes);
-      if (!same) changed.push(name);
-      say(`${same ? "same    " : "CHANGED "} ${name}`);
+      await put(folder.slice(GUESTS.length) + build.output, await buildOne(folder, build));
     }
   }
   if (changed.length > 0) {

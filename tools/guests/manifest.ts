@@ -42,6 +42,9 @@ export function parseManifest(text: string, file: string): GuestManifest {
   return result.data;
 }
 
+/** Where the schema lies for editors; `guests build` writes it. */
+export const SCHEMA_FILE = new URL("../../guests/guest.schema.json", import.meta.url);
+
 /** The JSON Schema of a description, as text. */
 export function manifestJsonSchema(): string {
   return `${JSON.stringify(z.toJSONSchema(manifestSchema), undefined, 2)}\n`;
