@@ -7,7 +7,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { CONTROL } from "../memory/control_layout.ts";
-import { HART, HART_BLOCK_BYTES, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import { HART, HART_BLOCK_BYTES, PRIVILEGE } from "../memory/hart_layout.ts";
 import {
   CONTROL_BLOCK,
   HART_BLOCK,
@@ -26,6 +26,9 @@ import { DecodedPages } from "./decoded_pages.ts";
 import { emitInterpreter } from "./interpreter.ts";
 import { emitMemoryAccess } from "./memory_access.ts";
 import { emitTraps } from "./trap.ts";
+
+/** mstatus.UXL and SXL: both 64 bits, for good. */
+const XLEN_64 = 2n;
 
 /** What the board offers to loads and stores outside RAM. */
 export interface Bus {
@@ -188,7 +191,7 @@ export class Core {
     this.bytes.fill(0, block, block + HART.byteLength);
     this.setWord(hart, "hartid", hart);
     this.setWord(hart, "privilege", PRIVILEGE.machine);
-    this.setRegister(hart, "mstatus", 2n << 32n | 2n << 34n | MSTATUS.MPP & 0n);
+    this.setRegister(hart, "mstatus", XLEN_64 << 32n | XLEN_64 << 34n);
     this.setRegister(hart, "menvcfg", MENVCFG_ADUE);
     this.setRegister(hart, "stimecmp", (1n << 64n) - 1n);
   }

@@ -8,6 +8,7 @@
 import { ConfigError } from "../base/errors.ts";
 import { formatSize, MiB } from "../base/units.ts";
 import { RAM_START } from "../limits.ts";
+import { physicalAddress } from "./elf.ts";
 import type { BootImage } from "./image.ts";
 
 /** What to boot. */
@@ -60,7 +61,11 @@ function placeImage(image: BootImage, base: number): Placed {
       bytes: segment.bytes,
     }));
     const ends = image.elf.segments.map((segment) => segment.address + segment.memoryBytes);
-    return { placements, entry: Number(image.elf.entry), end: Math.max(...ends) };
+    return {
+      placements,
+      entry: physicalAddress(image.elf, image.elf.entry),
+      end: Math.max(...ends),
+    };
   }
   const bytes = image.kind === "linux" ? image.imageBytes : image.bytes.length;
   return { placements: [{ gpa: base, bytes: image.bytes }], entry: base, end: base + bytes };
@@ -88,6 +93,27 @@ function checkInside(placements: readonly Placement[], ramBytes: number): void {
       );
     }
   }
+}
+
+/** Throws ConfigError when two placements want the same bytes. */
+function checkApart(placements: readonly Placement[]): void {
+  const sorted = [...placements].sort((a, b) => a.gpa - b.gpa);
+  for (let i = 1; i < sorted.length; i++) {
+    const { gpa, bytes } = sorted[i - 1]!;
+    if (gpa + bytes.length > sorted[i]!.gpa) {
+      throw new ConfigError(
+        `two images want the memory at 0x${sorted[i]!.gpa.toString(16)}: one of ${bytes.length} ` +
+          `bytes lies at 0x${gpa.toString(16)}`,
+      );
+    }
+  }
+}
+
+/** Where the image wants to be watched (HTIF). */
+function toHostOf(kernel: BootImage | undefined): { tohost?: number } {
+  if (kernel?.kind !== "elf") return {};
+  const symbol = kernel.elf.symbols.find(({ name }) => name === "tohost");
+  return symbol === undefined ? {} : { tohost: physicalAddress(kernel.elf, symbol.value) };
 }
 
 /** Plans a start. Throws ConfigError when the memory is too small. */
@@ -121,9 +147,7 @@ export function planBoot(options: BootOptions): BootPlan {
     placements.push({ gpa: argument2, bytes: dynamicInformation(placed.entry) });
   }
   checkInside(placements, ramBytes);
-  const tohost = kernel?.kind === "elf"
-    ? kernel.elf.symbols.find((symbol) => symbol.name === "tohost")
-    : undefined;
+  checkApart(placements);
   return {
     placements,
     deviceTree,
@@ -131,6 +155,6 @@ export function planBoot(options: BootOptions): BootPlan {
     entry,
     privilege: bios === "builtin" ? "supervisor" : "machine",
     argument2,
-    ...(tohost ? { tohost: Number(tohost.value) } : {}),
+    ...toHostOf(kernel),
   };
 }

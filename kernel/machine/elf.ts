@@ -8,6 +8,7 @@ import { FormatError } from "../base/errors.ts";
 export interface ElfSegment {
   /** Physical address. */
   readonly address: number;
+  readonly virtualAddress: bigint;
   readonly bytes: Uint8Array;
   /** Bytes in memory; the rest behind `bytes` is zero. */
   readonly memoryBytes: number;
@@ -105,6 +106,19 @@ export function readElf(bytes: Uint8Array): ElfImage {
   return { entry: reader.u64(24), segments: segments(reader), symbols: symbols(reader) };
 }
 
+/**
+ * Where the bytes of a virtual address are loaded, because a kernel that is linked high is entered before
+ * it has turned translation on; an address outside every segment is taken to be physical.
+ */
+export function physicalAddress(elf: ElfImage, address: bigint): number {
+  const segment = elf.segments.find(({ virtualAddress, memoryBytes }) =>
+    address >= virtualAddress && address < virtualAddress + BigInt(memoryBytes)
+  );
+  return segment === undefined
+    ? Number(address)
+    : segment.address + Number(address - segment.virtualAddress);
+}
+
 function segments(reader: Reader): ElfSegment[] {
   const table = reader.size(32);
   const entryBytes = reader.u16(54);
@@ -118,6 +132,7 @@ function segments(reader: Reader): ElfSegment[] {
     if (memoryBytes === 0) continue;
     found.push({
       address: reader.size(at + 24),
+      virtualAddress: reader.u64(at + 16),
       bytes: reader.slice(reader.size(at + 8), fileBytes),
       memoryBytes,
     });

@@ -34,8 +34,7 @@ export function firmwareHost(machine: Machine): SbiHost {
     },
     suspendHart(hart, resume) {
       if (resume) {
-        enterSupervisor(machine, hart, resume.pc - 4n, resume.opaque);
-        core.setRegister(hart, "pc", resume.pc - 4n);
+        enterSupervisor(machine, hart, resume.pc, resume.opaque);
       }
       core.setWord(hart, "waiting", 1);
       state.hartState[hart] = HART_STATE.suspended;

@@ -59,6 +59,8 @@ export interface SbiResult {
   readonly error: number;
   readonly value: bigint;
   readonly legacy?: boolean;
+  /** The caller's registers are set already: it goes on somewhere else. */
+  readonly resumesElsewhere?: boolean;
 }
 
 /** Specification version 2.0. */
@@ -160,9 +162,7 @@ function hsmCall(host: SbiHost, call: number): SbiResult {
       if (host.hartState(Number(target)) !== HART_STATE.stopped) {
         return error(SBI_ERROR.alreadyAvailable);
       }
-      if (!host.read(Number(host.argument(1)), new Uint8Array(2))) {
-        return error(SBI_ERROR.invalidAddress);
-      }
+      if (!canStartAt(host, host.argument(1))) return error(SBI_ERROR.invalidAddress);
       host.startHart(Number(target), host.argument(1), host.argument(2));
       return ok();
     case 1:
@@ -178,6 +178,11 @@ function hsmCall(host: SbiHost, call: number): SbiResult {
   }
 }
 
+/** Whether there is memory for an instruction, at an even address. */
+function canStartAt(host: SbiHost, pc: bigint): boolean {
+  return (pc & 1n) === 0n && pc < 1n << 53n && host.read(Number(pc), new Uint8Array(2));
+}
+
 function suspend(host: SbiHost, type: number): SbiResult {
   if (type === 0) {
     host.suspendHart(host.hart);
@@ -185,9 +190,9 @@ function suspend(host: SbiHost, type: number): SbiResult {
   }
   if (type !== 0x8000_0000) return error(SBI_ERROR.invalidParameter);
   const pc = host.argument(1);
-  if (!host.read(Number(pc), new Uint8Array(2))) return error(SBI_ERROR.invalidAddress);
+  if (!canStartAt(host, pc)) return error(SBI_ERROR.invalidAddress);
   host.suspendHart(host.hart, { pc, opaque: host.argument(2) });
-  return ok();
+  return { ...ok(), resumesElsewhere: true };
 }
 
 function resetCall(host: SbiHost, call: number): SbiResult {

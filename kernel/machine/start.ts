@@ -2,7 +2,7 @@
  * How harts start: in supervisor mode under the built-in firmware, or all in machine mode (SBI 2.0,
  * "Hart State Management"; Linux Documentation/arch/riscv/boot).
  */
-import { PRIVILEGE } from "../memory/hart_layout.ts";
+import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { MENVCFG_STCE } from "../cpu/csr_table.ts";
 import { MENVCFG_ADUE } from "../mmu/walk.ts";
 import { PMP_ADDRESS_MASK } from "../mmu/pmp.ts";
@@ -22,6 +22,7 @@ export function enterSupervisor(machine: Machine, hart: number, pc: bigint, opaq
   core.setRegister(hart, "pc", pc);
   core.setRegister(hart, "x", BigInt(hart), 10);
   core.setRegister(hart, "x", opaque, 11);
+  core.setRegister(hart, "mstatus", core.register(hart, "mstatus") & ~MSTATUS.SIE);
   core.setRegister(hart, "satp", 0n);
   core.setRegister(hart, "medeleg", DELEGATED_EXCEPTIONS);
   core.setRegister(hart, "mideleg", DELEGATED_INTERRUPTS);

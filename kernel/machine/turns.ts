@@ -150,7 +150,8 @@ export class Turns {
 
   #callFirmware(hart: number): void {
     const { core } = this.machine;
-    const { error, value, legacy } = sbiCall(this.#firmware);
+    const { error, value, legacy, resumesElsewhere } = sbiCall(this.#firmware);
+    if (resumesElsewhere === true) return;
     core.setRegister(hart, "x", BigInt.asUintN(64, BigInt(error)), 10);
     if (legacy !== true) core.setRegister(hart, "x", value, 11);
     core.setRegister(hart, "pc", core.register(hart, "pc") + 4n);

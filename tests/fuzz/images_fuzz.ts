@@ -11,40 +11,14 @@ import { GUEST_MEMORY_MAXIMUM, GUEST_MEMORY_MINIMUM, HARTS_MAXIMUM } from "../..
 import { readElf } from "../../kernel/machine/elf.ts";
 import { readImage } from "../../kernel/machine/image.ts";
 import { describeImage } from "../../tools/cli/inspect_image.ts";
+import { smallElf } from "../_support/small_elf.ts";
 import type { FuzzTarget } from "./engine.ts";
 import { damaged, edge64, orRefused } from "./support.ts";
-
-/** A small good executable: one segment, one symbol table with `tohost`. */
-function goodElf(random: Prng): Uint8Array {
-  const bytes = new Uint8Array(512);
-  const view = new DataView(bytes.buffer);
-  bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
-  view.setUint16(18, 243, true);
-  view.setBigUint64(24, 0x8000_0000n, true);
-  view.setBigUint64(32, 64n, true);
-  view.setBigUint64(40, 256n, true);
-  for (const [at, value] of [[54, 56], [56, 1], [58, 64], [60, 3]]) {
-    view.setUint16(at!, value!, true);
-  }
-  view.setUint32(64, 1, true);
-  for (const [at, value] of [[72, 448], [88, 0x8000_0000], [96, 16], [104, 4096]]) {
-    view.setBigUint64(at!, BigInt(value!), true);
-  }
-  view.setUint32(256 + 64 + 4, 2, true);
-  view.setUint32(256 + 64 + 40, 2, true);
-  for (const [at, value] of [[344, 120], [352, 48], [408, 200]]) {
-    view.setBigUint64(at!, BigInt(value!), true);
-  }
-  view.setUint32(144, 1, true);
-  bytes.set(new TextEncoder().encode("\0tohost\0"), 200);
-  bytes.set(random.bytes(16), 448);
-  return bytes;
-}
 
 const elf: FuzzTarget = {
   name: "elf",
   step(random) {
-    const good = goodElf(random);
+    const good = smallElf(random.bytes(16));
     assert(readElf(good).symbols[0]?.name === "tohost", "the good executable is read");
     const bytes = damaged(random, good);
     const image = orRefused(() => readElf(bytes), FormatError);
@@ -69,7 +43,7 @@ function likeAFile(random: Prng): Uint8Array {
   ];
   const [at, magic] = random.pick(magics);
   if (bytes.length >= at + magic.length) bytes.set(magic, at);
-  return random.below(3) === 0 ? damaged(random, goodElf(random)) : bytes;
+  return random.below(3) === 0 ? damaged(random, smallElf(random.bytes(16))) : bytes;
 }
 
 const image: FuzzTarget = {
