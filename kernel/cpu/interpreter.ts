@@ -74,6 +74,20 @@ function emitFaultTrap(code: CpuCode, f: FunctionBuilder, check: Label): void {
   });
 }
 
+/**
+ * An instruction that cannot be fetched uses its unit like any other, so that a trap vector that cannot
+ * be fetched either does not keep the run for ever. With no unit left it is fetched again next time.
+ */
+function emitFetchFault(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check: Label): void {
+  const { budget } = locals;
+  f.if(i64.leS(budget, 0), () => {
+    setControl32(f, "faultCause", 0);
+    f.br(check);
+  });
+  f.set(budget, i64.sub(budget, 1));
+  emitFaultTrap(code, f, check);
+}
+
 /** Attention, the end of the budget, interrupts, and the cache element of the hart's view. */
 function emitCheck(code: CpuCode, f: FunctionBuilder, locals: RunLocals): void {
   const { budget } = locals;
@@ -112,11 +126,17 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
       setHart64(f, "pc", pc);
       setControl64(f, "budget", budget);
       f.set(decoded, call(code.functions.fetchSlow, pc));
-      f.if(control32("faultCause"), () => emitFaultTrap(code, f, check), undefined, "unlikely");
+      f.if(
+        control32("faultCause"),
+        () => emitFetchFault(code, f, locals, check),
+        undefined,
+        "unlikely",
+      );
       // Where PMP gives no one answer for the page, each instruction is looked up by itself.
       f.if(
         i32.eqz(control32("pmpUniform")),
         () => {
+          f.brIf(check, i64.leS(budget, 0));
           setControl32(f, "attention", i32.or(control32("attention"), ATTENTION.refetch));
           setControl64(f, "budgetAside", i64.sub(budget, 1));
           f.set(budget, 1);

@@ -2,26 +2,34 @@
  * A hart without a board, for tests of single instructions: words are put at the start of RAM, registers
  * are set, a number of instructions is executed.
  */
-import { Core } from "../../kernel/cpu/core.ts";
+import { type Bus, Core } from "../../kernel/cpu/core.ts";
 import { PRIVILEGE } from "../../kernel/memory/hart_layout.ts";
 import type { HART } from "../../kernel/memory/hart_layout.ts";
 
 /** First address of RAM. */
 export const RAM = 0x8000_0000;
 
+/** What a test may want to differ. */
+export interface BareOptions {
+  readonly harts?: number;
+  readonly decodedPages?: number;
+  /** What answers outside RAM; nothing does when it is left out. */
+  readonly bus?: Bus;
+}
+
 /** A hart in machine mode at the start of RAM. */
 export class BareCore {
   readonly core: Core;
 
-  constructor() {
+  constructor(options: BareOptions = {}) {
     this.core = new Core({
       ramBytes: 16 << 20,
-      harts: 1,
+      harts: options.harts ?? 1,
       deviceStateBytes: 64,
       tlbEntries: 64,
       cacheElements: 4,
-      decodedPages: 64,
-    }, { read: () => undefined, write: () => false });
+      decodedPages: options.decodedPages ?? 64,
+    }, options.bus ?? { read: () => undefined, write: () => false });
     this.reset();
   }
 
