@@ -57,12 +57,21 @@ const DELEGABLE = 0xb3ffn;
 /** menvcfg: FIOM, CBIE, CBCFE, CBZE, ADUE, STCE. */
 export const MENVCFG_STCE = bit(63);
 const SENVCFG_WRITABLE = 0xf1n;
+/** Low bit of CBIE, whose encoding 0b10 is reserved. */
+const CBIE_LOW = 1n << 4n;
 const MENVCFG_WRITABLE = SENVCFG_WRITABLE | MENVCFG_ADUE | MENVCFG_STCE;
 /** RV64 with A, C, D, F, I, M, S, U. */
 export const MISA = 0x8000_0000_0014_112dn;
 
 const has = (value: I64, mask: bigint) => i64.ne(i64.and(value, mask), 0);
 const recheck = (f: FunctionBuilder) => raiseAttention(f, ATTENTION.refetch);
+
+/** Makes two-bit fields legal in which 0b10 is reserved: the high bit stays only with the low one. */
+function withoutReserved(f: FunctionBuilder, value: I64, lowBits: bigint): I64 {
+  const given = f.let(value);
+  const lowClear = i64.and(i64.xor(given, -1), lowBits);
+  return i64.and(given, i64.xor(i64.shl(lowClear, 1), -1));
+}
 
 /** A register that keeps the masked value written. */
 function plain(number: number, name: string, field: HartField64, mask = -1n, index = 0): CsrRow {
@@ -313,6 +322,9 @@ function translationRow(): CsrRow {
   };
 }
 
+/** The R bits of the eight entries in a pmpcfg register. */
+const PMP_READ_BITS = 0x0101_0101_0101_0101n;
+
 /** pmpcfg: locked bytes keep their value; bits 6:5 are zero. */
 function pmpConfig(index: number): CsrRow {
   return {
@@ -324,7 +336,9 @@ function pmpConfig(index: number): CsrRow {
       // Spreads each byte's lock bit over its byte.
       const lock = f.let(i64.shrU(i64.and(old, 0x8080_8080_8080_8080n), 7));
       const locked = f.let(i64.mul(lock, 0xff));
-      const fresh = i64.and(i64.and(value, 0x9f9f_9f9f_9f9f_9f9fn), i64.xor(locked, -1));
+      // W without R is reserved.
+      const legal = withoutReserved(f, i64.and(value, 0x9f9f_9f9f_9f9f_9f9fn), PMP_READ_BITS);
+      const fresh = i64.and(legal, i64.xor(locked, -1));
       setHart64(f, "pmpcfg", i64.or(i64.and(old, locked), fresh), index);
       f.call(code.mmu.flushAll);
     },
@@ -393,12 +407,25 @@ const MACHINE_ROWS: CsrRow[] = [
     name: "menvcfg",
     read: () => hart64("menvcfg"),
     write: (f, value, code) => {
-      setHart64(f, "menvcfg", i64.and(value, MENVCFG_WRITABLE));
+      setHart64(f, "menvcfg", withoutReserved(f, i64.and(value, MENVCFG_WRITABLE), CBIE_LOW));
+      // STIP has one source at a time: stimecmp with STCE, software without it.
+      const others = ~bit(INTERRUPT.STI);
+      f.if(
+        has(value, MENVCFG_STCE),
+        () => setHart64(f, "mipSoftware", i64.and(hart64("mipSoftware"), others)),
+        () => setHart64(f, "mipLines", i64.and(hart64("mipLines"), others)),
+      );
       f.call(code.mmu.flushAll);
       raiseAttention(f, ATTENTION.stop);
     },
   },
-  plain(0x10a, "senvcfg", "senvcfg", SENVCFG_WRITABLE),
+  {
+    number: 0x10a,
+    name: "senvcfg",
+    read: () => hart64("senvcfg"),
+    write: (f, value) =>
+      setHart64(f, "senvcfg", withoutReserved(f, i64.and(value, SENVCFG_WRITABLE), CBIE_LOW)),
+  },
   translationRow(),
   pmpConfig(0),
   pmpConfig(1),

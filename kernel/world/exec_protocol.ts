@@ -26,6 +26,8 @@ export const EXEC_FRAME = {
   stdinEnd: "E",
   /** Kernel: send the command a signal; the payload is its number in decimal. */
   signal: "K",
+  /** Kernel: the terminal's size, "COLUMNS ROWS" in decimal. Command 0. */
+  size: "W",
   /** Agent: so many bytes of stdin went to the command (or were dropped); decimal. */
   taken: "T",
   /** Agent: bytes of the command's stdout. */

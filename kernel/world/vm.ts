@@ -105,12 +105,14 @@ export class VM {
       fault: (error) => this.#fail(brokenLink(error, this.icount)),
     });
     const balance = () => this.#balance();
-    this.#console = new ConsoleEnd(this.#link, parts.consoleDevice, balance);
     this.#trace = new ByteOutput(balance);
     // A trace that was asked for is kept for its reader from the first line on.
     if (config.trace) void this.#trace.readable;
     this.#queries = new VmQueries(this.#link);
-    this.#exec = new VmExec(this.#link, balance);
+    const exec = this.#exec = new VmExec(this.#link, balance);
+    this.#console = new ConsoleEnd(this.#link, parts.consoleDevice, balance, (columns, rows) => {
+      return exec.resize(columns, rows);
+    });
     this.#disks = new Map(parts.disks.map((disk, i) => {
       const device = DEVICE_NAMES.disk(i);
       return [device, new DiskService(device, disk, this.#link, balance)];

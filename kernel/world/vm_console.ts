@@ -24,7 +24,10 @@ export interface VmConsole {
   readonly writable: WritableStream<Uint8Array>;
   /** Types text or bytes; resolves when they are in the VM. */
   write(input: string | Uint8Array): Promise<void>;
-  /** Tells the guest the terminal's size in characters, if its console can be told. */
+  /**
+   * Tells the guest the terminal's size in characters: its virtio console, and its serial terminal where
+   * the guest's agent runs.
+   */
   resize(columns: number, rows: number): Promise<void>;
 }
 
@@ -33,12 +36,22 @@ export class ConsoleEnd implements VmConsole {
   readonly #link: VmLink;
   readonly #output: ByteOutput;
   readonly #input: ByteInput;
+  readonly #onSize: (columns: number, rows: number) => Promise<void>;
   #writable: WritableStream<Uint8Array> | undefined;
 
   readonly device: string;
 
-  /** Made by the VM. `onRead` is called when a reader took output. */
-  constructor(link: VmLink, device: ConsoleDevice, onRead: () => void) {
+  /**
+   * Made by the VM. `onRead` is called when a reader took output, `onSize` tells the size where no device
+   * can.
+   */
+  constructor(
+    link: VmLink,
+    device: ConsoleDevice,
+    onRead: () => void,
+    onSize: (columns: number, rows: number) => Promise<void>,
+  ) {
+    this.#onSize = onSize;
     this.#link = link;
     this.device = device === "uart" ? DEVICE_NAMES.uart : DEVICE_NAMES.console;
     this.#output = new ByteOutput(onRead);
@@ -61,6 +74,7 @@ export class ConsoleEnd implements VmConsole {
   async resize(columns: number, rows: number): Promise<void> {
     const size = message(DEVICE_NAMES.console, [0, columns, rows]);
     await this.#link.send(TO_VM.resize, size);
+    await this.#onSize(columns, rows);
   }
 
   /** Output that a reader has yet to take, in bytes. */

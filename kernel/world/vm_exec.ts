@@ -183,6 +183,10 @@ export class VmExec {
   readonly #ready: PromiseWithResolvers<void> = Promise.withResolvers();
   #next = 1;
   #ended = false;
+  /** Whether the agent said hello. */
+  #agent = false;
+  /** Size of the terminal, when it was told. */
+  #size: Uint8Array | undefined;
 
   /** Commands over a link; `onRead` is called when a reader took output. */
   constructor(link: VmLink, onRead: () => void) {
@@ -243,7 +247,7 @@ export class VmExec {
   /** Bytes arrived from the agent. */
   arrived(bytes: Uint8Array): void {
     for (const frame of this.#reader.push(bytes)) {
-      if (frame.kind === EXEC_FRAME.hello) this.#ready.resolve();
+      if (frame.kind === EXEC_FRAME.hello) this.#hello();
       else if (this.#running.get(frame.id)?.arrived(frame)) this.#running.delete(frame.id);
     }
   }
@@ -251,6 +255,24 @@ export class VmExec {
   /** The machine took so many bytes. */
   taken(count: number): void {
     this.#input.taken(count);
+  }
+
+  /** Lets the agent tell the guest's serial terminal its size, now or as soon as it is there. */
+  async resize(columns: number, rows: number): Promise<void> {
+    const payload = new TextEncoder().encode(`${columns} ${rows}`);
+    this.#size = payload;
+    if (this.#agent && !this.#ended) {
+      await this.#input.write(encodeExecFrame({ kind: EXEC_FRAME.size, id: 0, payload }));
+    }
+  }
+
+  #hello(): void {
+    this.#agent = true;
+    this.#ready.resolve();
+    if (this.#size === undefined) return;
+    const size = encodeExecFrame({ kind: EXEC_FRAME.size, id: 0, payload: this.#size });
+    // The VM may end meanwhile, and then nobody needs a size.
+    this.#input.write(size).catch(() => {});
   }
 
   /** The VM ended. */

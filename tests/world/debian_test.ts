@@ -114,6 +114,18 @@ debianTest("the guest's wall clock is the host's", async () => {
   });
 });
 
+debianTest("the serial terminal has the size that it is told, also later", async () => {
+  await withDebian({}, async (vm) => {
+    const size = async (columns: number, rows: number) => {
+      await vm.console.resize(columns, rows);
+      // The agent takes requests in order.
+      return await shell(vm, "stty size < /dev/ttyS0");
+    };
+    assertEquals(await size(100, 40), "40 100");
+    assertEquals(await size(77, 33), "33 77");
+  });
+});
+
 debianTest("a power-off and a reboot in the guest end the VM and say which it was", async () => {
   await using kernel = await VMKernel.start();
   for (

@@ -10,8 +10,8 @@ typedef long s64;
 enum { COMMANDS = 16, WINDOW = 65536, PAYLOAD = 32768, ARGUMENTS = 256 };
 enum { CLOSE = 57, READ = 63, WRITE = 64, OPENAT = 56, PIPE2 = 59, DUP3 = 24, CLONE = 220, EXECVE = 221,
        WAIT4 = 260, PPOLL = 73, GETDENTS64 = 61, KILL = 129, EXIT = 93, SIGNALFD4 = 74,
-       RT_SIGPROCMASK = 135, FCNTL = 25, SETSID = 157, CHDIR = 49 };
-enum { O_RDWR = 2, O_NONBLOCK = 04000, O_CLOEXEC = 02000000, O_DIRECTORY = 0200000, AT_FDCWD = -100 };
+       RT_SIGPROCMASK = 135, FCNTL = 25, IOCTL = 29, SETSID = 157, CHDIR = 49 };
+enum { O_RDWR = 2, O_NONBLOCK = 04000, O_CLOEXEC = 02000000, O_DIRECTORY = 0200000, O_NOCTTY = 0400, AT_FDCWD = -100 };
 enum { POLLIN = 1, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, SIGCHLD = 17, SIGPIPE = 13, EAGAIN = 11 };
 
 static s64 sys(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e) {
@@ -231,8 +231,22 @@ static u64 number(const char *text, u64 n) {
   return value;
 }
 
+// Tells the serial terminal its size, "COLUMNS ROWS"; its foreground programs get SIGWINCH.
+static void resize(const char *size, u64 n) {
+  enum { TIOCSWINSZ = 0x5414 };
+  u64 space = 0;
+  while (space < n && size[space] != ' ') space++;
+  if (space == n) return;
+  unsigned short window[4] = {number(size + space + 1, n - space - 1), number(size, space), 0, 0};
+  s64 terminal = sys(OPENAT, AT_FDCWD, (s64) "/dev/ttyS0", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0, 0);
+  if (terminal < 0) return;
+  sys(IOCTL, terminal, TIOCSWINSZ, (s64)window, 0, 0);
+  sys(CLOSE, terminal, 0, 0, 0, 0);
+}
+
 static void handle(char kind, int id, char *payload, u64 n) {
   struct command *c = find(id);
+  if (kind == 'W') return resize(payload, n);
   if (kind == 'X') {
     if (!c) start(id, payload, n);
     return;
