@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { makeProgram } from "../../tools/cli/program.ts";
 import { completionScript } from "../../tools/cli/completion_script.ts";
 import { realEnvironment } from "../../tools/cli/environment.ts";
+import { peerTest, runPeer } from "../_support/peers.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const FAKE = new URL("./cli_main.ts", import.meta.url).pathname;
@@ -188,4 +189,18 @@ Deno.test("bash accepts the completions and completes commands and options", asy
   assertEquals(await ask("chronovisor", "run", "--unt"), ["--until"]);
   assertEquals(await ask("chronovisor", "exec", "debian", "--tim"), ["--timeout"]);
   assert((await ask("chronovisor", "guests", "")).includes("list"));
+});
+
+peerTest("zsh accepts the completions and registers them", ["zsh"], async () => {
+  const script = completionScript("zsh", makeProgram(realEnvironment, () => {}), "chronovisor");
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(file, script);
+    const test = `autoload -U compinit; compinit -u -D; source ${file}; print $_comps[chronovisor]`;
+    const { code, stdout, stderr } = await runPeer("zsh", ["-f", "-c", test]);
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(new TextDecoder().decode(stdout), "_chronovisor_complete\n");
+  } finally {
+    await Deno.remove(file);
+  }
 });

@@ -38,7 +38,13 @@ export function addMachineOptions(command: Command): Command {
     .option("--drive <file[,readonly]>", "raw disk image; may be given again", collectDrive)
     .option("--packages <names>", "packages to add to the guest, with commas between", splitNames)
     .addOption(choice("--clock <kind>", "whose time the guest sees", ["host", "virtual"]))
-    .addOption(choice("--tier <tier>", "what executes", ["auto", "interpreter", "translator"]))
+    .addOption(
+      choice("--tier <tier>", "what executes; so far each means the interpreter", [
+        "auto",
+        "interpreter",
+        "translator",
+      ]),
+    )
     .addOption(choice("--network <backend>", "where frames go", ["none", "loopback"]))
     .option("--seed <n>", "seed of all randomness", wholeNumber(0, Number.MAX_SAFE_INTEGER))
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
