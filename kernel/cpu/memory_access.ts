@@ -333,24 +333,20 @@ function emitTableStore(
 function emitFetch(code: CpuCode): void {
   code.module.define(code.functions.fetchSlow, (f) => {
     const [address] = f.parameters;
-    const gpa = emitTranslate(code.mmuCode, f, address, ACCESS.fetch, 2, () => f.return(0));
-    f.if(i32.eqz(inRam(code.plan, gpa)), () => {
-      setFault(f, CAUSE.fetchAccess, address);
-      f.return(0);
-    });
-    const page = f.let(pageOf(code.plan, gpa));
-    const fillable = f.let(control32("pmpUniform"));
-    const flags = i32.load8U(page, code.plan.pageFlags);
+    const { gpa, page } = emitFetchTranslate(code, f, address);
+    const uniform = f.let(control32("pmpUniform"));
+    f.if(i32.eqz(uniform), () => emitSecondHalf(code, f, address, gpa), undefined, "unlikely");
+    const marks = f.let(control32("tablePages"));
+    const decoded = f.let(call(code.imports.decodedPage, page));
+    // Making room empties all caches, and with them the marks of the tables that this walk met.
     f.if(
-      i32.and(flags, READ_TRACES),
-      () => {
-        f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), 2);
-      },
+      i32.ne(control32("tablePages"), marks),
+      () => emitTranslate(code.mmuCode, f, address, ACCESS.fetch, 2, () => f.return(0)),
       undefined,
       "unlikely",
     );
-    const decoded = f.let(call(code.imports.decodedPage, page));
-    f.if(fillable, () => {
+    const traced = i32.and(i32.load8U(page, code.plan.pageFlags), READ_TRACES);
+    f.if(i32.and(uniform, i32.eqz(traced)), () => {
       count(f, "statFillsFetch");
       emitFill(code.mmuCode, f, 2, address, decoded, page);
     });
@@ -358,12 +354,46 @@ function emitFetch(code: CpuCode): void {
   });
   code.module.define(code.functions.fetchHalf, (f) => {
     const [address] = f.parameters;
-    const gpa = emitTranslate(code.mmuCode, f, address, ACCESS.fetch, 2, () => f.return(0));
-    f.if(i32.eqz(inRam(code.plan, gpa)), () => {
-      setFault(f, CAUSE.fetchAccess, address);
-      f.return(0);
-    });
+    const { gpa } = emitFetchTranslate(code, f, address);
     f.return(i32.load16U(hostAddress(code.plan, gpa)));
+  });
+}
+
+/** Translates two bytes to be fetched and asks the read traces of their page; returns 0 on a fault. */
+function emitFetchTranslate(
+  code: CpuCode,
+  f: FunctionBuilder,
+  address: Local<"i64">,
+): { gpa: Local<"i64">; page: Local<"i32"> } {
+  const gpa = emitTranslate(code.mmuCode, f, address, ACCESS.fetch, 2, () => f.return(0));
+  f.if(i32.eqz(inRam(code.plan, gpa)), () => {
+    setFault(f, CAUSE.fetchAccess, address);
+    f.return(0);
+  });
+  const page = f.let(pageOf(code.plan, gpa));
+  f.if(
+    i32.and(i32.load8U(page, code.plan.pageFlags), READ_TRACES),
+    () => {
+      f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), 2);
+    },
+    undefined,
+    "unlikely",
+  );
+  return { gpa, page };
+}
+
+/** Where PMP has no one answer for the page, the second half of a long instruction is checked too. */
+function emitSecondHalf(
+  code: CpuCode,
+  f: FunctionBuilder,
+  address: Local<"i64">,
+  gpa: Local<"i64">,
+): void {
+  const long = i32.eq(i32.and(i32.load8U(hostAddress(code.plan, gpa)), 3), 3);
+  // One that lies on two pages is fetched in halves anyway.
+  const inside = i32.ne(i32.and(i32.wrap(gpa), 4095), 4094);
+  f.if(i32.and(long, inside), () => {
+    emitTranslate(code.mmuCode, f, i64.add(address, 2), ACCESS.fetch, 2, () => f.return(0));
   });
 }
 

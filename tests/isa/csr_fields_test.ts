@@ -30,7 +30,8 @@ Deno.test("no write to a writable CSR traps, whatever the value", () => {
 
 // Machine mstatus: no endianness, vector, virtualization or landing-pad fields; UXL and SXL are 2.
 Deno.test("mstatus keeps the fields that exist; the widths are fixed at 64 bits", () => {
-  const fields = MSTATUS.SIE | MSTATUS.MIE | MSTATUS.SPIE | MSTATUS.MPIE | MSTATUS.SPP | MSTATUS.MPP |
+  const fields = MSTATUS.SIE | MSTATUS.MIE | MSTATUS.SPIE | MSTATUS.MPIE | MSTATUS.SPP |
+    MSTATUS.MPP |
     MSTATUS.FS | MSTATUS.MPRV | MSTATUS.SUM | MSTATUS.MXR | MSTATUS.TVM | MSTATUS.TW | MSTATUS.TSR;
   assertEquals(keptAfter("mstatus", ALL_ONES), fields | WIDTHS | MSTATUS.SD);
   assertEquals(keptAfter("mstatus", 0n), WIDTHS);
