@@ -35,8 +35,10 @@ export interface CpuFunctions {
   readonly readAddress: FunctionReference<readonly ["i64", "i32"], "i32">;
   /** (virtual address, bytes) → host address of aligned RAM that may be written, or 0 with a fault. */
   readonly writeAddress: FunctionReference<readonly ["i64", "i32"], "i32">;
-  /** (host address, virtual address, bytes, value): writes where `writeAddress` led, with traces. */
+  /** (host address, bytes, value): writes where `writeAddress` led, with traces. */
   readonly writeTraced: FunctionReference<readonly ["i32", "i32", "i64"], undefined>;
+  /** (host address, bytes): asks the read traces of what an atomic is about to read there. */
+  readonly askRead: FunctionReference<readonly ["i32", "i32"], undefined>;
   /** (virtual address) → decoded page, or 0 with a fault. */
   readonly fetchSlow: FunctionReference<readonly ["i64"], "i32">;
   /** (virtual address of the second half) → its 16 bits; a fault is set when it failed. */
@@ -86,6 +88,7 @@ function declareFunctions(module: ModuleBuilder): CpuFunctions {
     readAddress: module.declare("readAddress", ["i64", "i32"], "i32"),
     writeAddress: module.declare("writeAddress", ["i64", "i32"], "i32"),
     writeTraced: module.declare("writeTraced", ["i32", "i32", "i64"], undefined),
+    askRead: module.declare("askRead", ["i32", "i32"], undefined),
     fetchSlow: module.declare("fetchSlow", ["i64"], "i32"),
     fetchHalf: module.declare("fetchHalf", ["i64"], "i32"),
     dropCode: module.declare("dropCode", ["i32", "i32", "i32"], undefined),

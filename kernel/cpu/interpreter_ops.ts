@@ -253,6 +253,7 @@ export class InterpreterOps implements Ops {
     this.#aligned(width, at, CAUSE.storeMisaligned);
     const host = f.local("i32");
     this.#slow(() => f.set(host, call(code.functions.writeAddress, at, width)));
+    f.call(code.functions.askRead, host, width);
     const old = f.let(loadFrom(width, true, host));
     f.call(code.functions.writeTraced, host, width, update(old));
     this.#lookUp();

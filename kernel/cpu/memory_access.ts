@@ -1,8 +1,8 @@
 /**
  * The slow path of loads, stores and fetches: what happens when a software TLB has no entry. Walks,
  * fills, splits accesses that cross a page, asks page traces, talks to the bus (design.md, "One
- * mechanism"; X1). Generates `loadSlow`, `storeSlow`, `readAddress`, `writeAddress`, `writeTraced`,
- * `fetchSlow`, `fetchHalf`, `dropCode`, `dmaWrote`.
+ * mechanism"; X1). Generates `loadSlow`, `storeSlow`, `readAddress`, `writeAddress`, `askRead`,
+ * `writeTraced`, `fetchSlow`, `fetchHalf`, `dropCode`, `dmaWrote`.
  *
  * Invariants: a store that faults on either of its pages has written nothing; a store to a page with a
  * write trace reaches the trace's service before memory changes and the tables and code that depend on
@@ -17,8 +17,14 @@ import {
   SERVICE_WRITE_TRACES,
   WRITE_TRACES,
 } from "../memory/page_flags.ts";
-import { emitFill, emitTranslate, entryOffset, tlbOffset } from "../mmu/cache_group.ts";
-import { hostAddress, inRam, pageOf, setFault } from "../mmu/mmu_code.ts";
+import {
+  emitFill,
+  emitTranslate,
+  entryOffset,
+  tlbOffset,
+  walkOvertaken,
+} from "../mmu/cache_group.ts";
+import { askReadTraces, hostAddress, inRam, pageOf, setFault } from "../mmu/mmu_code.ts";
 import { ACCESS, PTE } from "../mmu/pte.ts";
 import {
   call,
@@ -39,6 +45,7 @@ export function emitMemoryAccess(code: CpuCode): void {
   emitLoadSlow(code);
   emitStoreSlow(code);
   emitAddresses(code);
+  emitAskRead(code);
   emitWriteTraced(code);
   emitFetch(code);
   emitDropCode(code);
@@ -95,15 +102,8 @@ function readTraceAndFill(
   size: I32Value,
 ): void {
   const page = f.let(pageOf(code.plan, gpa));
+  askReadTraces(code, f, page, i32.and(i32.wrap(gpa), 4095), size);
   const flags = i32.load8U(page, code.plan.pageFlags);
-  f.if(
-    i32.and(flags, READ_TRACES),
-    () => {
-      f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), size);
-    },
-    undefined,
-    "unlikely",
-  );
   const fillable = i32.and(i32.eqz(i32.and(flags, READ_TRACES)), control32("pmpUniform"));
   f.if(fillable, () => {
     count(f, "statFillsRead");
@@ -280,6 +280,15 @@ function emitAddresses(code: CpuCode): void {
   }
 }
 
+/** An atomic reads where it may write: what wants to see reads is asked as well. */
+function emitAskRead(code: CpuCode): void {
+  code.module.define(code.functions.askRead, (f) => {
+    const [host, size] = f.parameters;
+    const offset = f.let(i32.sub(host, code.plan.ram));
+    askReadTraces(code, f, i32.shrU(offset, 12), i32.and(offset, 4095), size);
+  });
+}
+
 /** Writes RAM within one page: services first, then memory, then tables and code that depend on it. */
 function emitWriteTraced(code: CpuCode): void {
   code.module.define(code.functions.writeTraced, (f) => {
@@ -336,11 +345,10 @@ function emitFetch(code: CpuCode): void {
     const { gpa, page } = emitFetchTranslate(code, f, address);
     const uniform = f.let(control32("pmpUniform"));
     f.if(i32.eqz(uniform), () => emitSecondHalf(code, f, address, gpa), undefined, "unlikely");
-    const marks = f.let(control32("tablePages"));
     const decoded = f.let(call(code.imports.decodedPage, page));
-    // Making room empties all caches, and with them the marks of the tables that this walk met.
+    // Making room for it empties all caches. The run stays in this page, so the tables are marked anew.
     f.if(
-      i32.ne(control32("tablePages"), marks),
+      walkOvertaken(),
       () => emitTranslate(code.mmuCode, f, address, ACCESS.fetch, 2, () => f.return(0)),
       undefined,
       "unlikely",
@@ -371,14 +379,7 @@ function emitFetchTranslate(
     f.return(0);
   });
   const page = f.let(pageOf(code.plan, gpa));
-  f.if(
-    i32.and(i32.load8U(page, code.plan.pageFlags), READ_TRACES),
-    () => {
-      f.call(code.imports.traceHit, 0, page, i32.and(i32.wrap(gpa), 4095), 2);
-    },
-    undefined,
-    "unlikely",
-  );
+  askReadTraces(code, f, page, i32.and(i32.wrap(gpa), 4095), 2);
   return { gpa, page };
 }
 

@@ -39,6 +39,10 @@ export const CONTROL = fieldTable({
   elementUsed: [4, 1],
   /** Counts element uses, for least-recently-used eviction. */
   elementStamp: [8, 1],
+  /** Counts how often all caches were emptied; wraps. */
+  flushEpoch: [4, 1],
+  /** `flushEpoch` when the last walk began: what a later flush has overtaken must not be cached. */
+  walkEpoch: [4, 1],
   /** Number of pages in the list of traced table pages. */
   tablePages: [4, 1],
   /** 1 when supervisor ecalls go to the built-in firmware. */

@@ -4,8 +4,8 @@
  * fill and drop. A TLB entry is 16 bytes: tag (i64, virtual page or -1), addend (i32), guest page (i32).
  *
  * Invariants: an element's entries agree with the guest's page tables at all times, because the store
- * that edits a valid entry of a traced table page drops them before the next instruction; a page with
- * a write trace has no write entry in any element.
+ * that edits a valid entry of a traced table page drops them before the next instruction; an entry comes
+ * only from a walk whose marks still stand; a page with a write trace has no write entry in any element.
  */
 import {
   control32,
@@ -155,6 +155,7 @@ function emitFlushAll(code: MmuCode): void {
       });
     });
     setControl32(f, "tablePages", 0);
+    setControl32(f, "flushEpoch", i32.add(control32("flushEpoch"), 1));
     raiseAttention(f, ATTENTION.refetch);
   }, true);
 }
@@ -224,7 +225,15 @@ export function emitTableListLimit(code: MmuCode, f: FunctionBuilder): void {
   );
 }
 
-/** Writes a TLB entry of the current element. */
+/**
+ * Whether all caches were emptied since the last walk began, by a trace's service or to make room: the
+ * tables that the walk met have lost their marks then.
+ */
+export function walkOvertaken(): Expression<"i32"> {
+  return i32.ne(control32("walkEpoch"), control32("flushEpoch"));
+}
+
+/** Writes a TLB entry of the current element, unless the walk that it comes from was overtaken. */
 export function emitFill(
   code: MmuCode,
   f: FunctionBuilder,
@@ -233,13 +242,15 @@ export function emitFill(
   addend: Expression<"i32">,
   page: Expression<"i32">,
 ): void {
-  const entry = f.let(
-    i32.add(i32.load(0, controlAddress("element")), entryOffset(code, address)),
-  );
-  f.store64(entry, tlbOffset(code, kind), i64.and(address, -4096));
-  f.store32(entry, tlbOffset(code, kind) + 8, addend);
-  f.store32(entry, tlbOffset(code, kind) + 12, page);
-  setControl32(f, "elementUsed", 1);
+  f.if(i32.eqz(walkOvertaken()), () => {
+    const entry = f.let(
+      i32.add(i32.load(0, controlAddress("element")), entryOffset(code, address)),
+    );
+    f.store64(entry, tlbOffset(code, kind), i64.and(address, -4096));
+    f.store32(entry, tlbOffset(code, kind) + 8, addend);
+    f.store32(entry, tlbOffset(code, kind) + 12, page);
+    setControl32(f, "elementUsed", 1);
+  });
 }
 
 /** Calls `translate` and leaves through `onFault` when it faulted; gives the guest-physical address. */

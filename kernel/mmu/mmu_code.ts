@@ -4,6 +4,7 @@
  */
 import { control32, setControl32, setControl64 } from "../memory/block_access.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { READ_TRACES } from "../memory/page_flags.ts";
 import {
   type Expression,
   type FunctionBuilder,
@@ -94,4 +95,22 @@ export function hostAddress(plan: MemoryPlan, gpa: Expression<"i64">): Expressio
 /** Guest page number of a guest-physical address that lies in RAM. */
 export function pageOf(plan: MemoryPlan, gpa: Expression<"i64">): Expression<"i32"> {
   return i32.wrap(i64.shrU(i64.sub(gpa, plan.ramStart), 12));
+}
+
+/** Asks the read traces of a guest page about bytes of it that are about to be read. */
+export function askReadTraces(
+  code: Pick<MmuCode, "plan" | "imports">,
+  f: FunctionBuilder,
+  page: Expression<"i32">,
+  offset: Expression<"i32">,
+  size: I32Value,
+): void {
+  f.if(
+    i32.and(i32.load8U(page, code.plan.pageFlags), READ_TRACES),
+    () => {
+      f.call(code.imports.traceHit, 0, page, offset, size);
+    },
+    undefined,
+    "unlikely",
+  );
 }

@@ -3,10 +3,11 @@
  * Process"). Generates `translate`.
  *
  * Invariants: each table page met in a walk is marked with the T bit before its entry is read (S21.2,
- * S21.7); the walker's own writes of A and D obey page traces (X1); an access that faults changes
+ * S21.7); the walker's own reads of entries and writes of A and D obey page traces (X1); an access that faults changes
  * nothing but the fault fields.
  */
 import {
+  control32,
   control64,
   count,
   hart32,
@@ -25,7 +26,7 @@ import {
   type Label,
   type Local,
 } from "../wasm/mod.ts";
-import { hostAddress, inRam, type MmuCode, pageOf, setFault } from "./mmu_code.ts";
+import { askReadTraces, hostAddress, inRam, type MmuCode, pageOf, setFault } from "./mmu_code.ts";
 import {
   ACCESS,
   PPN_MASK,
@@ -64,6 +65,7 @@ export function emitWalk(code: MmuCode): void {
     const [address, access, size] = f.parameters;
     const gpa = f.local("i64");
     const privilege = f.local("i32");
+    setControl32(f, "walkEpoch", control32("flushEpoch"));
     f.block((accessFault) => {
       f.block((pageFault) => {
         emitEffectivePrivilege(f, access, privilege);
@@ -146,12 +148,15 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
   f.brIf(pageFault, i64.ne(i64.shrS(i64.shl(address, unused), unused), address));
   f.set(shift, i64.add(i64.mul(levels, 9), 12));
   const table = f.let(i64.shl(i64.and(satp, PPN_MASK), 12));
+  const page = f.local("i32");
   f.loop((next) => {
     f.set(shift, i64.sub(shift, 9));
     const slot = i64.and(i64.shrU(address, shift), 511);
     f.set(pteAddress, i64.add(table, i64.shl(slot, 3)));
     emitTableAccess(walk, PMP_READ);
-    f.call(code.functions.markTable, pageOf(code.plan, pteAddress));
+    f.set(page, pageOf(code.plan, pteAddress));
+    f.call(code.functions.markTable, page);
+    askReadTraces(code, f, page, i32.and(i32.wrap(pteAddress), 4095), 8);
     f.set(pte, i64.load(hostAddress(code.plan, pteAddress)));
     f.brIf(pageFault, i32.eqz(has(pte, PTE.V)));
     f.brIf(pageFault, has(pte, PTE_RESERVED));

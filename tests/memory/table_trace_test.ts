@@ -7,6 +7,7 @@
  * leaves a stale translation in any cache element.
  */
 import { assertEquals } from "@std/assert";
+import { PAGE_FLAG } from "../../kernel/memory/page_flags.ts";
 import { GuestMemory } from "../../kernel/memory/guest_memory.ts";
 import { encode } from "../../tools/asm/encode.ts";
 import { RAM } from "../_support/bare_core.ts";
@@ -269,6 +270,34 @@ Deno.test("a store that unmaps the code it lies in stops the next instruction", 
   hart.program([NOP, STORES[0]![1], NOP, NOP]);
   const trap = hart.step(3)!;
   assertEquals([trap.cause, trap.epc, trap.value], [12n, BigInt(CODE + 8), BigInt(CODE + 8)]);
+});
+
+// A service may write guest memory, tables included, which empties the caches in the middle of an access:
+// what that access found must not be kept without its marks.
+Deno.test("a trace service that edits a table during an access leaves no untraced translation", () => {
+  for (const kind of ["load", "store", "fetch"] as const) {
+    const traced = new Translation();
+    const tables = traced.begin("sv39");
+    const slot = tables.map(VIRTUAL, DATA, LEAF.all);
+    const unrelated = tables.map(ALIAS, OTHER, LEAF.all);
+    traced.load([NOP, NOP], DATA);
+    const { flags } = traced.core;
+    flags.register(PAGE_FLAG.absent, () => {
+      traced.setMemory(unrelated, entryFor(DATA, LEAF.all));
+      return false;
+    });
+    flags.set((DATA - RAM) / 4096, PAGE_FLAG.absent);
+    assertEquals(traced.access("load", ALIAS), 0);
+    assertEquals(traced.access(kind, VIRTUAL), 0);
+    // A store by machine mode, so that no walk of its own marks the table again.
+    traced.set("mstatus", 0n);
+    traced.core.setWord(0, "privilege", 3);
+    traced.setX(12, 0n);
+    traced.setX(13, BigInt(slot));
+    traced.program([STORES[0]![1]]);
+    traced.run(1);
+    assertEquals(traced.access(kind, VIRTUAL), PAGE_FAULT[kind], kind);
+  }
 });
 
 // Decoded pages make room for others by emptying every cache; what is fetched next must be traced again.
