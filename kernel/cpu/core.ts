@@ -56,6 +56,11 @@ export interface CoreExports {
   pmpCheck(address: bigint, size: number, permission: number, privilege: number): number;
 }
 
+/** The bits of a bus access: a device is not trusted to answer with no more than it was asked for. */
+function sizeMask(size: number): number {
+  return size === 4 ? 0xffffffff : (1 << size * 8) - 1;
+}
+
 /** Generates the module of a plan: the same plan gives the same bytes. */
 export function generateCore(plan: MemoryPlan): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({
@@ -207,11 +212,10 @@ export class Core {
       busRead: (address: number, size: number) => {
         const value = bus.read(address >>> 0, size);
         if (value === undefined) this.setControlWord("busError", 1);
-        return value ?? 0;
+        return (value ?? 0) & sizeMask(size);
       },
       busWrite: (address: number, size: number, value: number) => {
-        const mask = size === 4 ? 0xffffffff : (1 << size * 8) - 1;
-        if (!bus.write(address >>> 0, size, (value & mask) >>> 0)) {
+        if (!bus.write(address >>> 0, size, (value & sizeMask(size)) >>> 0)) {
           this.setControlWord("busError", 1);
         }
       },

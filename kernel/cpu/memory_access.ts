@@ -8,7 +8,14 @@
  * write trace reaches the trace's service before memory changes and the tables and code that depend on
  * it after.
  */
-import { control32, count, setControl32, setControl64 } from "../memory/block_access.ts";
+import {
+  control32,
+  count,
+  hart32,
+  setControl32,
+  setControl64,
+  setHart32,
+} from "../memory/block_access.ts";
 import { CAUSE } from "../memory/hart_layout.ts";
 import { RECORD_BYTES } from "../memory/memory_plan.ts";
 import {
@@ -416,11 +423,27 @@ function emitDropCode(code: CpuCode): void {
   });
 }
 
-/** DMA: tables and code of the pages written; the services' traces were asked by the DMA port. */
+/** A device's write to reserved bytes ends the reservation (Zalrsc); eight bytes may be reserved. */
+function emitDropReservation(
+  code: CpuCode,
+  f: FunctionBuilder,
+  gpa: Local<"i64">,
+  end: Local<"i64">,
+): void {
+  const reserved = f.let(i64.extendI32U(hart32("reservation")));
+  f.if(i32.eqz(i64.eqz(reserved)), () => {
+    const from = f.let(i64.add(reserved, code.plan.ramStart - 1));
+    const meets = i32.and(i64.ltU(from, end), i64.gtU(i64.add(from, 8), gpa));
+    f.if(meets, () => setHart32(f, "reservation", 0));
+  });
+}
+
+/** DMA: reservation, tables and code of the pages written; the services' traces were asked by the DMA port. */
 function emitDmaWrote(code: CpuCode): void {
   code.module.define(code.functions.dmaWrote, (f) => {
     const [gpa, size] = f.parameters;
     const end = f.let(i64.add(gpa, i64.extendI32U(size)));
+    emitDropReservation(code, f, gpa, end);
     const at = f.let(gpa);
     f.block((done) => {
       f.loop((next) => {

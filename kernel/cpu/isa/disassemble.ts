@@ -79,6 +79,12 @@ export const F_NAMES: readonly string[] = [
 
 const ROUNDING = ["rne", "rtz", "rdn", "rup", "rmm", "unknown", "unknown", "dyn"];
 
+/** What a fence orders, as letters: device input and output, memory reads and writes. */
+function ordered(bits: number): string {
+  const letters = [..."iorw"].filter((_letter, i) => (bits & 8 >> i) !== 0).join("");
+  return letters === "" ? "unknown" : letters;
+}
+
 /** How to name things outside the instruction. */
 export interface DisassemblyNames {
   /** Name of a CSR, or undefined. */
@@ -137,6 +143,10 @@ function operand(letter: string, decoded: Decoded, pc: bigint, names: Disassembl
       return names.csr?.(imm) ?? `0x${imm.toString(16)}`;
     case "Z":
       return String(bits >>> 15 & 31);
+    case "P":
+      return ordered(bits >>> 24 & 15);
+    case "Q":
+      return ordered(bits >>> 20 & 15);
     case "m":
       return rm === 7 ? "" : `,${ROUNDING[rm]}`;
     default:

@@ -5,7 +5,8 @@
  * Operand letters, in the order the disassembler prints them:
  *   d rd   s rs1   t rs2   D fd   S fs1   T fs2   R fs3          registers
  *   j I-immediate   o load offset   q store offset   p branch target   a jump target   u upper
- *   > 6-bit shift   < 5-bit shift   E CSR   Z CSR immediate   m rounding mode   other: literal text
+ *   > 6-bit shift   < 5-bit shift   E CSR   Z CSR immediate   m rounding mode
+ *   P Q what a fence orders before and after it   other: literal text
  */
 import type { Meaning } from "./ops.ts";
 

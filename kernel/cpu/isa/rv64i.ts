@@ -100,7 +100,7 @@ export const RV64I: readonly Row[] = [
   r("sraw", OPCODE.register32, 5, 0x20, registers32(i32.shrS)),
 
   // Reserved fields of fence are ignored, as the chapter on forward compatibility asks.
-  i("fence", OPCODE.miscMemory, 0, "", (o) => o.system("fence")),
+  i("fence", OPCODE.miscMemory, 0, "P,Q", (o) => o.system("fence")),
   i("fence.i", OPCODE.miscMemory, 1, "", (o) => o.system("fence.i"), { flow: "system" }),
   row("I", "ecall", 0xffffffff, 0x00000073, "", (o) => o.system("ecall"), { flow: "system" }),
   row("I", "ebreak", 0xffffffff, 0x00100073, "", (o) => o.system("ebreak"), { flow: "system" }),
