@@ -27,7 +27,10 @@ export const HART = fieldTable({
   frm: [4, 1],
   /** 1 while the hart sleeps in WFI. */
   waiting: [4, 1],
-  /** Offset in RAM of the reserved word of LR/SC plus one, 0 when there is none. */
+  /**
+   * Offset in RAM of the reserved word of LR/SC plus one, 0 when there is none. It ends with the next SC,
+   * another hart's turn, or a device's write to the word; a trap leaves it.
+   */
   reservation: [4, 1],
   hartid: [4, 1],
   mstatus: [8, 1],
