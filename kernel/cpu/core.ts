@@ -38,12 +38,21 @@ export interface Bus {
   write(address: number, size: number, value: number): boolean;
 }
 
+/** What the translator tier does for the run. */
+export interface RegionService {
+  /** The place at the hart's pc is hot: 1 when the jump cache now leads to a region there. */
+  hotPlace(): number;
+  /** Bytes of a guest page that holds code of regions are written. */
+  regionWritten(page: number, offset: number, size: number): void;
+}
+
 /** Functions of the generated module. */
 export interface CoreExports {
   run(): number;
   flushAll(): void;
   dropWrites(page: number): void;
   dropReads(page: number): void;
+  dropJumps(): void;
   dmaWrote(gpa: bigint, size: number): void;
   translate(address: bigint, access: number, size: number): bigint;
   csrRead(number: number, writes: number): bigint;
@@ -62,13 +71,10 @@ function sizeMask(size: number): number {
 }
 
 /** Generates the module of a plan: the same plan gives the same bytes. */
-export function generateCore(plan: MemoryPlan): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder({
-    minimum: plan.wasmPages,
-    maximum: plan.wasmPages,
-    shared: true,
-  });
-  const code = declareCpu(module, plan);
+export function generateCore(plan: MemoryPlan, hotLookups: number): Uint8Array<ArrayBuffer> {
+  const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
+  const module = new ModuleBuilder(memory, hotLookups > 0);
+  const code = declareCpu(module, plan, hotLookups);
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
@@ -90,14 +96,21 @@ export class Core {
   readonly flags: PageFlags;
   readonly decodedPages: DecodedPages;
   readonly exports: CoreExports;
+  /** The functions of the module, for modules of regions to import. */
+  readonly functions: WebAssembly.ModuleImports;
+  /** The functions of regions; imported by every module of the translator tier. */
+  readonly table = new WebAssembly.Table({ initial: 64, element: "anyfunc" });
+  /** Who makes regions; nobody by default. */
+  regions: RegionService = { hotPlace: () => 0, regionWritten: () => {} };
   #current = 0;
 
   /**
    * @param options sizes
    * @param bus the board
+   * @param hotLookups lookups that make a place hot; 0 when there is no translator tier
    * Throws RangeError when the host cannot give that much memory.
    */
-  constructor(options: MemoryPlanOptions, bus: Bus) {
+  constructor(options: MemoryPlanOptions, bus: Bus, hotLookups = 0) {
     const plan = this.plan = planMemory(options);
     this.memory = new WebAssembly.Memory({
       initial: plan.wasmPages,
@@ -112,9 +125,11 @@ export class Core {
     this.decodedPages = new DecodedPages(this.buffer, plan, this.flags, () => {
       this.exports.flushAll();
     });
-    const module = new WebAssembly.Module(generateCore(plan));
-    const env = { memory: this.memory, ...this.#imports(bus) };
-    this.exports = new WebAssembly.Instance(module, { env }).exports as unknown as CoreExports;
+    const module = new WebAssembly.Module(generateCore(plan, hotLookups));
+    const env = { memory: this.memory, table: this.table, ...this.#imports(bus) };
+    const { exports } = new WebAssembly.Instance(module, { env });
+    this.functions = exports as WebAssembly.ModuleImports;
+    this.exports = exports as unknown as CoreExports;
     this.flags.attachDropper(this.exports);
     writeCsrIndex(this.bytes);
     this.setControlWord("element", plan.elements);
@@ -221,6 +236,10 @@ export class Core {
       },
       decodedPage: (page: number) => decodedPages.pageAddress(page),
       decode: (record: number, page: number) => decodedPages.decodeAt(record, page),
+      hotPlace: () => this.regions.hotPlace(),
+      regionWritten: (page: number, offset: number, size: number) => {
+        this.regions.regionWritten(page, offset, size);
+      },
       decodeStraddle: (bits: number) => decodedPages.decodeStraddle(bits),
     };
   }

@@ -21,6 +21,10 @@ export interface CpuImports {
   readonly decodedPage: FunctionReference<readonly ["i32"], "i32">;
   /** (address of a record, its decoded page): decodes the instruction there and some behind it. */
   readonly decode: FunctionReference<readonly ["i32", "i32"], undefined>;
+  /** The place at the hart's pc is hot: 1 when the jump cache now leads to a region there. */
+  readonly hotPlace: FunctionReference<readonly [], "i32">;
+  /** (guest page, first byte, bytes): code of a region was written. */
+  readonly regionWritten: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
   /** (instruction bits): decodes an instruction that lies on two pages. */
   readonly decodeStraddle: FunctionReference<readonly ["i32"], undefined>;
 }
@@ -43,6 +47,10 @@ export interface CpuFunctions {
   readonly fetchSlow: FunctionReference<readonly ["i64"], "i32">;
   /** (virtual address of the second half) → its 16 bits; a fault is set when it failed. */
   readonly fetchHalf: FunctionReference<readonly ["i64"], "i32">;
+  /** (virtual address, bytes) → host address of RAM that may be read, or 0; sets no fault. */
+  readonly readHost: FunctionReference<readonly ["i64", "i32"], "i32">;
+  /** (virtual address, bytes) → host address of RAM that may be written, or 0; sets no fault. */
+  readonly writeHost: FunctionReference<readonly ["i64", "i32"], "i32">;
   /** (guest page, first byte, bytes): forgets decoded instructions there. */
   readonly dropCode: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
   /** (guest-physical address, bytes): a device wrote guest memory. */
@@ -68,6 +76,8 @@ export interface CpuCode {
   readonly mmu: MmuFunctions;
   readonly mmuCode: MmuCode;
   readonly float: Record<FloatFunctionName, FunctionReference>;
+  /** Lookups that make a place hot; 0 when there is no translator tier. */
+  readonly hotLookups: number;
 }
 
 function declareImports(module: ModuleBuilder): CpuImports {
@@ -77,6 +87,8 @@ function declareImports(module: ModuleBuilder): CpuImports {
     busWrite: module.import("busWrite", ["i32", "i32", "i32"], undefined),
     decodedPage: module.import("decodedPage", ["i32"], "i32"),
     decode: module.import("decode", ["i32", "i32"], undefined),
+    hotPlace: module.import("hotPlace", [], "i32"),
+    regionWritten: module.import("regionWritten", ["i32", "i32", "i32"], undefined),
     decodeStraddle: module.import("decodeStraddle", ["i32"], undefined),
   };
 }
@@ -91,6 +103,8 @@ function declareFunctions(module: ModuleBuilder): CpuFunctions {
     askRead: module.declare("askRead", ["i32", "i32"], undefined),
     fetchSlow: module.declare("fetchSlow", ["i64"], "i32"),
     fetchHalf: module.declare("fetchHalf", ["i64"], "i32"),
+    readHost: module.declare("readHost", ["i64", "i32"], "i32"),
+    writeHost: module.declare("writeHost", ["i64", "i32"], "i32"),
     dropCode: module.declare("dropCode", ["i32", "i32", "i32"], undefined),
     dmaWrote: module.declare("dmaWrote", ["i64", "i32"], undefined),
     csrRead: module.declare("csrRead", ["i32", "i32"], "i64"),
@@ -103,11 +117,15 @@ function declareFunctions(module: ModuleBuilder): CpuFunctions {
 }
 
 /** Declares everything in a fresh module. */
-export function declareCpu(module: ModuleBuilder, plan: MemoryPlan): CpuCode {
+export function declareCpu(module: ModuleBuilder, plan: MemoryPlan, hotLookups: number): CpuCode {
   const imports = declareImports(module);
   const float = emitSoftFloat(module, { address: hartAddress("fflags") });
   const functions = declareFunctions(module);
   const mmu = declareMmuFunctions(module);
   const mmuCode = { module, plan, functions: mmu, imports, dropCode: functions.dropCode };
-  return { module, plan, imports, functions, mmu, mmuCode, float };
+  for (const reference of Object.values(float)) module.export(reference);
+  for (const name of ["csrRead", "csrWrite", "readHost", "writeHost"] as const) {
+    module.export(functions[name]);
+  }
+  return { module, plan, imports, functions, mmu, mmuCode, float, hotLookups };
 }

@@ -24,6 +24,7 @@ export class DecodedPages {
   readonly #index: Uint16Array;
   readonly #owner: Uint32Array;
   readonly #bytes: Uint8Array;
+  readonly #regions: Uint8Array;
   readonly #halves: Uint16Array;
   readonly #operations: Uint16Array;
   readonly #writer: RecordWriter;
@@ -44,6 +45,7 @@ export class DecodedPages {
     this.#index = new Uint16Array(buffer, plan.decodedIndex, plan.ramPages);
     this.#owner = new Uint32Array(buffer, plan.decodedOwner, plan.decodedPages);
     this.#bytes = new Uint8Array(buffer);
+    this.#regions = new Uint8Array(buffer, plan.pageRegions, plan.ramPages);
     this.#halves = new Uint16Array(buffer, plan.ram, plan.ramBytes / 2);
     this.#operations = new Uint16Array(buffer, 0, plan.ram / 2);
     this.#writer = new RecordWriter(buffer);
@@ -87,6 +89,14 @@ export class DecodedPages {
     }
   }
 
+  /** Whether the instruction at a halfword of a guest page was decoded: it has been near execution. */
+  isDecoded(page: number, slot: number): boolean {
+    const known = this.#index[page]!;
+    if (known === 0) return false;
+    const record = this.#address(known - 1) + slot * RECORD_BYTES;
+    return this.#operations[record >> 1] !== SPECIAL.undecoded;
+  }
+
   /** Decodes an instruction that lies on two pages into the straddle records. */
   decodeStraddle(bits: number): void {
     const address = this.plan.straddle;
@@ -112,7 +122,7 @@ export class DecodedPages {
     const page = this.#owner[slot]!;
     if (this.#index[page] !== slot + 1) return;
     this.#index[page] = 0;
-    this.flags.clear(page, PAGE_FLAG.code);
+    if (this.#regions[page] === 0) this.flags.clear(page, PAGE_FLAG.code);
   }
 
   /** Takes the oldest eighth away at once, so that the TLBs are emptied rarely. */

@@ -24,6 +24,7 @@ import { ATTENTION } from "../mmu/mmu_code.ts";
 import { call, type Expression, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
+import { emitRegionEntry } from "./region_entry.ts";
 import { OPERATIONS, RECORD, VARIANTS } from "./records.ts";
 
 /** Generates the exported function `run`, which gives one of RUN_END. */
@@ -41,6 +42,7 @@ export function emitInterpreter(code: CpuCode): void {
     f.loop((check) => {
       emitCheck(code, f, locals);
       f.loop((lookup) => {
+        if (code.hotLookups > 0) emitRegionEntry(code, f, locals, { check, lookup });
         f.block((illegal) => {
           f.block((fault) => {
             emitLookup(code, f, locals, check);

@@ -36,6 +36,7 @@ import type { I32, I64, Ops, Width } from "./isa/ops.ts";
 import { ROWS } from "./isa/table.ts";
 import { RECORD, type Variant } from "./records.ts";
 import type { FloatFunctionName } from "./softfloat/names.ts";
+import { loadFrom, signExtend, storeTo } from "./sized_access.ts";
 import { wakes } from "./trap.ts";
 
 /** Locals of the run function. */
@@ -171,6 +172,14 @@ export class InterpreterOps implements Ops {
     const { f, locals: { pointer, pc }, labels } = this;
     this.#left = true;
     const step = this.#variant.length * 8;
+    if (this.#variant.near && this.code.hotLookups > 0) {
+      const target = f.let(i32.add(pointer, i32.load(pointer, RECORD.immediate)));
+      const backward = i32.leU(target, pointer);
+      f.if(i32.and(condition, backward), () => this.#lookUpAt(target));
+      f.set(pointer, i32.select(condition, target, i32.add(pointer, step)));
+      f.br(labels.next);
+      return;
+    }
     if (this.#variant.near) {
       const distance = i32.load(pointer, RECORD.immediate);
       f.set(pointer, i32.add(pointer, i32.select(condition, distance, step)));
@@ -187,7 +196,9 @@ export class InterpreterOps implements Ops {
     const { f, locals: { pointer, pc }, labels } = this;
     this.#left = true;
     if (this.#variant.near) {
-      f.set(pointer, i32.add(pointer, i32.load(pointer, RECORD.immediate)));
+      const target = f.let(i32.add(pointer, i32.load(pointer, RECORD.immediate)));
+      if (this.code.hotLookups > 0) f.if(i32.leU(target, pointer), () => this.#lookUpAt(target));
+      f.set(pointer, target);
       f.br(labels.next);
       return;
     }
@@ -207,7 +218,7 @@ export class InterpreterOps implements Ops {
     const value = f.local("i64");
     f.if(hit, () => f.set(value, loadFrom(width, signed, host)), () => {
       this.#slow(() => f.set(value, call(code.functions.loadSlow, at, width)));
-      if (signed) f.set(value, extend(width, value));
+      if (signed) f.set(value, signExtend(width, value));
     }, "likely");
     return value;
   }
@@ -430,6 +441,14 @@ export class InterpreterOps implements Ops {
     setHart64(this.f, "mstatus", i64.or(hart64("mstatus"), MSTATUS.FS));
   }
 
+  /** Looks a record of this page up by its address: where a loop or a function may be a region. */
+  #lookUpAt(record: Local<"i32">): void {
+    const { decoded, pageAddress, pc } = this.locals;
+    const inPage = i64.extendI32U(i32.shrU(i32.sub(record, decoded), 3));
+    this.f.set(pc, i64.add(pageAddress, inPage));
+    this.f.br(this.labels.lookup);
+  }
+
   #advance(): void {
     const { f, locals: { pointer } } = this;
     f.set(pointer, i32.add(pointer, this.#variant.length * 8));
@@ -484,24 +503,4 @@ export class InterpreterOps implements Ops {
       "unlikely",
     );
   }
-}
-
-function extend(width: Width, value: I64): I64 {
-  if (width === 1) return i64.extend8S(value);
-  if (width === 2) return i64.extend16S(value);
-  return width === 4 ? i64.extend32S(value) : value;
-}
-
-function loadFrom(width: Width, signed: boolean, host: I32): I64 {
-  if (width === 8) return i64.load(host);
-  if (width === 4) return signed ? i64.load32S(host) : i64.load32U(host);
-  if (width === 2) return signed ? i64.load16S(host) : i64.load16U(host);
-  return signed ? i64.load8S(host) : i64.load8U(host);
-}
-
-function storeTo(f: FunctionBuilder, width: Width, host: I32, value: I64): void {
-  if (width === 8) f.store64(host, 0, value);
-  else if (width === 4) f.store32(host, 0, value);
-  else if (width === 2) f.store16(host, 0, value);
-  else f.store8(host, 0, value);
 }

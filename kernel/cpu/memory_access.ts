@@ -52,6 +52,7 @@ export function emitMemoryAccess(code: CpuCode): void {
   emitLoadSlow(code);
   emitStoreSlow(code);
   emitAddresses(code);
+  emitHostAddresses(code);
   emitAskRead(code);
   emitWriteTraced(code);
   emitFetch(code);
@@ -287,6 +288,39 @@ function emitAddresses(code: CpuCode): void {
   }
 }
 
+/**
+ * Addresses for regions: RAM within one page that no trace watches, by way of the TLB or a fill. Anything
+ * else (a fault, a device, a trace, two pages) is left to the interpreter, which does it again with all its
+ * effects.
+ */
+function emitHostAddresses(code: CpuCode): void {
+  for (
+    const [target, access, traces, kind] of [
+      [code.functions.readHost, ACCESS.load, READ_TRACES, 0],
+      [code.functions.writeHost, ACCESS.store, WRITE_TRACES, 1],
+    ] as const
+  ) {
+    code.module.define(target, (f) => {
+      const [address, size] = f.parameters;
+      f.if(crossesPage(address, size), () => f.return(0));
+      probe(code, f, kind, address, (host) => f.return(host));
+      const gpa = emitTranslate(code.mmuCode, f, address, access, size, () => {
+        setControl32(f, "faultCause", 0);
+        f.return(0);
+      });
+      f.if(i32.eqz(inRam(code.plan, gpa)), () => f.return(0));
+      const page = f.let(pageOf(code.plan, gpa));
+      const traced = i32.and(i32.load8U(page, code.plan.pageFlags), traces);
+      f.if(i32.or(traced, i32.eqz(control32("pmpUniform"))), () => f.return(0));
+      count(f, kind === 0 ? "statFillsRead" : "statFillsWrite");
+      if (kind === 1) f.store8(page, code.plan.pageWritable, 1);
+      const host = f.let(hostAddress(code.plan, gpa));
+      emitFill(code.mmuCode, f, kind, address, i32.sub(host, i32.wrap(address)), page);
+      f.return(host);
+    });
+  }
+}
+
 /** An atomic reads where it may write: what wants to see reads is asked as well. */
 function emitAskRead(code: CpuCode): void {
   code.module.define(code.functions.askRead, (f) => {
@@ -340,9 +374,10 @@ function emitTableStore(
   storeSized(f, host, size, value);
   const changed = (old: I64, at: I32) =>
     i32.and(i64.ne(i64.and(old, PTE.V), 0), i64.ne(old, i64.load(at)));
+  f.if(changed(before, first), () => f.call(code.mmu.dropEntry, first, before));
   f.if(
-    i32.or(changed(before, first), changed(beforeLast, last)),
-    () => f.call(code.mmu.flushAll),
+    i32.and(i32.ne(first, last), changed(beforeLast, last)),
+    () => f.call(code.mmu.dropEntry, last, beforeLast),
   );
 }
 
@@ -409,6 +444,12 @@ function emitSecondHalf(
 function emitDropCode(code: CpuCode): void {
   code.module.define(code.functions.dropCode, (f) => {
     const [page, offset, size] = f.parameters;
+    f.if(
+      i32.load8U(page, code.plan.pageRegions),
+      () => f.call(code.imports.regionWritten, page, offset, size),
+      undefined,
+      "unlikely",
+    );
     const number = f.let(i32.load16U(i32.shl(page, 1), code.plan.decodedIndex));
     f.if(i32.eqz(number), () => f.return());
     const decoded = f.let(call(code.imports.decodedPage, page));

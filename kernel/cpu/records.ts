@@ -8,7 +8,8 @@
  * Register offsets are relative to the hart block; writes to x0 go to the sink.
  */
 import { HART } from "../memory/hart_layout.ts";
-import { RECORD_BYTES } from "../memory/memory_plan.ts";
+import { CONTROL } from "../memory/control_layout.ts";
+import { CONTROL_BLOCK, HART_BLOCK, RECORD_BYTES } from "../memory/memory_plan.ts";
 import { COMPRESSED } from "./isa/c.ts";
 import type { Decoded } from "./isa/decode.ts";
 import { ILLEGAL } from "./isa/decode.ts";
@@ -52,6 +53,9 @@ for (const [k, number] of numbers) operationTable[k] = number;
 /** Number of operations, specials included. */
 export const OPERATIONS = VARIANTS.length + SPECIALS;
 
+/** Where writes to x0 go, relative to the hart block. */
+const SINK = CONTROL_BLOCK + CONTROL.offset.sink - HART_BLOCK;
+
 const floatDestination = ROWS.map((row) => row.operands.includes("D"));
 const floatSource1 = ROWS.map((row) => row.operands.includes("S"));
 const floatSource2 = ROWS.map((row) => row.operands.includes("T"));
@@ -90,7 +94,7 @@ export class RecordWriter {
     const near = relative[row]! && pageOffset >= 0 && target >= 0 && target < 4096;
     const operation = operationTable[key(row, length, near)]!;
     const f = HART.offset.f;
-    const destination = floatDestination[row] ? f + rd * 8 : rd === 0 ? HART.offset.sink : rd * 8;
+    const destination = floatDestination[row] ? f + rd * 8 : rd === 0 ? SINK : rd * 8;
     view.setUint16(address + RECORD.rd, destination, true);
     view.setUint16(address + RECORD.rs1, floatSource1[row] ? f + rs1 * 8 : rs1 * 8, true);
     view.setUint16(address + RECORD.rs2, floatSource2[row] ? f + rs2 * 8 : rs2 * 8, true);

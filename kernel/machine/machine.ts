@@ -22,6 +22,11 @@ import { MachineClock } from "./clock.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
+import {
+  Translator,
+  TRANSLATOR_DEFAULTS,
+  type TranslatorOptions,
+} from "../translator/translator.ts";
 import { BOARD, virtioSlot } from "./memory_map.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
@@ -51,6 +56,9 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
   readonly tlbEntries?: number;
   readonly cacheElements?: number;
   readonly decodedPages?: number;
+  /** Which tiers execute; the translator by default. */
+  readonly tier?: "interpreter" | "translator";
+  readonly translator?: TranslatorOptions;
 }
 
 /** A device that is attached: where, and its behaviour. */
@@ -116,6 +124,8 @@ function boardOf(disks: number): BoardEntry[] {
 /** One virtual machine. */
 export class Machine {
   readonly core: Core;
+  /** The fast tier; undefined when only the interpreter executes. */
+  readonly translator?: Translator;
   readonly memory: GuestMemory;
   readonly clock: MachineClock;
   readonly state: MachineState;
@@ -130,7 +140,7 @@ export class Machine {
 
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
   constructor(readonly config: MachineConfig, registry: DeviceRegistry) {
-    const { harts } = config;
+    const { harts, translator = TRANSLATOR_DEFAULTS } = config;
     const board = boardOf(config.disks.length);
     const declarations = board.map((entry) => registry.get(entry.driver));
     let stateBytes = MACHINE_STATE.byteLength;
@@ -139,15 +149,20 @@ export class Machine {
       stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
       return offset;
     });
-    this.core = new Core({
-      ramBytes: config.memoryBytes,
-      harts,
-      deviceStateBytes: stateBytes,
-      tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
-      cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
-      decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
-    }, this.#bus);
+    this.core = new Core(
+      {
+        ramBytes: config.memoryBytes,
+        harts,
+        deviceStateBytes: stateBytes,
+        tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
+        cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
+        decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
+      },
+      this.#bus,
+      config.tier === "interpreter" ? 0 : translator.hotLookups,
+    );
     const { core } = this;
+    if (config.tier !== "interpreter") this.translator = new Translator(core, translator);
     this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
       core.exports.dmaWrote(BigInt(gpa), length);
     });
@@ -341,6 +356,7 @@ export class Machine {
     for (const device of this.devices) device.behaviour.reset?.();
     if (plan.tohost !== undefined) this.#watchToHost(plan.tohost);
     core.decodedPages.clear();
+    this.translator?.clear();
     return plan;
   }
 

@@ -140,6 +140,7 @@ export class Turns {
     } finally {
       this.running = false;
     }
+    this.machine.translator?.work();
     const left = Number(core.control("budget"));
     core.setRegister(hart, "executed", core.register(hart, "executed") - BigInt(left));
     state.icount += budget - left;

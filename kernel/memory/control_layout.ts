@@ -24,6 +24,8 @@ export const CONTROL = fieldTable({
   faultValue: [8, 1],
   /** Virtual address of the walk under way, for its faults. */
   walkAddress: [8, 1],
+  /** Where the interpreter's writes to x0 go; never read, so no state of a hart. */
+  sink: [8, 1],
   /** Value of a store that a trace is asked about. */
   storeValue: [8, 1],
   faultCause: [4, 1],
@@ -52,6 +54,10 @@ export const CONTROL = fieldTable({
   /** 1 when the whole page of the last PMP check has one answer. */
   pmpUniform: [4, 1],
   walkPte: [8, 1],
+  /** Entries into regions from the interpreter. */
+  statRegionEntries: [8, 1],
+  /** Instructions left over when a region was entered minus when it was left. */
+  statRegionInstructions: [8, 1],
   /** Counters, never observed by the guest. */
   statFillsRead: [8, 1],
   statFillsWrite: [8, 1],
@@ -60,6 +66,8 @@ export const CONTROL = fieldTable({
   statSlowStores: [8, 1],
   statWalks: [8, 1],
   statFlushes: [8, 1],
+  /** Table entries that changed and took just their own translations with them. */
+  statEntryDrops: [8, 1],
   statElementSwitches: [8, 1],
   statElementHits: [8, 1],
   statTableWrites: [8, 1],

@@ -16,8 +16,6 @@ export const HART = fieldTable({
   x: [8, 32],
   /** Float registers, raw bits, NaN-boxed singles. */
   f: [8, 32],
-  /** Where writes to x0 go; never read. */
-  sink: [8, 1],
   pc: [8, 1],
   /** Current privilege: 0 user, 1 supervisor, 3 machine. */
   privilege: [4, 1],

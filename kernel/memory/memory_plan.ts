@@ -29,6 +29,15 @@ export const RECORD_BYTES = 16;
 export const DECODED_PAGE_BYTES = DECODED_SLOTS * RECORD_BYTES;
 /** Bytes of one TLB entry. */
 export const TLB_ENTRY_BYTES = 16;
+/** Entries of a cache element's jump cache, a power of two. */
+export const JUMP_ENTRIES = 2048;
+/**
+ * Bytes of a jump-cache entry: virtual address (i64, -1 when empty), table slot of the region (u32), entry
+ * number (u16) and halfword of the entry in its region (u16).
+ */
+export const JUMP_ENTRY_BYTES = 16;
+/** Counters of how often places were looked up that are no entry of a region, a power of two. */
+export const HOT_COUNTERS = 8192;
 /** Bytes of a cache element's header in the directory. */
 export const ELEMENT_HEADER_BYTES = 32;
 /** Most page-table pages traced at once; more empty all caches. */
@@ -62,6 +71,12 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly elements: number;
   /** Bytes of one element's tables. */
   readonly elementBytes: number;
+  /** Offset of the jump cache in an element's tables. */
+  readonly jumpCache: number;
+  /** Counters of lookups, u16. */
+  readonly hotCounters: number;
+  /** 1 for each guest page that holds code of a region. */
+  readonly pageRegions: number;
   /** List of traced page-table pages, u32 page numbers. */
   readonly tableList: number;
   /** Decoded-page number plus one for each guest page, u16. */
@@ -72,6 +87,11 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly decoded: number;
   /** Records for an instruction that lies on two pages. */
   readonly straddle: number;
+  /**
+   * What each traced table page translates (i64): virtual address of its first entry | log2 of what an
+   * entry covers; -1 when it is met at several places.
+   */
+  readonly tableInfo: number;
   /** Trace flags, one byte for each guest page. */
   readonly pageFlags: number;
   /** 1 for each guest page that may have a write-TLB entry. */
@@ -101,17 +121,22 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     return start;
   };
   const ramPages = ramBytes / 4096;
-  const elementBytes = 3 * tlbEntries * TLB_ENTRY_BYTES;
+  const jumpCache = 3 * tlbEntries * TLB_ENTRY_BYTES;
+  const elementBytes = jumpCache + JUMP_ENTRIES * JUMP_ENTRY_BYTES;
   const plan = {
     hartHomes: area(harts * HART_BLOCK_BYTES, 4096),
     deviceState: area(options.deviceStateBytes, 4096),
     elementDirectory: area(cacheElements * ELEMENT_HEADER_BYTES),
     elements: area(cacheElements * elementBytes, 4096),
     elementBytes,
+    jumpCache,
+    hotCounters: area(HOT_COUNTERS * 2),
+    pageRegions: area(ramPages),
     tableList: area(TABLE_LIST_ENTRIES * 4),
     decodedIndex: area(ramPages * 2),
     decodedOwner: area(decodedPages * 4),
     straddle: area(4 * RECORD_BYTES),
+    tableInfo: area(ramPages * 8),
     pageFlags: area(ramPages),
     pageWritable: area(ramPages),
     decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),

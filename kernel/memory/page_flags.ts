@@ -28,10 +28,11 @@ export const PAGE_FLAG = {
 
 /** Flags that keep a page out of the read and fetch TLBs. */
 export const READ_TRACES = PAGE_FLAG.absent | PAGE_FLAG.watchedRead;
-/** Flags that keep a page out of the write TLB. */
-export const WRITE_TRACES = 0xff & ~PAGE_FLAG.watchedRead;
+/** Flags that keep a page out of the write TLB: all, because an atomic reads what it writes. */
+export const WRITE_TRACES = 0xff;
 /** Write traces whose services live in TypeScript; table and code are served by generated code. */
-export const SERVICE_WRITE_TRACES = WRITE_TRACES & ~(PAGE_FLAG.table | PAGE_FLAG.code);
+export const SERVICE_WRITE_TRACES = WRITE_TRACES &
+  ~(PAGE_FLAG.table | PAGE_FLAG.code | PAGE_FLAG.watchedRead);
 
 /** An access that hit a trace. */
 export interface TracedAccess {

@@ -20,12 +20,16 @@ import {
 import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import {
   ELEMENT_HEADER_BYTES,
+  JUMP_ENTRIES,
+  JUMP_ENTRY_BYTES,
   TABLE_LIST_ENTRIES,
   TLB_ENTRY_BYTES,
 } from "../memory/memory_plan.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
 import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { call, type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
-import { ATTENTION, type MmuCode, raiseAttention } from "./mmu_code.ts";
+import { ATTENTION, inRam, type MmuCode, pageOf, raiseAttention } from "./mmu_code.ts";
+import { PPN_MASK, PTE_PPN_SHIFT } from "./pte.ts";
 
 /** Offsets in an element's header. */
 const HEADER = { satp: 0, view: 8, stamp: 16, valid: 24 } as const;
@@ -37,9 +41,23 @@ export function entryOffset(code: MmuCode, address: Expression<"i64">): Expressi
 }
 
 /** Byte offset of the write (1) or fetch (2) TLB in an element; the read TLB (0) comes first. */
-export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
-  return kind * code.plan.tlbEntries * TLB_ENTRY_BYTES;
+export function tlbOffsetOf(plan: MemoryPlan, kind: 0 | 1 | 2): number {
+  return kind * plan.tlbEntries * TLB_ENTRY_BYTES;
 }
+
+/** The same for generated code. */
+export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
+  return tlbOffsetOf(code.plan, kind);
+}
+
+/** Byte offset in an element of the jump-cache entry of a virtual address. */
+export function jumpOffset(plan: MemoryPlan, address: Expression<"i64">): Expression<"i32"> {
+  const mask = (JUMP_ENTRIES - 1) * JUMP_ENTRY_BYTES;
+  return i32.add(i32.and(i32.shl(i32.wrap(address), 3), mask), plan.jumpCache);
+}
+
+/** Offsets in a jump-cache entry. */
+export const JUMP = { address: 0, slot: 8, entry: 12 } as const;
 
 /** Generates the functions of this file. */
 export function emitCacheGroup(code: MmuCode): void {
@@ -47,6 +65,7 @@ export function emitCacheGroup(code: MmuCode): void {
   emitFlushAll(code);
   emitDrops(code);
   emitMarkTable(code);
+  emitDropEntry(code);
 }
 
 const header = (code: MmuCode, index: Expression<"i32">) =>
@@ -196,6 +215,19 @@ function emitDrops(code: MmuCode): void {
     const [page] = f.parameters;
     forEachEntry(code, f, 0, (entry) => drop(f, page, entry));
     forEachEntry(code, f, 2, (entry) => drop(f, page, entry));
+    // A jump stands for fetch entries of all pages of its region.
+    f.call(code.functions.dropJumps);
+  }, true);
+  code.module.define(code.functions.dropJumps, (f) => {
+    const index = f.let(i32.const(0));
+    f.loop((next) => {
+      const at = i32.add(tables(code, index), code.plan.jumpCache);
+      f.if(i32.load(header(code, index), HEADER.valid), () => {
+        f.fill(at, 0xff, JUMP_ENTRIES * JUMP_ENTRY_BYTES);
+      });
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    });
     raiseAttention(f, ATTENTION.refetch);
   }, true);
 }
@@ -203,15 +235,65 @@ function emitDrops(code: MmuCode): void {
 /** The T bit (S21.1, S21.2). A full list empties everything: the rule by which marks end (S21.9). */
 function emitMarkTable(code: MmuCode): void {
   code.module.define(code.functions.markTable, (f) => {
-    const [page] = f.parameters;
+    const [page, info] = f.parameters;
     const flags = f.let(i32.load8U(page, code.plan.pageFlags));
-    f.if(i32.and(flags, PAGE_FLAG.table), () => f.return(), undefined, "likely");
+    const known = i32.shl(page, 3);
+    f.if(
+      i32.and(flags, PAGE_FLAG.table),
+      () => {
+        f.if(i64.ne(i64.load(known, code.plan.tableInfo), info), () => {
+          f.store64(known, code.plan.tableInfo, -1);
+        });
+        f.return();
+      },
+      undefined,
+      "likely",
+    );
+    f.store64(known, code.plan.tableInfo, info);
     // A walk marks at most five pages, and those it marked before must stay marked.
     const listed = f.let(control32("tablePages"));
     f.store32(i32.shl(listed, 2), code.plan.tableList, page);
     setControl32(f, "tablePages", i32.add(listed, 1));
     f.store8(page, code.plan.pageFlags, i32.or(flags, PAGE_FLAG.table));
     f.call(code.functions.dropWrites, page);
+  });
+}
+
+/**
+ * A store changed a valid entry of a traced table (S21.3 to S21.5). Where the table has one place in the
+ * tree and its entries are pages, just that page's translations go; anything higher empties all caches.
+ */
+function emitDropEntry(code: MmuCode): void {
+  code.module.define(code.functions.dropEntry, (f) => {
+    const [host, before] = f.parameters;
+    const offset = f.let(i32.sub(host, code.plan.ram));
+    const page = i32.shl(i32.shrU(offset, 12), 3);
+    const info = f.let(i64.load(page, code.plan.tableInfo));
+    f.if(i64.ne(i64.and(info, 0xfff), 12), () => {
+      f.call(code.functions.flushAll);
+      f.return();
+    });
+    count(f, "statEntryDrops");
+    const slot = i64.extendI32U(i32.and(i32.shrU(offset, 3), 511));
+    const address = f.let(i64.add(i64.sub(info, 12), i64.shl(slot, 12)));
+    const index = f.let(i32.const(0));
+    const at = f.let(i32.add(code.plan.elements, entryOffset(code, address)));
+    f.loop((next) => {
+      for (const kind of [0, 1, 2] as const) {
+        const tag = i64.load(at, tlbOffset(code, kind));
+        f.if(i64.eq(tag, address), () => f.store64(at, tlbOffset(code, kind), -1));
+      }
+      f.set(at, i32.add(at, code.plan.elementBytes));
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    });
+    // A jump into a region stands for fetch entries of the region's pages.
+    const gpa = f.let(i64.shl(i64.and(i64.shrU(before, PTE_PPN_SHIFT), PPN_MASK), 12));
+    f.if(inRam(code.plan, gpa), () => {
+      const hasRegions = i32.load8U(pageOf(code.plan, gpa), code.plan.pageRegions);
+      f.if(hasRegions, () => f.call(code.functions.dropJumps));
+    });
+    raiseAttention(f, ATTENTION.refetch);
   });
 }
 

@@ -38,8 +38,12 @@ export interface MmuFunctions {
   readonly dropWrites: FunctionReference<readonly ["i32"], undefined>;
   /** Drops read and fetch entries of a guest page. */
   readonly dropReads: FunctionReference<readonly ["i32"], undefined>;
-  /** Marks a guest page as a page table (the T bit). */
-  readonly markTable: FunctionReference<readonly ["i32"], undefined>;
+  /** Empties the jump cache of every element. */
+  readonly dropJumps: FunctionReference<readonly [], undefined>;
+  /** (guest page, what it translates): marks a page table (the T bit). */
+  readonly markTable: FunctionReference<readonly ["i32", "i64"], undefined>;
+  /** (host address of a table entry, its value before): drops what came from an entry that changed. */
+  readonly dropEntry: FunctionReference<readonly ["i32", "i64"], undefined>;
 }
 
 /** Services in TypeScript that generated code imports. */
@@ -67,7 +71,9 @@ export function declareMmuFunctions(module: ModuleBuilder): MmuFunctions {
     flushAll: module.declare("flushAll", [], undefined),
     dropWrites: module.declare("dropWrites", ["i32"], undefined),
     dropReads: module.declare("dropReads", ["i32"], undefined),
-    markTable: module.declare("markTable", ["i32"], undefined),
+    dropJumps: module.declare("dropJumps", [], undefined),
+    markTable: module.declare("markTable", ["i32", "i64"], undefined),
+    dropEntry: module.declare("dropEntry", ["i32", "i64"], undefined),
   };
 }
 

@@ -155,7 +155,7 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
     f.set(pteAddress, i64.add(table, i64.shl(slot, 3)));
     emitTableAccess(walk, PMP_READ);
     f.set(page, pageOf(code.plan, pteAddress));
-    f.call(code.functions.markTable, page);
+    f.call(code.functions.markTable, page, tableInfo(address, shift));
     askReadTraces(code, f, page, i32.and(i32.wrap(pteAddress), 4095), 8);
     f.set(pte, i64.load(hostAddress(code.plan, pteAddress)));
     f.brIf(pageFault, i32.eqz(has(pte, PTE.V)));
@@ -168,6 +168,12 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
       f.br(next);
     });
   });
+}
+
+/** What the table page met at a level of a walk translates: see MemoryPlan.tableInfo. */
+function tableInfo(address: Expression<"i64">, shift: Expression<"i64">): Expression<"i64"> {
+  const first = i64.and(address, i64.shl(-1, i64.add(shift, 9)));
+  return i64.or(first, shift);
 }
 
 /** Page tables must lie in RAM and PMP must let a supervisor reach them. */

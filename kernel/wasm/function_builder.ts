@@ -66,6 +66,17 @@ export function call<P extends readonly WasmType[], R extends WasmType>(
   return new Expression(target.result, NODE.call, CONTROL.call, target.index, operands);
 }
 
+/** An expression that calls entry `slot` of table 0, whose type has index `typeIndex`. */
+export function callIndirect<R extends WasmType>(
+  result: R,
+  typeIndex: number,
+  slot: Expression<"i32">,
+  ...args: Expression[]
+): Expression<R> {
+  const operands = [...args, slot];
+  return new Expression(result, NODE.callIndirect, CONTROL.callIndirect, typeIndex, operands);
+}
+
 /** Writes one function. */
 export class FunctionBuilder<P extends readonly WasmType[] = readonly WasmType[]> {
   /** The parameters, as locals. */
@@ -327,6 +338,10 @@ export class FunctionBuilder<P extends readonly WasmType[] = readonly WasmType[]
       case NODE.call:
       case NODE.global:
         code.unsigned(tree.immediate as number);
+        return;
+      case NODE.callIndirect:
+        code.unsigned(tree.immediate as number);
+        code.byte(0);
         return;
       default:
         return;

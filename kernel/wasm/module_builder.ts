@@ -32,6 +32,7 @@ export class ModuleBuilder {
   readonly #imports: { name: string; typeIndex: number }[] = [];
   readonly #functions: (Defined | undefined)[] = [];
   readonly #declared: { reference: FunctionReference; typeIndex: number }[] = [];
+  readonly #exported = new Set<number>();
   readonly #elements: { slot: number; index: number }[] = [];
 
   /**
@@ -100,6 +101,11 @@ export class ModuleBuilder {
     const reference = this.declare(name, parameters, result);
     this.define(reference, body, exported);
     return reference;
+  }
+
+  /** Makes a function callable from outside under its name. */
+  export(reference: FunctionReference): void {
+    this.#exported.add(reference.index);
   }
 
   /** Puts a function into the imported table at instantiation. */
@@ -175,7 +181,9 @@ export class ModuleBuilder {
   }
 
   #exportSection(): ByteSink {
-    const exported = this.#declared.filter((_, i) => this.#functions[i]!.exported);
+    const exported = this.#declared.filter(({ reference }, i) =>
+      this.#functions[i]!.exported || this.#exported.has(reference.index)
+    );
     const exports = new ByteSink();
     exports.unsigned(exported.length);
     for (const { reference } of exported) {

@@ -32,6 +32,7 @@ export async function createMachine(
     disks: config.disks,
     clock: config.clock,
     seed: BigInt(config.seed),
+    tier: config.tier === "interpreter" || config.trace ? "interpreter" : "translator",
     wallStart: config.startWallNanoseconds,
     bios: typeof bios === "string" ? bios : await readImage(bios),
     ...(kernel ? { kernel: await readImage(kernel) } : {}),
@@ -164,15 +165,18 @@ class MachineAdapter implements MachinePort {
         Array.from({ length: 64 }, (_, cause) => [cause, number(field, cause)] as const)
           .filter(([, count]) => count > 0),
       );
+    const inRegions = number("statRegionInstructions");
     return {
       instructions: icount,
-      tiers: { interpreter: icount },
+      tiers: { interpreter: icount - inRegions, translator: inRegions },
+      translator: { ...this.machine.translator?.statistics, entries: number("statRegionEntries") },
       tlbFills: {
         read: number("statFillsRead"),
         write: number("statFillsWrite"),
         fetch: number("statFillsFetch"),
         walks: number("statWalks"),
         flushes: number("statFlushes"),
+        entryDrops: number("statEntryDrops"),
         elementSwitches: number("statElementSwitches"),
         elementHits: number("statElementHits"),
         tableWrites: number("statTableWrites"),

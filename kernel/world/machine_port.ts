@@ -155,6 +155,8 @@ export interface MachineStats {
   readonly instructions: number;
   /** Instructions by the tier that executed them. */
   readonly tiers: Readonly<Record<string, number>>;
+  /** What the translator tier made. */
+  readonly translator: Readonly<Record<string, number>>;
   /** Software-TLB fills by kind. */
   readonly tlbFills: Readonly<Record<string, number>>;
   /** Exceptions taken, by cause. */

@@ -367,6 +367,7 @@ export class VM {
 const NO_STATS: MachineStats = {
   instructions: 0,
   tiers: {},
+  translator: {},
   tlbFills: {},
   traps: {},
   interrupts: {},

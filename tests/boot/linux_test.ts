@@ -56,4 +56,5 @@ debianTest("two runs with the virtual clock and one seed are the same machine", 
   assertEquals(await digests({}, 1_000_000), first);
   const odd = { tlbEntries: 16, cacheElements: 2, decodedPages: 300 };
   assertEquals(await digests(odd, 77_777), first);
+  assertEquals(await digests({ tier: "interpreter" }, 300_000), first);
 });

@@ -38,10 +38,21 @@ interface Outcome {
   readonly ended: boolean;
 }
 
-function runOurs(image: Uint8Array): Outcome & { readonly instructions: number } {
-  const machine = testMachine({ bios: { kind: "raw", bytes: image }, memoryBytes: 16 << 20 });
-  const { stop, console } = runToEnd(machine, { most: INSTRUCTIONS_EACH });
-  return { text: console, ended: stop.kind === "off", instructions: machine.icount };
+/** Regions as early as can be. */
+const EAGER = { hotLookups: 2, patience: 0 };
+
+/** Runs on both tiers, which must agree in everything. */
+function runOurs(image: Uint8Array, label: string): Outcome & { readonly instructions: number } {
+  const bios = { kind: "raw", bytes: image } as const;
+  const [interpreter, translator] = (["interpreter", "translator"] as const).map((tier) => {
+    const machine = testMachine({ bios, memoryBytes: 16 << 20, tier, translator: EAGER });
+    const { stop, console } = runToEnd(machine, { most: INSTRUCTIONS_EACH });
+    const { icount: instructions } = machine;
+    const digest = machine.digest();
+    return { text: console, ended: stop.kind === "off", instructions, digest };
+  });
+  assertEquals(translator, interpreter, `${label}: left the translator, right the interpreter`);
+  return translator!;
 }
 
 /** Gives a program that ends here a minute under QEMU, another a few times what it took here. */
@@ -91,7 +102,7 @@ peerTest("random programs do the same here and under QEMU", [QEMU], async () => 
     const rng = new Prng(seed);
     const c = randomCase(rng);
     const image = runnerImage(runner, rng, c);
-    const ours = runOurs(image);
+    const ours = runOurs(image, `seed ${seed}`);
     const theirs = await runQemu(image, ours.ended);
     const label = `seed ${seed}: ${JSON.stringify(c)} (left: ours, right: QEMU)`;
     assertEquals(named(ours.text), named(theirs.text), label);

@@ -79,6 +79,7 @@ export class FakeMachine implements MachinePort {
     return {
       instructions: this.icount,
       tiers: { interpreter: this.icount },
+      translator: {},
       tlbFills: { read: 1 },
       traps: {},
       interrupts: {},

@@ -39,7 +39,7 @@ export function addMachineOptions(command: Command): Command {
     .option("--packages <names>", "packages to add to the guest, with commas between", splitNames)
     .addOption(choice("--clock <kind>", "whose time the guest sees", ["host", "virtual"]))
     .addOption(
-      choice("--tier <tier>", "what executes; so far each means the interpreter", [
+      choice("--tier <tier>", "what executes", [
         "auto",
         "interpreter",
         "translator",

@@ -15,6 +15,7 @@ export async function statisticsOf(vm: VM): Promise<Record<string, unknown>> {
     wallMilliseconds: Math.round(stats.wallMilliseconds * 1000) / 1000,
     mips: Math.round(stats.mips * 1000) / 1000,
     tierShares: shares,
+    translator: stats.translator,
     tlbFills: stats.tlbFills,
     traps: stats.traps,
     interrupts: stats.interrupts,

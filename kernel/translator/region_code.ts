@@ -1,0 +1,362 @@
+/**
+ * Generates the function of a region: loads the registers that it uses, runs its blocks as structured
+ * control flow under one dispatcher loop, and writes back at the exits (translator.md, "What follows" 2-6).
+ *
+ * Invariants: every loop and every entry checks that the budget covers the longest way to the next check,
+ * so that no block starts which could not end; the way out writes every register that may have changed.
+ */
+import {
+  control32,
+  control64,
+  hart64,
+  hartAddress,
+  setControl64,
+  setHart64,
+} from "../memory/block_access.ts";
+import { ROWS } from "../cpu/isa/table.ts";
+import type { I32 } from "../cpu/isa/ops.ts";
+import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
+import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import {
+  type FunctionBuilder,
+  type FunctionReference,
+  i32,
+  i64,
+  type Label,
+  type Local,
+  type ModuleBuilder,
+} from "../wasm/mod.ts";
+import type { Block, Instruction, RegionCode } from "./region.ts";
+import { type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
+import { type FlowGraph, type Structure, structure } from "./structure.ts";
+
+type RegionFunction = FunctionReference<readonly ["i32", "i64"], "i32">;
+
+/** What a region's function is made of. */
+export interface RegionOrder {
+  readonly module: ModuleBuilder;
+  readonly plan: MemoryPlan;
+  readonly imports: RegionImports;
+  readonly code: RegionCode;
+  /** Slot of the table that the function will have. */
+  readonly slot: number;
+}
+
+/** A function and the places where it may be entered, in the order of their entry numbers. */
+export interface MadeRegion {
+  readonly reference: RegionFunction;
+  readonly entries: readonly number[];
+}
+
+/** Generates a region's function. */
+export function emitRegion(order: RegionOrder): MadeRegion {
+  const writer = new RegionWriter(order);
+  const { parameters, result } = REGION_TYPE;
+  const reference = order.module.declare(`region${order.slot}`, parameters, result);
+  order.module.define(reference, (f) => writer.write(f));
+  return { reference, entries: writer.entries };
+}
+
+interface Registers {
+  readonly x: Map<number, Local<"i64">>;
+  readonly fpr: Map<number, Local<"i64">>;
+  readonly written: { readonly address: number; readonly local: Local<"i64"> }[];
+}
+
+/** Labels of the ways out and of the dispatcher. */
+interface Ways {
+  readonly dispatch: Label;
+  readonly leave: Record<"step" | "check", Label>;
+  readonly chain: Label;
+}
+
+class RegionWriter {
+  readonly #blocks: readonly Block[];
+  readonly #number = new Map<number, number>();
+  readonly #structure: Structure;
+  readonly #need: Int32Array;
+  readonly #labels = new Map<number, Label>();
+  readonly #loops = new Map<number, Label>();
+  #f!: FunctionBuilder<readonly ["i32", "i64"]>;
+  #ops!: RegionOps;
+  #frame!: RegionFrame;
+  #ways!: Ways;
+  #next!: Local<"i32">;
+  /** Where "step" and "check" leave: halfword | instructions not executed << 16. */
+  #exit!: Local<"i32">;
+  #exitAddress!: Local<"i64">;
+  #current = 0;
+
+  constructor(private readonly order: RegionOrder) {
+    this.#blocks = [...order.code.blocks.values()];
+    this.#blocks.forEach((block, i) => this.#number.set(block.start, i));
+    const graph: FlowGraph = {
+      count: this.#blocks.length,
+      successors: this.#blocks.map((block) => this.#successors(block)),
+      entries: order.code.entries.map((at) => this.#number.get(at)!),
+    };
+    this.#structure = structure(graph);
+    this.#need = this.#longestWays(graph);
+  }
+
+  /** Places of the entries by entry number. */
+  get entries(): number[] {
+    return this.#structure.entries.map((block) => this.#blocks[block]!.start);
+  }
+
+  #successors({ end }: Block): number[] {
+    const places = end.kind === "branch"
+      ? [end.next, end.target]
+      : end.kind === "fall"
+      ? [end.next]
+      : end.kind === "jump"
+      ? [end.target]
+      : [];
+    return places.map((at) => this.#number.get(at)).filter((block) => block !== undefined);
+  }
+
+  #isCheckpoint(block: number): boolean {
+    return this.#structure.isLoop[block]! || this.#structure.entries.includes(block);
+  }
+
+  /** Instructions on the longest way from each block to the next check, the block's own included. */
+  #longestWays(graph: FlowGraph): Int32Array {
+    const need = new Int32Array(graph.count);
+    const byPosition = [...graph.successors.keys()].filter((b) =>
+      this.#structure.position[b]! >= 0
+    );
+    byPosition.sort((a, b) => this.#structure.position[b]! - this.#structure.position[a]!);
+    for (const block of byPosition) {
+      let rest = 0;
+      for (const to of graph.successors[block]!) {
+        if (!this.#isCheckpoint(to)) rest = Math.max(rest, need[to]!);
+      }
+      need[block] = this.#blocks[block]!.instructions.length + rest;
+    }
+    return need;
+  }
+
+  /** Writes the function's body. */
+  write(f: FunctionBuilder<readonly ["i32", "i64"]>): void {
+    this.#f = f;
+    const [packed, address] = f.parameters;
+    this.#next = f.local("i32");
+    this.#exit = f.local("i32");
+    this.#exitAddress = f.local("i64");
+    const registers = this.#registers();
+    const base = f.local("i64");
+    const budget = f.local("i64");
+    const element = f.local("i32");
+    this.#frame = this.#makeFrame({ base, budget, element }, registers);
+    this.#ops = new RegionOps(this.#frame);
+    f.set(this.#next, i32.shrU(packed, 16));
+    f.set(base, i64.sub(address, i64.extendI32U(i32.shl(i32.and(packed, 0xffff), 1))));
+    f.set(budget, control64("budget"));
+    f.set(element, control32("element"));
+    for (const [register, local] of registers.x) f.set(local, hart64("x", register));
+    for (const [register, local] of registers.fpr) f.set(local, hart64("f", register));
+    f.block((check) => {
+      f.block((step) => {
+        f.loop((dispatch) => {
+          f.block((chain) => {
+            this.#ways = { dispatch, chain, leave: { step, check } };
+            this.#dispatcher();
+          });
+          this.#chain(registers);
+        });
+      });
+      this.#leaveFor(REGION_END.step, registers);
+    });
+    this.#leaveFor(REGION_END.check, registers);
+  }
+
+  /** Locals for the registers that the region names. */
+  #registers(): Registers {
+    const x = new Map<number, Local<"i64">>();
+    const fpr = new Map<number, Local<"i64">>();
+    const written = new Map<number, Local<"i64">>();
+    const use = (map: Map<number, Local<"i64">>, register: number): Local<"i64"> => {
+      const local = map.get(register) ?? this.#f.local("i64");
+      map.set(register, local);
+      return local;
+    };
+    const useX = (register: number, writes: boolean) => {
+      if (register === 0) return;
+      const local = use(x, register);
+      if (writes) written.set(hartAddress("x", register), local);
+    };
+    for (const { instructions } of this.#blocks) {
+      for (const { row, rd, rs1, rs2, rs3 } of instructions) {
+        const { operands } = ROWS[row]!;
+        if (operands.includes("s")) useX(rs1, false);
+        if (operands.includes("t")) useX(rs2, false);
+        if (operands.includes("d")) useX(rd, true);
+        if (operands.includes("S")) use(fpr, rs1);
+        if (operands.includes("T")) use(fpr, rs2);
+        if (operands.includes("R")) use(fpr, rs3);
+        if (operands.includes("D")) written.set(hartAddress("f", rd), use(fpr, rd));
+      }
+    }
+    return { x, fpr, written: [...written].map(([address, local]) => ({ address, local })) };
+  }
+
+  #makeFrame(
+    locals: Pick<RegionFrame, "base" | "budget" | "element">,
+    { x, fpr }: Registers,
+  ): RegionFrame {
+    const { plan, imports } = this.order;
+    const f = this.#f;
+    return {
+      ...locals,
+      f,
+      plan,
+      imports,
+      x,
+      fpr,
+      leave: (kind, at, notExecuted) => {
+        f.set(this.#exit, at | notExecuted << 16);
+        f.br(this.#ways.leave[kind]);
+      },
+      goTo: (at) => this.#goTo(at),
+      goEither: (condition, target, next) => this.#goEither(condition, target, next),
+      goToAddress: (address) => {
+        f.set(this.#exitAddress, address);
+        f.br(this.#ways.chain);
+      },
+    };
+  }
+
+  #dispatcher(): void {
+    const { children, entries } = this.#structure;
+    const f = this.#f;
+    const merges = children[this.#blocks.length]!;
+    this.#within([...merges].reverse(), () => {
+      f.brTable(
+        this.#next,
+        entries.slice(0, -1).map((block) => this.#labels.get(block)!),
+        this.#labels.get(entries.at(-1)!)!,
+      );
+    });
+  }
+
+  /** Runs `body` with labels for blocks that follow it; the first of the list comes last. */
+  #within(merges: readonly number[], body: () => void): void {
+    const [last, ...others] = merges;
+    if (last === undefined) return body();
+    this.#f.block((label) => {
+      this.#labels.set(last, label);
+      this.#within(others, body);
+      this.#labels.delete(last);
+    });
+    this.#tree(last);
+  }
+
+  /** A block and everything that it dominates. */
+  #tree(block: number): void {
+    const { children, isLoop, isMerge } = this.#structure;
+    const merges = children[block]!.filter((child) => isMerge[child]!).reverse();
+    const body = () => this.#within(merges, () => this.#block(block));
+    if (!isLoop[block]!) return body();
+    this.#f.loop((label) => {
+      this.#loops.set(block, label);
+      body();
+      this.#loops.delete(block);
+    });
+  }
+
+  #block(number: number): void {
+    const f = this.#f;
+    const { start, instructions, end } = this.#blocks[number]!;
+    const { budget } = this.#frame;
+    this.#current = number;
+    if (this.#isCheckpoint(number)) {
+      const leave = () => this.#frame.leave("step", start, 0);
+      f.if(i64.ltS(budget, this.#need[number]!), leave, undefined, "unlikely");
+    }
+    if (instructions.length > 0) f.set(budget, i64.sub(budget, instructions.length));
+    this.#ops.startBlock();
+    instructions.forEach((instruction, i) => {
+      f.scope(() => this.#instruction(instruction, instructions.length - i));
+    });
+    if (end.kind === "fall") this.#goTo(end.next);
+    else if (end.kind === "step") this.#frame.leave("step", end.next, 0);
+  }
+
+  #instruction(instruction: Instruction, remaining: number): void {
+    const { float, meaning } = ROWS[instruction.row]!;
+    this.#ops.take(instruction, remaining, float);
+    meaning(this.#ops);
+  }
+
+  #goEither(condition: I32, target: number, next: number): void {
+    const from = this.#current;
+    const back = target < this.#blocks[from]!.start;
+    this.#f.if(condition, () => this.#goTo(target), undefined, back ? "likely" : undefined);
+    this.#current = from;
+    this.#goTo(next);
+  }
+
+  #goTo(at: number): void {
+    const f = this.#f;
+    const to = this.#number.get(at);
+    if (to === undefined) {
+      f.set(this.#exitAddress, i64.add(this.#frame.base, at * 2));
+      return f.br(this.#ways.chain);
+    }
+    const { position, isMerge, entries } = this.#structure;
+    if (position[to]! <= position[this.#current]!) {
+      const loop = this.#loops.get(to);
+      if (loop !== undefined) return f.br(loop);
+      f.set(this.#next, entries.indexOf(to));
+      return f.br(this.#ways.dispatch);
+    }
+    if (isMerge[to]!) return f.br(this.#labels.get(to)!);
+    const from = this.#current;
+    this.#tree(to);
+    this.#current = from;
+  }
+
+  /** Control goes to an address: to this region again, to another, or back to the interpreter. */
+  #chain({ written }: Registers): void {
+    const f = this.#f;
+    const { base, budget, element } = this.#frame;
+    const target = this.#exitAddress;
+    const jump = f.let(i32.add(element, jumpOffset(this.order.plan, target)));
+    const entry = f.local("i32");
+    const slot = f.local("i32");
+    f.block((miss) => {
+      f.brIf(miss, i64.ne(i64.load(jump, JUMP.address), target), "unlikely");
+      f.set(entry, i32.load(jump, JUMP.entry));
+      f.set(slot, i32.load(jump, JUMP.slot));
+      f.if(i32.eq(slot, this.order.slot), () => {
+        f.set(this.#next, i32.shrU(entry, 16));
+        f.set(base, i64.sub(target, i64.extendI32U(i32.shl(i32.and(entry, 0xffff), 1))));
+        f.br(this.#ways.dispatch);
+      });
+      this.#writeBack(written);
+      setControl64(f, "budget", budget);
+      const { parameters, result } = REGION_TYPE;
+      const type = this.order.module.typeIndex(parameters, result);
+      f.returnCallIndirect(type, slot, entry, target);
+    });
+    this.#writeBack(written);
+    setControl64(f, "budget", budget);
+    setHart64(f, "pc", target);
+    f.return(REGION_END.lookUp);
+  }
+
+  #leaveFor(end: number, { written }: Registers): void {
+    const f = this.#f;
+    const { base, budget } = this.#frame;
+    this.#writeBack(written);
+    const at = i32.shl(i32.and(this.#exit, 0xffff), 1);
+    setHart64(f, "pc", i64.add(base, i64.extendI32U(at)));
+    setControl64(f, "budget", i64.add(budget, i64.extendI32U(i32.shrU(this.#exit, 16))));
+    f.return(end);
+  }
+
+  #writeBack(written: Registers["written"]): void {
+    for (const { address, local } of written) this.#f.store64(0, address, local);
+  }
+}

@@ -1,0 +1,341 @@
+/**
+ * The translator tier's reading of the operations in cpu/isa/ops.ts: registers are locals of the region's
+ * function, immediates are constants.
+ *
+ * Invariants: an instruction that cannot be done here leaves before any effect, with all that went before
+ * it done and counted, and the interpreter does it; one that raises attention leaves after it.
+ */
+import { loadFrom, storeTo } from "../cpu/sized_access.ts";
+import type { FloatFunctionName } from "../cpu/softfloat/names.ts";
+import type { I32, I64, Ops, Width } from "../cpu/isa/ops.ts";
+import {
+  control32,
+  hart32,
+  hart64,
+  setControl32,
+  setControl64,
+  setHart32,
+  setHart64,
+} from "../memory/block_access.ts";
+import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { TLB_ENTRY_BYTES } from "../memory/memory_plan.ts";
+import {
+  call,
+  type Expression,
+  type FunctionBuilder,
+  type FunctionReference,
+  i32,
+  i64,
+  type Local,
+  type WasmType,
+} from "../wasm/mod.ts";
+import type { Instruction } from "./region.ts";
+
+/** Functions of the core that regions import. */
+export interface RegionImports {
+  readonly readHost: FunctionReference<readonly ["i64", "i32"], "i32">;
+  readonly writeHost: FunctionReference<readonly ["i64", "i32"], "i32">;
+  readonly csrRead: FunctionReference<readonly ["i32", "i32"], "i64">;
+  readonly csrWrite: FunctionReference<readonly ["i32", "i64"], undefined>;
+  readonly float: Readonly<Record<FloatFunctionName, FunctionReference>>;
+}
+
+/** Where the code of an instruction finds what it needs. */
+export interface RegionFrame {
+  readonly f: FunctionBuilder;
+  readonly plan: MemoryPlan;
+  readonly imports: RegionImports;
+  /** Integer registers that the region uses; x0 is not among them. */
+  readonly x: ReadonlyMap<number, Local<"i64">>;
+  readonly fpr: ReadonlyMap<number, Local<"i64">>;
+  /** Virtual address of the region's first page. */
+  readonly base: Local<"i64">;
+  readonly budget: Local<"i64">;
+  /** Address of the current cache element. */
+  readonly element: Local<"i32">;
+  /** Leaves before an instruction; `after` of the block's instructions are not executed. */
+  leave(kind: "step" | "check", at: number, notExecuted: number): void;
+  /** Goes to a place of the region or out of it. */
+  goTo(at: number): void;
+  goEither(condition: I32, target: number, next: number): void;
+  goToAddress(address: I64): void;
+}
+
+const CSR_MIP = 0x344;
+const SEIP = 1n << 9n;
+const CANONICAL_NAN = 0x7fc00000;
+const BOX = -0x1_0000_0000n;
+/** menvcfg and senvcfg: cbo.zero is allowed. */
+const CBZE = 1n << 7n;
+
+/** Gives meanings their operands from locals. */
+export class RegionOps implements Ops {
+  readonly f: FunctionBuilder;
+  #instruction!: Instruction;
+  #nextAt = 0;
+  /** Instructions of the block from this one on. */
+  #remaining = 0;
+  /** Whether the block has made sure that floats are on, and marked them dirty. */
+  #floatOn = false;
+  #floatDirty = false;
+
+  constructor(private readonly frame: RegionFrame) {
+    this.f = frame.f;
+  }
+
+  /** A block starts. */
+  startBlock(): void {
+    this.#floatOn = false;
+    this.#floatDirty = false;
+  }
+
+  /** Takes the next instruction, which is one of the `remaining` last ones of its block. */
+  take(instruction: Instruction, remaining: number, float: boolean): void {
+    this.#instruction = instruction;
+    this.#nextAt = instruction.at + instruction.length / 2;
+    this.#remaining = remaining;
+    if (!float || this.#floatOn) return;
+    this.#floatOn = true;
+    this.#stepIf(i64.eqz(i64.and(hart64("mstatus"), MSTATUS.FS)));
+  }
+
+  rs1(): I64 {
+    return this.#x(this.#instruction.rs1);
+  }
+  rs2(): I64 {
+    return this.#x(this.#instruction.rs2);
+  }
+  imm(): I64 {
+    return i64.const(this.#instruction.imm);
+  }
+  setRd(value: I64): void {
+    const local = this.frame.x.get(this.#instruction.rd);
+    if (local !== undefined) this.f.set(local, value);
+  }
+
+  fs1(): I64 {
+    return this.#fpr(this.#instruction.rs1);
+  }
+  fs2(): I64 {
+    return this.#fpr(this.#instruction.rs2);
+  }
+  fs3(): I64 {
+    return this.#fpr(this.#instruction.rs3);
+  }
+  fs1Single(): I32 {
+    return this.#single(this.fs1());
+  }
+  fs2Single(): I32 {
+    return this.#single(this.fs2());
+  }
+  fs3Single(): I32 {
+    return this.#single(this.fs3());
+  }
+  fs1Low(): I32 {
+    return i32.wrap(this.fs1());
+  }
+  fs2Low(): I32 {
+    return i32.wrap(this.fs2());
+  }
+  setFd(bits: I64): void {
+    this.f.set(this.#fpr(this.#instruction.rd), bits);
+    this.#dirtyFloat();
+  }
+  setFdSingle(bits: I32): void {
+    this.setFd(i64.or(i64.extendI32U(bits), BOX));
+  }
+  rounding(): Local<"i32"> {
+    const { f } = this;
+    const { rm } = this.#instruction;
+    if (rm !== 7) {
+      if (rm > 4) this.illegal();
+      return f.let(i32.const(rm));
+    }
+    const mode = f.let(hart32("frm"));
+    this.#stepIf(i32.gtU(mode, 4));
+    return mode;
+  }
+  float(name: FloatFunctionName, ...args: (I32 | I64)[]): Expression {
+    const target = this.frame.imports.float[name] as FunctionReference<
+      readonly WasmType[],
+      WasmType
+    >;
+    const result = this.f.let(call(target, ...args as never[]));
+    this.#dirtyFloat();
+    return result;
+  }
+
+  pc(): I64 {
+    return this.#address(this.#instruction.at);
+  }
+  nextPc(): I64 {
+    return this.#address(this.#nextAt);
+  }
+  branch(condition: I32): void {
+    this.frame.goEither(condition, this.#target(), this.#nextAt);
+  }
+  jump(): void {
+    this.frame.goTo(this.#target());
+  }
+  jumpTo(target: I64): void {
+    this.frame.goToAddress(target);
+  }
+
+  load(width: Width, signed: boolean, address: I64): Local<"i64"> {
+    const host = this.#access(0, width, this.f.let(address));
+    return this.f.let(loadFrom(width, signed, host));
+  }
+  store(width: Width, address: I64, value: I64): void {
+    storeTo(this.f, width, this.#access(1, width, this.f.let(address)), value);
+  }
+  loadReserved(width: 4 | 8, address: I64): Local<"i64"> {
+    const { f } = this;
+    const host = this.#access(0, width, f.let(address), true);
+    setHart32(f, "reservation", this.#reserved(host));
+    return f.let(loadFrom(width, true, host));
+  }
+  storeConditional(width: 4 | 8, address: I64, value: I64): Local<"i64"> {
+    const { f } = this;
+    const at = f.let(address);
+    this.#stepIf(i64.ne(i64.and(at, width - 1), 0));
+    const failed = f.let(i64.const(1));
+    const reservation = f.let(hart32("reservation"));
+    f.if(reservation, () => {
+      const host = this.#access(1, width, at);
+      f.if(i32.eq(this.#reserved(host), reservation), () => {
+        storeTo(f, width, host, value);
+        f.set(failed, 0);
+      });
+    });
+    setHart32(f, "reservation", 0);
+    return failed;
+  }
+  atomic(width: 4 | 8, address: I64, update: (old: Local<"i64">) => I64): Local<"i64"> {
+    const { f } = this;
+    const host = this.#access(1, width, f.let(address), true);
+    const old = f.let(loadFrom(width, true, host));
+    storeTo(f, width, host, update(old));
+    return old;
+  }
+  zeroBlock(address: I64): void {
+    const { f } = this;
+    const privilege = hart32("privilege");
+    const off = (register: "menvcfg" | "senvcfg") => i64.eqz(i64.and(hart64(register), CBZE));
+    this.#stepIf(i32.and(i32.ne(privilege, PRIVILEGE.machine), off("menvcfg")));
+    this.#stepIf(i32.and(i32.eqz(privilege), off("senvcfg")));
+    const host = this.#access(1, 1, f.let(i64.and(address, -64)));
+    for (let offset = 0; offset < 64; offset += 8) f.store64(host, offset, 0);
+  }
+  manageBlock(): void {
+    this.illegal();
+  }
+
+  csr(operation: "write" | "set" | "clear", source: "register" | "immediate"): void {
+    const { f, frame: { imports } } = this;
+    const { rs1: field, imm: number } = this.#instruction;
+    const operand = f.let(source === "register" ? this.rs1() : i64.const(field));
+    const writes = operation === "write" || field !== 0;
+    // Counters are read as they were before this instruction.
+    setControl64(f, "budget", i64.add(this.frame.budget, this.#remaining));
+    const old = f.let(call(imports.csrRead, number, writes ? 1 : 0));
+    f.if(
+      control32("faultCause"),
+      () => {
+        setControl32(f, "faultCause", 0);
+        this.illegal();
+      },
+      undefined,
+      "unlikely",
+    );
+    if (writes) f.call(imports.csrWrite, number, changed(operation, number, old, operand));
+    this.setRd(old);
+    const leave = () => this.frame.leave("check", this.#nextAt, this.#remaining - 1);
+    f.if(control32("attention"), leave, undefined, "unlikely");
+    this.startBlock();
+  }
+  /** Whatever raises an exception is done by the interpreter. */
+  illegal(): void {
+    this.frame.leave("step", this.#instruction.at, this.#remaining);
+  }
+  raise(): void {
+    this.illegal();
+  }
+  system(kind: Parameters<Ops["system"]>[0]): void {
+    // Decoded instructions never go stale, so neither fence has anything to do.
+    if (kind !== "fence" && kind !== "fence.i") this.illegal();
+  }
+
+  #x(register: number): I64 {
+    return this.frame.x.get(register) ?? i64.const(0);
+  }
+
+  #fpr(register: number): Local<"i64"> {
+    return this.frame.fpr.get(register)!;
+  }
+
+  #address(at: number): I64 {
+    return i64.add(this.frame.base, at * 2);
+  }
+
+  #target(): number {
+    return this.#instruction.at + this.#instruction.imm / 2;
+  }
+
+  #single(value: I64): I32 {
+    const bits = this.f.let(value);
+    return i32.select(i64.geU(bits, BOX), i32.wrap(bits), CANONICAL_NAN);
+  }
+
+  #dirtyFloat(): void {
+    if (this.#floatDirty) return;
+    this.#floatDirty = true;
+    setHart64(this.f, "mstatus", i64.or(hart64("mstatus"), MSTATUS.FS));
+  }
+
+  #reserved(host: I32): I32 {
+    return i32.sub(host, this.frame.plan.ram - 1);
+  }
+
+  #stepIf(condition: I32): void {
+    this.f.if(condition, () => this.illegal(), undefined, "unlikely");
+  }
+
+  /**
+   * Host address of an access that the TLB answers, now or after a fill; all else leaves. An atomic one
+   * must be aligned.
+   */
+  #access(kind: 0 | 1, width: Width, address: Local<"i64">, atomic = false): Local<"i32"> {
+    const { f, frame: { plan, element, imports } } = this;
+    const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
+    const offset = kind * plan.tlbEntries * TLB_ENTRY_BYTES;
+    const entry = f.let(i32.add(element, i32.and(i32.wrap(i64.shrU(address, 8)), mask)));
+    const tag = i64.and(address, -4096 | (width - 1));
+    const host = f.local("i32");
+    f.if(
+      i64.eq(i64.load(entry, offset), tag),
+      () => f.set(host, i32.add(i32.wrap(address), i32.load(entry, offset + 8))),
+      () => {
+        if (atomic) this.#stepIf(i64.ne(i64.and(address, width - 1), 0));
+        f.set(host, call(kind === 0 ? imports.readHost : imports.writeHost, address, width));
+        this.#stepIf(i32.eqz(host));
+      },
+      "likely",
+    );
+    return host;
+  }
+}
+
+function changed(
+  operation: "write" | "set" | "clear",
+  number: number,
+  old: Local<"i64">,
+  operand: Local<"i64">,
+): I64 {
+  if (operation === "write") return operand;
+  // The controller's SEIP line shows in mip but must not be written back as the software bit.
+  const base = number === CSR_MIP
+    ? i64.or(i64.and(old, ~SEIP), i64.and(hart64("mipSoftware"), SEIP))
+    : old;
+  return operation === "set" ? i64.or(base, operand) : i64.and(base, i64.xor(operand, -1));
+}
