@@ -12,7 +12,8 @@ import {
   type SbiResult,
 } from "../../kernel/machine/sbi.ts";
 import type { FuzzTarget } from "./engine.ts";
-import { edge64, SmallMemory } from "./support.ts";
+import { SmallMemory } from "../_support/device_surroundings.ts";
+import { edge64 } from "./support.ts";
 
 const BASE = 0x8000_0000;
 

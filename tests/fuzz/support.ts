@@ -1,9 +1,7 @@
 /**
- * What fuzz targets share: numbers that lie on edges, damage done to good bytes, and a device's
- * surroundings that count what leaves.
+ * What fuzz targets share: numbers that lie on edges, and damage done to good bytes.
  */
 import type { Prng } from "../../kernel/base/prng.ts";
-import type { DeviceEnvironment, DiskRequest, DmaPort } from "../../kernel/driver/mod.ts";
 
 /** Whether an error is one of the given kinds; anything else is what fuzzing looks for. */
 export function isOneOf(
@@ -62,93 +60,4 @@ export function damaged(random: Prng, good: Uint8Array): Uint8Array {
     }
   }
   return random.below(4) === 0 ? bytes.slice(0, random.below(bytes.length + 1)) : bytes;
-}
-
-/** Guest RAM of a fuzzed device: checked access to a few pages at a given address. */
-export class SmallMemory implements DmaPort {
-  readonly bytes: Uint8Array;
-  readonly #view: DataView;
-
-  /** Zeroed memory. */
-  constructor(readonly base: number, length: number) {
-    this.bytes = new Uint8Array(length);
-    this.#view = new DataView(this.bytes.buffer);
-  }
-
-  #offset(gpa: number, length: number): number {
-    const at = gpa - this.base;
-    return at >= 0 && at + length <= this.bytes.length ? at : -1;
-  }
-
-  read(gpa: number, into: Uint8Array): boolean {
-    const at = this.#offset(gpa, into.length);
-    if (at >= 0) into.set(this.bytes.subarray(at, at + into.length));
-    return at >= 0;
-  }
-
-  write(gpa: number, from: Uint8Array): boolean {
-    const at = this.#offset(gpa, from.length);
-    if (at >= 0) this.bytes.set(from, at);
-    return at >= 0;
-  }
-
-  integer(gpa: number, size: 1 | 2 | 4): number | undefined {
-    const at = this.#offset(gpa, size);
-    if (at < 0) return undefined;
-    if (size === 1) return this.#view.getUint8(at);
-    return size === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
-  }
-
-  setInteger(gpa: number, size: 1 | 2 | 4, value: number): boolean {
-    const at = this.#offset(gpa, size);
-    if (at < 0) return false;
-    if (size === 1) this.#view.setUint8(at, value);
-    else if (size === 2) this.#view.setUint16(at, value, true);
-    else this.#view.setUint32(at, value, true);
-    return true;
-  }
-}
-
-/** Surroundings of one device, and what it did to them. */
-export interface FuzzSurroundings {
-  readonly env: DeviceEnvironment;
-  readonly memory: SmallMemory;
-  /** Disk requests that were started and not yet ended. */
-  readonly requests: DiskRequest[];
-  /** Bytes that left. */
-  sent: number;
-  /** Guest time; the environment's clock. */
-  now: number;
-  /** Guest time at which the device wants to be called. */
-  due: number;
-}
-
-/** Makes the surroundings of one device. */
-export function surroundings(random: Prng, readOnly: boolean): FuzzSurroundings {
-  const memory = new SmallMemory(0x8000_0000, 64 * 1024);
-  const made: Omit<FuzzSurroundings, "env"> = {
-    memory,
-    requests: [],
-    sent: 0,
-    now: 0,
-    due: Infinity,
-  };
-  const around = made as FuzzSurroundings;
-  const env: DeviceEnvironment = {
-    name: "device0",
-    harts: 2,
-    irq() {},
-    hartLine() {},
-    memory,
-    ticks: () => around.now,
-    setTicks: (ticks) => around.now = ticks,
-    wallNanoseconds: () => 1_767_225_600_000_000_000n + BigInt(Math.floor(around.now)) * 100n,
-    timer: (ticks) => around.due = ticks,
-    output: (_port, bytes) => void (around.sent += bytes.length),
-    disk: { sectors: 64, readOnly, submit: (request) => void around.requests.push(request) },
-    frame: (bytes) => void (around.sent += bytes.length),
-    entropy: (into) => void random.fill(into),
-    power() {},
-  };
-  return Object.assign(around, { env });
 }

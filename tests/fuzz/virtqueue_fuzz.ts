@@ -6,7 +6,8 @@ import { assert } from "../../kernel/base/assert.ts";
 import type { Prng } from "../../kernel/base/prng.ts";
 import { type Segment, Virtqueue } from "../../drivers/virtual/virtio/virtqueue.ts";
 import type { FuzzTarget } from "./engine.ts";
-import { edge64, SmallMemory } from "./support.ts";
+import { SmallMemory } from "../_support/device_surroundings.ts";
+import { edge64 } from "./support.ts";
 
 const BASE = 0x8000_0000;
 const MEMORY_BYTES = 64 * 1024;
