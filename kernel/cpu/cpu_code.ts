@@ -47,10 +47,6 @@ export interface CpuFunctions {
   readonly fetchSlow: FunctionReference<readonly ["i64"], "i32">;
   /** (virtual address of the second half) → its 16 bits; a fault is set when it failed. */
   readonly fetchHalf: FunctionReference<readonly ["i64"], "i32">;
-  /** (virtual address, bytes) → host address of RAM that may be read, or 0; sets no fault. */
-  readonly readHost: FunctionReference<readonly ["i64", "i32"], "i32">;
-  /** (virtual address, bytes) → host address of RAM that may be written, or 0; sets no fault. */
-  readonly writeHost: FunctionReference<readonly ["i64", "i32"], "i32">;
   /** (guest page, first byte, bytes): forgets decoded instructions there. */
   readonly dropCode: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
   /** (guest-physical address, bytes): a device wrote guest memory. */
@@ -103,8 +99,6 @@ function declareFunctions(module: ModuleBuilder): CpuFunctions {
     askRead: module.declare("askRead", ["i32", "i32"], undefined),
     fetchSlow: module.declare("fetchSlow", ["i64"], "i32"),
     fetchHalf: module.declare("fetchHalf", ["i64"], "i32"),
-    readHost: module.declare("readHost", ["i64", "i32"], "i32"),
-    writeHost: module.declare("writeHost", ["i64", "i32"], "i32"),
     dropCode: module.declare("dropCode", ["i32", "i32", "i32"], undefined),
     dmaWrote: module.declare("dmaWrote", ["i64", "i32"], undefined),
     csrRead: module.declare("csrRead", ["i32", "i32"], "i64"),
@@ -124,7 +118,7 @@ export function declareCpu(module: ModuleBuilder, plan: MemoryPlan, hotLookups: 
   const mmu = declareMmuFunctions(module);
   const mmuCode = { module, plan, functions: mmu, imports, dropCode: functions.dropCode };
   for (const reference of Object.values(float)) module.export(reference);
-  for (const name of ["csrRead", "csrWrite", "readHost", "writeHost"] as const) {
+  for (const name of ["csrRead", "csrWrite"] as const) {
     module.export(functions[name]);
   }
   return { module, plan, imports, functions, mmu, mmuCode, float, hotLookups };

@@ -52,7 +52,6 @@ export function emitMemoryAccess(code: CpuCode): void {
   emitLoadSlow(code);
   emitStoreSlow(code);
   emitAddresses(code);
-  emitHostAddresses(code);
   emitAskRead(code);
   emitWriteTraced(code);
   emitFetch(code);
@@ -284,39 +283,6 @@ function emitAddresses(code: CpuCode): void {
       if (kind === 0) readTraceAndFill(code, f, address, gpa, size);
       else emitWriteFill(code, f, address, gpa);
       f.return(hostAddress(code.plan, gpa));
-    });
-  }
-}
-
-/**
- * Addresses for regions: RAM within one page that no trace watches, by way of the TLB or a fill. Anything
- * else (a fault, a device, a trace, two pages) is left to the interpreter, which does it again with all its
- * effects.
- */
-function emitHostAddresses(code: CpuCode): void {
-  for (
-    const [target, access, traces, kind] of [
-      [code.functions.readHost, ACCESS.load, READ_TRACES, 0],
-      [code.functions.writeHost, ACCESS.store, WRITE_TRACES, 1],
-    ] as const
-  ) {
-    code.module.define(target, (f) => {
-      const [address, size] = f.parameters;
-      f.if(crossesPage(address, size), () => f.return(0));
-      probe(code, f, kind, address, (host) => f.return(host));
-      const gpa = emitTranslate(code.mmuCode, f, address, access, size, () => {
-        setControl32(f, "faultCause", 0);
-        f.return(0);
-      });
-      f.if(i32.eqz(inRam(code.plan, gpa)), () => f.return(0));
-      const page = f.let(pageOf(code.plan, gpa));
-      const traced = i32.and(i32.load8U(page, code.plan.pageFlags), traces);
-      f.if(i32.or(traced, i32.eqz(control32("pmpUniform"))), () => f.return(0));
-      count(f, kind === 0 ? "statFillsRead" : "statFillsWrite");
-      if (kind === 1) f.store8(page, code.plan.pageWritable, 1);
-      const host = f.let(hostAddress(code.plan, gpa));
-      emitFill(code.mmuCode, f, kind, address, i32.sub(host, i32.wrap(address)), page);
-      f.return(host);
     });
   }
 }

@@ -61,7 +61,7 @@ export class Turns {
       }
       const deadline = Math.min(machine.clock.icountAt(due), machine.clock.nextAnchor);
       const most = Math.min(end, deadline) - state.icount;
-      const wanted = this.#execute(hart, Math.max(1, Math.min(most, state.turnLeft)));
+      const wanted = this.#execute(hart, Math.max(1, this.#withinTurn(most)));
       if (wanted && machine.outputs.waiting) return { kind: "output" };
     }
   }
@@ -115,6 +115,12 @@ export class Turns {
     return -1;
   }
 
+  /** A lone hart has all turns. */
+  #withinTurn(instructions: number): number {
+    const { config, state } = this.machine;
+    return config.harts > 1 ? Math.min(instructions, state.turnLeft) : instructions;
+  }
+
   #canRun(hart: number): boolean {
     const { core, state } = this.machine;
     if (state.hartState[hart] === HART_STATE.stopped) return false;
@@ -144,7 +150,9 @@ export class Turns {
     const left = Number(core.control("budget"));
     core.setRegister(hart, "executed", core.register(hart, "executed") - BigInt(left));
     state.icount += budget - left;
-    state.turnLeft = Math.max(0, state.turnLeft - (budget - left));
+    if (this.machine.config.harts > 1) {
+      state.turnLeft = Math.max(0, state.turnLeft - (budget - left));
+    }
     if (end === RUN_END.firmware) this.#callFirmware(hart);
     return end === RUN_END.attention;
   }

@@ -29,6 +29,10 @@ export const RECORD_BYTES = 16;
 export const DECODED_PAGE_BYTES = DECODED_SLOTS * RECORD_BYTES;
 /** Bytes of one TLB entry. */
 export const TLB_ENTRY_BYTES = 16;
+/** Page caches: two for each register. */
+export const PAGE_CACHES = 64;
+/** Bytes of a page cache: virtual page (i64, -1 when empty), addend (i32). */
+export const PAGE_CACHE_BYTES = 16;
 /** Entries of a cache element's jump cache, a power of two. */
 export const JUMP_ENTRIES = 2048;
 /**
@@ -73,6 +77,8 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly elementBytes: number;
   /** Offset of the jump cache in an element's tables. */
   readonly jumpCache: number;
+  /** Page caches of the region that runs: for each base register one for reads, one for writes. */
+  readonly pageCaches: number;
   /** Counters of lookups, u16. */
   readonly hotCounters: number;
   /** 1 for each guest page that holds code of a region. */
@@ -129,6 +135,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     elementDirectory: area(cacheElements * ELEMENT_HEADER_BYTES),
     elements: area(cacheElements * elementBytes, 4096),
     elementBytes,
+    pageCaches: area(PAGE_CACHES * PAGE_CACHE_BYTES),
     jumpCache,
     hotCounters: area(HOT_COUNTERS * 2),
     pageRegions: area(ramPages),

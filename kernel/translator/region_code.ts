@@ -17,7 +17,7 @@ import { ROWS } from "../cpu/isa/table.ts";
 import type { I32 } from "../cpu/isa/ops.ts";
 import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
 import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
-import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { type MemoryPlan, PAGE_CACHE_BYTES } from "../memory/memory_plan.ts";
 import {
   type FunctionBuilder,
   type FunctionReference,
@@ -28,7 +28,7 @@ import {
   type ModuleBuilder,
 } from "../wasm/mod.ts";
 import type { Block, Instruction, RegionCode } from "./region.ts";
-import { type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
+import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
 import { type FlowGraph, type Structure, structure } from "./structure.ts";
 
 type RegionFunction = FunctionReference<readonly ["i32", "i64"], "i32">;
@@ -78,6 +78,7 @@ class RegionWriter {
   readonly #need: Int32Array;
   readonly #labels = new Map<number, Label>();
   readonly #loops = new Map<number, Label>();
+  readonly #pageCaches = new Map<number, PageCache>();
   #f!: FunctionBuilder<readonly ["i32", "i64"]>;
   #ops!: RegionOps;
   #frame!: RegionFrame;
@@ -145,6 +146,7 @@ class RegionWriter {
     this.#exit = f.local("i32");
     this.#exitAddress = f.local("i64");
     const registers = this.#registers();
+    this.#makePageCaches();
     const base = f.local("i64");
     const budget = f.local("i64");
     const element = f.local("i32");
@@ -156,6 +158,7 @@ class RegionWriter {
     f.set(element, control32("element"));
     for (const [register, local] of registers.x) f.set(local, hart64("x", register));
     for (const [register, local] of registers.fpr) f.set(local, hart64("f", register));
+    for (const { tag } of this.#pageCaches.values()) f.store64(0, tag, -1);
     f.block((check) => {
       f.block((step) => {
         f.loop((dispatch) => {
@@ -201,6 +204,20 @@ class RegionWriter {
     return { x, fpr, written: [...written].map(([address, local]) => ({ address, local })) };
   }
 
+  /** Page caches for the base registers of loads and stores. */
+  #makePageCaches(): void {
+    for (const { instructions } of this.#blocks) {
+      for (const { row, rs1 } of instructions) {
+        const { operands } = ROWS[row]!;
+        if (!/[oq]\(s\)/.test(operands)) continue;
+        const key = rs1 << 1 | (operands.includes("q") ? 1 : 0);
+        if (this.#pageCaches.has(key)) continue;
+        const at = this.order.plan.pageCaches + key * PAGE_CACHE_BYTES;
+        this.#pageCaches.set(key, { tag: at, addend: at + 8 });
+      }
+    }
+  }
+
   #makeFrame(
     locals: Pick<RegionFrame, "base" | "budget" | "element">,
     { x, fpr }: Registers,
@@ -214,6 +231,7 @@ class RegionWriter {
       imports,
       x,
       fpr,
+      pageCache: (register, kind) => this.#pageCaches.get(register << 1 | kind)!,
       leave: (kind, at, notExecuted) => {
         f.set(this.#exit, at | notExecuted << 16);
         f.br(this.#ways.leave[kind]);
@@ -276,17 +294,22 @@ class RegionWriter {
     }
     if (instructions.length > 0) f.set(budget, i64.sub(budget, instructions.length));
     this.#ops.startBlock();
+    const loaded = new Set<number>();
     instructions.forEach((instruction, i) => {
-      f.scope(() => this.#instruction(instruction, instructions.length - i));
+      f.scope(() => this.#instruction(instruction, instructions.length - i, loaded));
     });
     if (end.kind === "fall") this.#goTo(end.next);
     else if (end.kind === "step") this.#frame.leave("step", end.next, 0);
   }
 
-  #instruction(instruction: Instruction, remaining: number): void {
-    const { float, meaning } = ROWS[instruction.row]!;
-    this.#ops.take(instruction, remaining, float);
+  /** @param loaded registers that the block has loaded from memory: they lead somewhere new each time */
+  #instruction(instruction: Instruction, remaining: number, loaded: Set<number>): void {
+    const { operands, meaning } = ROWS[instruction.row]!;
+    this.#ops.take(instruction, remaining, !loaded.has(instruction.rs1));
     meaning(this.#ops);
+    if (!operands.includes("d")) return;
+    if (operands.includes("(s)")) loaded.add(instruction.rd);
+    else loaded.delete(instruction.rd);
   }
 
   #goEither(condition: I32, target: number, next: number): void {

@@ -5,6 +5,7 @@
  * Invariants: an instruction that cannot be done here leaves before any effect, with all that went before
  * it done and counted, and the interpreter does it; one that raises attention leaves after it.
  */
+import { ROWS } from "../cpu/isa/table.ts";
 import { loadFrom, storeTo } from "../cpu/sized_access.ts";
 import type { FloatFunctionName } from "../cpu/softfloat/names.ts";
 import type { I32, I64, Ops, Width } from "../cpu/isa/ops.ts";
@@ -34,11 +35,20 @@ import type { Instruction } from "./region.ts";
 
 /** Functions of the core that regions import. */
 export interface RegionImports {
-  readonly readHost: FunctionReference<readonly ["i64", "i32"], "i32">;
-  readonly writeHost: FunctionReference<readonly ["i64", "i32"], "i32">;
   readonly csrRead: FunctionReference<readonly ["i32", "i32"], "i64">;
   readonly csrWrite: FunctionReference<readonly ["i32", "i64"], undefined>;
   readonly float: Readonly<Record<FloatFunctionName, FunctionReference>>;
+}
+
+/**
+ * The page that a base register last led to, kept in memory so that the next access to it needs no index
+ * into the TLB. It stays true inside a region, where nothing drops TLB entries or sets a trace.
+ */
+export interface PageCache {
+  /** Where its virtual page lies, -1 when it is empty. */
+  readonly tag: number;
+  /** Where the host address minus the virtual address lies. */
+  readonly addend: number;
 }
 
 /** Where the code of an instruction finds what it needs. */
@@ -54,6 +64,8 @@ export interface RegionFrame {
   readonly budget: Local<"i64">;
   /** Address of the current cache element. */
   readonly element: Local<"i32">;
+  /** The page cache of a base register for reads (0) or writes (1). */
+  pageCache(register: number, kind: 0 | 1): PageCache;
   /** Leaves before an instruction; `after` of the block's instructions are not executed. */
   leave(kind: "step" | "check", at: number, notExecuted: number): void;
   /** Goes to a place of the region or out of it. */
@@ -76,6 +88,8 @@ export class RegionOps implements Ops {
   #nextAt = 0;
   /** Instructions of the block from this one on. */
   #remaining = 0;
+  /** Whether the base register is likely to lead where it led before. */
+  #steadyBase = false;
   /** Whether the block has made sure that floats are on, and marked them dirty. */
   #floatOn = false;
   #floatDirty = false;
@@ -90,9 +104,14 @@ export class RegionOps implements Ops {
     this.#floatDirty = false;
   }
 
-  /** Takes the next instruction, which is one of the `remaining` last ones of its block. */
-  take(instruction: Instruction, remaining: number, float: boolean): void {
+  /**
+   * Takes the next instruction, which is one of the `remaining` last ones of its block.
+   * @param steadyBase whether its base register is likely to lead to the same page each time
+   */
+  take(instruction: Instruction, remaining: number, steadyBase: boolean): void {
+    const { float } = ROWS[instruction.row]!;
     this.#instruction = instruction;
+    this.#steadyBase = steadyBase;
     this.#nextAt = instruction.at + instruction.length / 2;
     this.#remaining = remaining;
     if (!float || this.#floatOn) return;
@@ -183,11 +202,11 @@ export class RegionOps implements Ops {
   }
 
   load(width: Width, signed: boolean, address: I64): Local<"i64"> {
-    const host = this.#access(0, width, this.f.let(address));
+    const host = this.#cached(0, width, this.f.let(address));
     return this.f.let(loadFrom(width, signed, host));
   }
   store(width: Width, address: I64, value: I64): void {
-    storeTo(this.f, width, this.#access(1, width, this.f.let(address)), value);
+    storeTo(this.f, width, this.#cached(1, width, this.f.let(address)), value);
   }
   loadReserved(width: 4 | 8, address: I64): Local<"i64"> {
     const { f } = this;
@@ -301,28 +320,50 @@ export class RegionOps implements Ops {
     this.f.if(condition, () => this.illegal(), undefined, "unlikely");
   }
 
-  /**
-   * Host address of an access that the TLB answers, now or after a fill; all else leaves. An atomic one
-   * must be aligned.
-   */
-  #access(kind: 0 | 1, width: Width, address: Local<"i64">, atomic = false): Local<"i32"> {
-    const { f, frame: { plan, element, imports } } = this;
-    const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
-    const offset = kind * plan.tlbEntries * TLB_ENTRY_BYTES;
-    const entry = f.let(i32.add(element, i32.and(i32.wrap(i64.shrU(address, 8)), mask)));
-    const tag = i64.and(address, -4096 | (width - 1));
+  /** Host address of an access by way of its base register's page cache. */
+  #cached(kind: 0 | 1, width: Width, address: Local<"i64">): Local<"i32"> {
+    if (!this.#steadyBase) return this.#access(kind, width, address);
+    const { f } = this;
+    const cache = this.frame.pageCache(this.#instruction.rs1, kind);
     const host = f.local("i32");
+    // A misaligned access may lie on two pages, of which the TLB knows one each.
     f.if(
-      i64.eq(i64.load(entry, offset), tag),
-      () => f.set(host, i32.add(i32.wrap(address), i32.load(entry, offset + 8))),
-      () => {
-        if (atomic) this.#stepIf(i64.ne(i64.and(address, width - 1), 0));
-        f.set(host, call(kind === 0 ? imports.readHost : imports.writeHost, address, width));
-        this.#stepIf(i32.eqz(host));
-      },
+      i64.eq(i64.and(address, -4096 | (width - 1)), i64.load(0, cache.tag)),
+      () => f.set(host, i32.add(i32.wrap(address), i32.load(0, cache.addend))),
+      () => f.set(host, this.#access(kind, width, address, false, cache)),
       "likely",
     );
     return host;
+  }
+
+  /** The page of an access; another one than that of its first byte when it lies on two pages. */
+  #pageOf(width: Width, address: Local<"i64">): I64 {
+    return i64.and(i64.add(address, width - 1), -4096);
+  }
+
+  /**
+   * Host address of an access that the TLB answers; all else leaves, a miss too: the interpreter's own
+   * access then fills the TLB. An atomic access must be aligned, others may not leave the page.
+   */
+  #access(
+    kind: 0 | 1,
+    width: Width,
+    address: Local<"i64">,
+    atomic = false,
+    cache?: PageCache,
+  ): Local<"i32"> {
+    const { f, frame: { plan, element } } = this;
+    const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
+    const offset = kind * plan.tlbEntries * TLB_ENTRY_BYTES;
+    const entry = f.let(i32.add(element, i32.and(i32.wrap(i64.shrU(address, 8)), mask)));
+    const tag = atomic ? i64.and(address, -4096 | (width - 1)) : this.#pageOf(width, address);
+    this.#stepIf(i64.ne(i64.load(entry, offset), tag));
+    const addend = f.let(i32.load(entry, offset + 8));
+    if (cache) {
+      f.store32(0, cache.addend, addend);
+      f.store64(0, cache.tag, i64.and(address, -4096));
+    }
+    return f.let(i32.add(i32.wrap(address), addend));
   }
 }
 

@@ -8,6 +8,7 @@
 import type { Core, RegionService } from "../cpu/core.ts";
 import { FLOAT_FUNCTIONS, type FloatFunctionName } from "../cpu/softfloat/names.ts";
 import { HOT_COUNTERS, JUMP_ENTRIES, TLB_ENTRY_BYTES } from "../memory/memory_plan.ts";
+import { ATTENTION } from "../mmu/mmu_code.ts";
 import { JUMP, tlbOffsetOf } from "../mmu/cache_group.ts";
 import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { type FunctionReference, ModuleBuilder, type WasmType } from "../wasm/mod.ts";
@@ -17,8 +18,6 @@ import { growRegion, PAGE_HALVES, type RegionCode } from "./region.ts";
 
 /** Pages before and after the hot one that a region may take code from. */
 const PAGES_AROUND = 4;
-/** Hot places that make a batch at once. */
-const BATCH = 24;
 
 /** A place that is to become a region. */
 interface HotPlace {
@@ -53,12 +52,12 @@ export interface TranslatorStatistics {
 export interface TranslatorOptions {
   /** Lookups that make a place hot, at least 1. */
   readonly hotLookups: number;
-  /** Runs after which a batch is made even if it is small. */
-  readonly patience: number;
+  /** Places that make a batch. A place that is hot a second time is made at once. */
+  readonly batch: number;
 }
 
 /** What is best for guests of all kinds (docs/performance.md). */
-export const TRANSLATOR_DEFAULTS: TranslatorOptions = { hotLookups: 1000, patience: 12 };
+export const TRANSLATOR_DEFAULTS: TranslatorOptions = { hotLookups: 1000, batch: 24 };
 
 /** Makes and keeps the regions of one VM. */
 export class Translator implements RegionService {
@@ -72,7 +71,7 @@ export class Translator implements RegionService {
   readonly #waiting = new Map<number, HotPlace>();
   readonly #freeSlots: number[] = [];
   #slots = 1;
-  #patience = 0;
+  #wanted = false;
   #regions = 0;
   #instructions = 0;
   #dropped = 0;
@@ -111,25 +110,32 @@ export class Translator implements RegionService {
       this.#writeJump(pc, known);
       return this.#ask(pc, 1, 1);
     }
-    if (!this.#waiting.has(key)) {
+    if (this.#waiting.has(key)) this.#workSoon();
+    else {
       const first = (pc >> 12n) - BigInt(PAGES_AROUND);
       const pages = Array.from(
         { length: 2 * PAGES_AROUND + 1 },
         (_, i) => this.#fetchPage(first + BigInt(i)),
       );
       this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + offset / 2, pages });
+      if (this.#waiting.size >= this.options.batch) this.#workSoon();
     }
     return this.#ask(pc, this.options.hotLookups);
   }
 
-  /** Makes what is waiting, when it is enough or waited for long enough. Between runs. */
+  /** Makes what is waiting, when it is enough or very hot. Between runs. */
   work(): void {
-    if (this.#waiting.size === 0) return;
-    if (this.#waiting.size < BATCH && this.#patience-- > 0) return;
-    this.#patience = this.options.patience;
+    if (!this.#wanted) return;
+    this.#wanted = false;
     const places = [...this.#waiting];
     this.#waiting.clear();
     this.#make(places);
+  }
+
+  /** Ends the run under way after the instruction, which the guest cannot see. */
+  #workSoon(): void {
+    this.#wanted = true;
+    this.#core.raiseAttention(ATTENTION.stop);
   }
 
   /** Bytes of a page with regions are written: those that have code there go. */
@@ -304,8 +310,6 @@ function declareImports(module: ModuleBuilder): RegionImports {
     );
   }
   return {
-    readHost: module.import("readHost", ["i64", "i32"], "i32"),
-    writeHost: module.import("writeHost", ["i64", "i32"], "i32"),
     csrRead: module.import("csrRead", ["i32", "i32"], "i64"),
     csrWrite: module.import("csrWrite", ["i32", "i64"], undefined),
     float,
