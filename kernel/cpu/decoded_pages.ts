@@ -31,6 +31,8 @@ export class DecodedPages {
   readonly #decoded = newDecoded();
   #used = 0;
   #oldest = 0;
+  /** Slots that were in use at any time. */
+  #touched = 0;
   #free: number[] = [];
 
   /**
@@ -58,7 +60,9 @@ export class DecodedPages {
     if (this.#free.length === 0 && this.#used === this.plan.decodedPages) this.#evict();
     const slot = this.#free.pop() ?? this.#used++;
     const address = this.#address(slot);
-    this.#bytes.fill(0, address, address + DECODED_PAGE_BYTES);
+    // Memory that was never used is zero, and stays out of the host's until it is.
+    if (slot < this.#touched) this.#bytes.fill(0, address, address + DECODED_PAGE_BYTES);
+    this.#touched = Math.max(this.#touched, slot + 1);
     for (let end = 2048; end < DECODED_SLOTS; end++) {
       this.#writer.special(address + end * RECORD_BYTES, SPECIAL.pageEnd);
     }

@@ -29,6 +29,8 @@ export const RECORD_BYTES = 16;
 export const DECODED_PAGE_BYTES = DECODED_SLOTS * RECORD_BYTES;
 /** Bytes of one TLB entry. */
 export const TLB_ENTRY_BYTES = 16;
+/** Masks of MemoryPlan.pageElements, a power of two. */
+export const PAGE_ELEMENT_MASKS = 8192;
 /** Page caches: two for each register. */
 export const PAGE_CACHES = 64;
 /** Bytes of a page cache: virtual page (i64, -1 when empty), addend (i32). */
@@ -98,6 +100,11 @@ export interface MemoryPlan extends MemoryPlanOptions {
    * entry covers; -1 when it is met at several places.
    */
   readonly tableInfo: number;
+  /**
+   * Which cache elements may hold entries of virtual pages with a hash (i64 bit masks): set by fills,
+   * emptied with all caches.
+   */
+  readonly pageElements: number;
   /** Trace flags, one byte for each guest page. */
   readonly pageFlags: number;
   /** 1 for each guest page that may have a write-TLB entry. */
@@ -144,6 +151,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     decodedOwner: area(decodedPages * 4),
     straddle: area(4 * RECORD_BYTES),
     tableInfo: area(ramPages * 8),
+    pageElements: area(PAGE_ELEMENT_MASKS * 8),
     pageFlags: area(ramPages),
     pageWritable: area(ramPages),
     decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),

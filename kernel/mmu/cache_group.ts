@@ -22,6 +22,7 @@ import {
   ELEMENT_HEADER_BYTES,
   JUMP_ENTRIES,
   JUMP_ENTRY_BYTES,
+  PAGE_ELEMENT_MASKS,
   TABLE_LIST_ENTRIES,
   TLB_ENTRY_BYTES,
 } from "../memory/memory_plan.ts";
@@ -73,6 +74,13 @@ const header = (code: MmuCode, index: Expression<"i32">) =>
 
 const tables = (code: MmuCode, index: Expression<"i32">) =>
   i32.add(code.plan.elements, i32.mul(index, code.plan.elementBytes));
+
+/** Offset in MemoryPlan.pageElements of the mask of a virtual page. */
+function elementsOf(address: Expression<"i64">): Expression<"i32"> {
+  // Pages of one process lie close together, those of several at the same places.
+  const hash = i64.xor(i64.shrU(address, 12), i64.shrU(address, 25));
+  return i32.shl(i32.and(i32.wrap(hash), PAGE_ELEMENT_MASKS - 1), 3);
+}
 
 /** The view: privilege of fetches, privilege of data, and SUM and MXR where they matter. */
 function emitView(f: FunctionBuilder): { satp: Local<"i64">; view: Local<"i64"> } {
@@ -162,6 +170,7 @@ function emitFlushAll(code: MmuCode): void {
       f.fill(control32("element"), 0xff, code.plan.elementBytes);
       setControl32(f, "elementUsed", 0);
     });
+    f.fill(code.plan.pageElements, 0, PAGE_ELEMENT_MASKS * 8);
     const listed = f.let(control32("tablePages"));
     f.block((done) => {
       f.loop((next) => {
@@ -276,16 +285,19 @@ function emitDropEntry(code: MmuCode): void {
     count(f, "statEntryDrops");
     const slot = i64.extendI32U(i32.and(i32.shrU(offset, 3), 511));
     const address = f.let(i64.add(i64.sub(info, 12), i64.shl(slot, 12)));
-    const index = f.let(i32.const(0));
-    const at = f.let(i32.add(code.plan.elements, entryOffset(code, address)));
-    f.loop((next) => {
-      for (const kind of [0, 1, 2] as const) {
-        const tag = i64.load(at, tlbOffset(code, kind));
-        f.if(i64.eq(tag, address), () => f.store64(at, tlbOffset(code, kind), -1));
-      }
-      f.set(at, i32.add(at, code.plan.elementBytes));
-      f.set(index, i32.add(index, 1));
-      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    const left = f.let(i64.load(elementsOf(address), code.plan.pageElements));
+    f.block((done) => {
+      f.loop((next) => {
+        f.brIf(done, i64.eqz(left));
+        const index = i32.wrap(i64.ctz(left));
+        const at = f.let(i32.add(tables(code, index), entryOffset(code, address)));
+        for (const kind of [0, 1, 2] as const) {
+          const tag = i64.load(at, tlbOffset(code, kind));
+          f.if(i64.eq(tag, address), () => f.store64(at, tlbOffset(code, kind), -1));
+        }
+        f.set(left, i64.and(left, i64.sub(left, 1)));
+        f.br(next);
+      });
     });
     // A jump into a region stands for fetch entries of the region's pages.
     const gpa = f.let(i64.shl(i64.and(i64.shrU(before, PTE_PPN_SHIFT), PPN_MASK), 12));
@@ -329,6 +341,10 @@ export function emitFill(
       i32.add(i32.load(0, controlAddress("element")), entryOffset(code, address)),
     );
     f.store64(entry, tlbOffset(code, kind), i64.and(address, -4096));
+    const mask = f.let(elementsOf(address));
+    const own = i64.shl(1, i64.extendI32U(control32("elementIndex")));
+    const before = i64.load(mask, code.plan.pageElements);
+    f.store64(mask, code.plan.pageElements, i64.or(before, own));
     f.store32(entry, tlbOffset(code, kind) + 8, addend);
     f.store32(entry, tlbOffset(code, kind) + 12, page);
     setControl32(f, "elementUsed", 1);

@@ -51,6 +51,8 @@ export interface RegionCode {
   readonly blocks: ReadonlyMap<number, Block>;
   /** Blocks that may be entered from outside: the hot place first, then return points and callees. */
   readonly entries: readonly number[];
+  /** Entries that are behind calls: where returns of the region's own functions are likely to go. */
+  readonly returnPoints: readonly number[];
 }
 
 /** Most instructions of a region. */
@@ -66,14 +68,19 @@ class Growth {
   readonly instructions = new Map<number, Instruction>();
   readonly leaders = new Set<number>();
   readonly entries = new Set<number>();
+  readonly returnPoints = new Set<number>();
   readonly #decoded = newDecoded();
   readonly #work: number[] = [];
 
   constructor(private readonly source: CodeSource) {}
 
-  /** Grows from a place. */
+  /** Grows from a place that is an entry. */
   grow(start: number): void {
     this.entries.add(start);
+    if (this.instructions.has(start)) {
+      this.leaders.add(start);
+      return;
+    }
     this.#want(start);
     for (let at = this.#work.shift(); at !== undefined; at = this.#work.shift()) this.#run(at);
   }
@@ -133,6 +140,7 @@ class Growth {
     }
     if (isCall && this.#wasNear(next)) {
       this.entries.add(next);
+      this.returnPoints.add(next);
       this.#want(next);
     }
   }
@@ -169,10 +177,18 @@ function blockAt(growth: Growth, start: number): Block {
   }
 }
 
-/** The region at a hot place; undefined when its first instruction is for the interpreter. */
-export function growRegion(source: CodeSource, start: number): RegionCode | undefined {
+/**
+ * The region at a hot place; undefined when its first instruction is for the interpreter.
+ * @param others hot places nearby, such as the cases of a switch, which become entries too
+ */
+export function growRegion(
+  source: CodeSource,
+  start: number,
+  others: readonly number[] = [],
+): RegionCode | undefined {
   const growth = new Growth(source);
   growth.grow(start);
+  for (const other of others) growth.grow(other);
   if (!growth.instructions.has(start)) return undefined;
   const blocks = new Map<number, Block>();
   const work = [...growth.leaders];
@@ -184,5 +200,6 @@ export function growRegion(source: CodeSource, start: number): RegionCode | unde
     if (end.kind === "fall" || end.kind === "branch") work.push(end.next);
   }
   const entries = [...growth.entries].filter((at) => blocks.has(at));
-  return { blocks, entries };
+  const returnPoints = [...growth.returnPoints].filter((at) => blocks.has(at));
+  return { blocks, entries, returnPoints };
 }

@@ -29,7 +29,15 @@ import {
 } from "../wasm/mod.ts";
 import type { Block, Instruction, RegionCode } from "./region.ts";
 import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
+import { COMPARE, shortSides, type Side, SIDE_MAXIMUM } from "./short_sides.ts";
 import { type FlowGraph, type Structure, structure } from "./structure.ts";
+
+/** In `exit`: control goes to `exitAddress`. */
+const CHAINED = -1;
+/** In `exit`: attention was raised. */
+const CHECKED = 1 << 30;
+/** Most places behind calls that a return compares with. */
+const RETURN_POINTS_MAXIMUM = 4;
 
 type RegionFunction = FunctionReference<readonly ["i32", "i64"], "i32">;
 
@@ -67,7 +75,7 @@ interface Registers {
 /** Labels of the ways out and of the dispatcher. */
 interface Ways {
   readonly dispatch: Label;
-  readonly leave: Record<"step" | "check", Label>;
+  readonly leave: Label;
   readonly chain: Label;
 }
 
@@ -84,9 +92,11 @@ class RegionWriter {
   #frame!: RegionFrame;
   #ways!: Ways;
   #next!: Local<"i32">;
-  /** Where "step" and "check" leave: halfword | instructions not executed << 16. */
+  /** Why and where control leaves: CHAINED, or halfword | instructions not executed << 16 | CHECKED. */
   #exit!: Local<"i32">;
   #exitAddress!: Local<"i64">;
+  /** Slot of the region at `exitAddress`, or -1. */
+  #slot!: Local<"i32">;
   #current = 0;
 
   constructor(private readonly order: RegionOrder) {
@@ -131,7 +141,10 @@ class RegionWriter {
     for (const block of byPosition) {
       let rest = 0;
       for (const to of graph.successors[block]!) {
+        const { length } = this.#blocks[to]!.instructions;
+        // A short block may be evaluated on the way, even if it has a check of its own.
         if (!this.#isCheckpoint(to)) rest = Math.max(rest, need[to]!);
+        else if (length <= SIDE_MAXIMUM) rest = Math.max(rest, length);
       }
       need[block] = this.#blocks[block]!.instructions.length + rest;
     }
@@ -145,6 +158,7 @@ class RegionWriter {
     this.#next = f.local("i32");
     this.#exit = f.local("i32");
     this.#exitAddress = f.local("i64");
+    this.#slot = f.local("i32");
     const registers = this.#registers();
     this.#makePageCaches();
     const base = f.local("i64");
@@ -159,19 +173,18 @@ class RegionWriter {
     for (const [register, local] of registers.x) f.set(local, hart64("x", register));
     for (const [register, local] of registers.fpr) f.set(local, hart64("f", register));
     for (const { tag } of this.#pageCaches.values()) f.store64(0, tag, -1);
-    f.block((check) => {
-      f.block((step) => {
-        f.loop((dispatch) => {
-          f.block((chain) => {
-            this.#ways = { dispatch, chain, leave: { step, check } };
-            this.#dispatcher();
-          });
-          this.#chain(registers);
+    f.block((leave) => {
+      f.loop((dispatch) => {
+        f.block((chain) => {
+          this.#ways = { dispatch, chain, leave };
+          this.#dispatcher();
         });
+        this.#chain();
       });
-      this.#leaveFor(REGION_END.step, registers);
     });
-    this.#leaveFor(REGION_END.check, registers);
+    for (const { address, local } of registers.written) f.store64(0, address, local);
+    f.if(i32.eq(this.#exit, CHAINED), () => this.#goOn());
+    this.#return();
   }
 
   /** Locals for the registers that the region names. */
@@ -233,13 +246,14 @@ class RegionWriter {
       fpr,
       pageCache: (register, kind) => this.#pageCaches.get(register << 1 | kind)!,
       leave: (kind, at, notExecuted) => {
-        f.set(this.#exit, at | notExecuted << 16);
-        f.br(this.#ways.leave[kind]);
+        f.set(this.#exit, at | notExecuted << 16 | (kind === "check" ? CHECKED : 0));
+        f.br(this.#ways.leave);
       },
       goTo: (at) => this.#goTo(at),
       goEither: (condition, target, next) => this.#goEither(condition, target, next),
-      goToAddress: (address) => {
+      goToAddress: (address, isReturn) => {
         f.set(this.#exitAddress, address);
+        if (isReturn) this.#goBehindCall();
         f.br(this.#ways.chain);
       },
     };
@@ -313,11 +327,65 @@ class RegionWriter {
   }
 
   #goEither(condition: I32, target: number, next: number): void {
+    if (this.#evaluateBoth(condition, target, next)) return;
     const from = this.#current;
     const back = target < this.#blocks[from]!.start;
     this.#f.if(condition, () => this.#goTo(target), undefined, back ? "likely" : undefined);
     this.#current = from;
     this.#goTo(next);
+  }
+
+  /**
+   * A branch around a few instructions that cannot leave: both sides are evaluated and the results chosen,
+   * because a branch that is not predicted costs more than they do.
+   */
+  #evaluateBoth(condition: I32, target: number, next: number): boolean {
+    const pair = shortSides(target, next, (at) => this.#blockAt(at));
+    if (pair === undefined) return false;
+    const ends = pair.way.kind === "join" ? [pair.way.at] : [pair.way.ifTrue, pair.way.ifFalse];
+    if (!ends.every((at) => this.#canGoTo(at))) return false;
+    const f = this.#f;
+    const { budget, x } = this.#frame;
+    const chosen = f.let(condition);
+    const evaluate = ({ instructions }: Side) =>
+      this.#ops.aside(() => {
+        for (const instruction of instructions) {
+          this.#ops.take(instruction, 0, false);
+          ROWS[instruction.row]!.meaning(this.#ops);
+        }
+      });
+    const [taken, fallen] = [evaluate(pair.taken), evaluate(pair.fallen)];
+    for (const register of new Set([...taken.keys(), ...fallen.keys()])) {
+      const local = x.get(register)!;
+      const values = [taken.get(register) ?? local, fallen.get(register) ?? local] as const;
+      f.set(local, i64.select(chosen, ...values));
+    }
+    const charge = i64.select(chosen, pair.taken.length, pair.fallen.length);
+    f.set(budget, i64.sub(budget, charge));
+    const { way } = pair;
+    if (way.kind === "join") this.#goTo(way.at);
+    else {
+      const value = (register: number) => x.get(register) ?? i64.const(0);
+      const holds = COMPARE[way.compare](value(way.rs1), value(way.rs2));
+      this.#goEither(holds, way.ifTrue, way.ifFalse);
+    }
+    return true;
+  }
+
+  #blockAt(at: number): Block | undefined {
+    const number = this.#number.get(at);
+    return number === undefined ? undefined : this.#blocks[number];
+  }
+
+  /** Whether a block can be reached from here although the graph has no edge to it. */
+  #canGoTo(at: number): boolean {
+    const to = this.#number.get(at);
+    if (to === undefined) return true;
+    const { position, isMerge, entries } = this.#structure;
+    if (position[to]! <= position[this.#current]!) {
+      return this.#loops.has(to) || entries.includes(to);
+    }
+    return isMerge[to]! && this.#labels.has(to);
   }
 
   #goTo(at: number): void {
@@ -340,46 +408,70 @@ class RegionWriter {
     this.#current = from;
   }
 
-  /** Control goes to an address: to this region again, to another, or back to the interpreter. */
-  #chain({ written }: Registers): void {
+  /** Asks for the few places that a return may go to, before the jump cache is asked. */
+  #goBehindCall(): void {
+    const { returnPoints } = this.order.code;
+    if (returnPoints.length > RETURN_POINTS_MAXIMUM) return;
     const f = this.#f;
-    const { base, budget, element } = this.#frame;
+    const distance = f.let(i64.sub(this.#exitAddress, this.#frame.base));
+    const from = this.#current;
+    for (const at of returnPoints) {
+      f.if(i64.eq(distance, at * 2), () => this.#goTo(at));
+      this.#current = from;
+    }
+  }
+
+  /** Control goes to an address: to this region again, or out of it. */
+  #chain(): void {
+    const f = this.#f;
+    const { base, element } = this.#frame;
     const target = this.#exitAddress;
     const jump = f.let(i32.add(element, jumpOffset(this.order.plan, target)));
-    const entry = f.local("i32");
-    const slot = f.local("i32");
-    f.block((miss) => {
-      f.brIf(miss, i64.ne(i64.load(jump, JUMP.address), target), "unlikely");
-      f.set(entry, i32.load(jump, JUMP.entry));
-      f.set(slot, i32.load(jump, JUMP.slot));
-      f.if(i32.eq(slot, this.order.slot), () => {
-        f.set(this.#next, i32.shrU(entry, 16));
-        f.set(base, i64.sub(target, i64.extendI32U(i32.shl(i32.and(entry, 0xffff), 1))));
-        f.br(this.#ways.dispatch);
-      });
-      this.#writeBack(written);
-      setControl64(f, "budget", budget);
-      const { parameters, result } = REGION_TYPE;
-      const type = this.order.module.typeIndex(parameters, result);
-      f.returnCallIndirect(type, slot, entry, target);
-    });
-    this.#writeBack(written);
-    setControl64(f, "budget", budget);
-    setHart64(f, "pc", target);
+    f.set(this.#slot, -1);
+    f.if(
+      i64.eq(i64.load(jump, JUMP.address), target),
+      () => {
+        const entry = this.#next;
+        f.set(entry, i32.load(jump, JUMP.entry));
+        f.set(this.#slot, i32.load(jump, JUMP.slot));
+        f.if(i32.eq(this.#slot, this.order.slot), () => {
+          f.set(base, i64.sub(target, i64.extendI32U(i32.shl(i32.and(entry, 0xffff), 1))));
+          f.set(entry, i32.shrU(entry, 16));
+          f.br(this.#ways.dispatch);
+        });
+      },
+      undefined,
+      "likely",
+    );
+    f.set(this.#exit, CHAINED);
+  }
+
+  /** Goes to another region if the jump cache knows one, else back to the interpreter. */
+  #goOn(): void {
+    const f = this.#f;
+    setControl64(f, "budget", this.#frame.budget);
+    f.if(
+      i32.geS(this.#slot, 0),
+      () => {
+        const { parameters, result } = REGION_TYPE;
+        const type = this.order.module.typeIndex(parameters, result);
+        f.returnCallIndirect(type, this.#slot, this.#next, this.#exitAddress);
+      },
+      undefined,
+      "likely",
+    );
+    setHart64(f, "pc", this.#exitAddress);
     f.return(REGION_END.lookUp);
   }
 
-  #leaveFor(end: number, { written }: Registers): void {
+  /** Leaves at a place of the region, with what was charged but not executed given back. */
+  #return(): void {
     const f = this.#f;
     const { base, budget } = this.#frame;
-    this.#writeBack(written);
     const at = i32.shl(i32.and(this.#exit, 0xffff), 1);
     setHart64(f, "pc", i64.add(base, i64.extendI32U(at)));
-    setControl64(f, "budget", i64.add(budget, i64.extendI32U(i32.shrU(this.#exit, 16))));
-    f.return(end);
-  }
-
-  #writeBack(written: Registers["written"]): void {
-    for (const { address, local } of written) this.#f.store64(0, address, local);
+    const notExecuted = i32.and(i32.shrU(this.#exit, 16), 0xff);
+    setControl64(f, "budget", i64.add(budget, i64.extendI32U(notExecuted)));
+    f.return(i32.select(i32.and(this.#exit, CHECKED), REGION_END.check, REGION_END.step));
   }
 }

@@ -71,7 +71,8 @@ export interface RegionFrame {
   /** Goes to a place of the region or out of it. */
   goTo(at: number): void;
   goEither(condition: I32, target: number, next: number): void;
-  goToAddress(address: I64): void;
+  /** Goes to a computed address; a return is likely to go behind one of the region's calls. */
+  goToAddress(address: I64, isReturn: boolean): void;
 }
 
 const CSR_MIP = 0x344;
@@ -93,6 +94,8 @@ export class RegionOps implements Ops {
   /** Whether the block has made sure that floats are on, and marked them dirty. */
   #floatOn = false;
   #floatDirty = false;
+  /** Registers written while a side of a branch is evaluated whether it is taken or not. */
+  #side: Map<number, Local<"i64">> | undefined;
 
   constructor(private readonly frame: RegionFrame) {
     this.f = frame.f;
@@ -119,6 +122,14 @@ export class RegionOps implements Ops {
     this.#stepIf(i64.eqz(i64.and(hart64("mstatus"), MSTATUS.FS)));
   }
 
+  /** Evaluates instructions without effect on the registers; gives what they would write. */
+  aside(body: () => void): ReadonlyMap<number, Local<"i64">> {
+    const written = this.#side = new Map();
+    body();
+    this.#side = undefined;
+    return written;
+  }
+
   rs1(): I64 {
     return this.#x(this.#instruction.rs1);
   }
@@ -129,7 +140,8 @@ export class RegionOps implements Ops {
     return i64.const(this.#instruction.imm);
   }
   setRd(value: I64): void {
-    const local = this.frame.x.get(this.#instruction.rd);
+    const { rd } = this.#instruction;
+    const local = this.#side === undefined || rd === 0 ? this.frame.x.get(rd) : this.#sideLocal(rd);
     if (local !== undefined) this.f.set(local, value);
   }
 
@@ -198,7 +210,8 @@ export class RegionOps implements Ops {
     this.frame.goTo(this.#target());
   }
   jumpTo(target: I64): void {
-    this.frame.goToAddress(target);
+    const { rd, rs1 } = this.#instruction;
+    this.frame.goToAddress(target, rd === 0 && (rs1 === 1 || rs1 === 5));
   }
 
   load(width: Width, signed: boolean, address: I64): Local<"i64"> {
@@ -286,7 +299,13 @@ export class RegionOps implements Ops {
   }
 
   #x(register: number): I64 {
-    return this.frame.x.get(register) ?? i64.const(0);
+    return this.#side?.get(register) ?? this.frame.x.get(register) ?? i64.const(0);
+  }
+
+  #sideLocal(register: number): Local<"i64"> {
+    const local = this.#side!.get(register) ?? this.f.local("i64");
+    this.#side!.set(register, local);
+    return local;
   }
 
   #fpr(register: number): Local<"i64"> {

@@ -19,6 +19,9 @@ import { growRegion, PAGE_HALVES, type RegionCode } from "./region.ts";
 /** Pages before and after the hot one that a region may take code from. */
 const PAGES_AROUND = 4;
 
+/** Hot places so many halfwords apart become entries of one region. */
+const NEAR_HALVES = 512;
+
 /** A place that is to become a region. */
 interface HotPlace {
   /** Halfword from the first page of `pages`. */
@@ -196,14 +199,14 @@ export class Translator implements RegionService {
   }
 
   #make(places: readonly (readonly [number, HotPlace])[]): void {
-    const grown = places.flatMap(([key, { start, pages }]) => {
-      if (this.#byEntry.has(key)) return [];
-      const code = growRegion({
-        pageOf: (index) => pages[index],
-        half: (page, slot) => this.#halves[page * PAGE_HALVES + slot]!,
-        wasNear: (page, slot) => this.#core.decodedPages.isDecoded(page, slot),
-      }, start);
-      return code === undefined ? [] : [{ code, pages, slot: this.#takeSlot() }];
+    const taken = new Set<number>();
+    const grown = places.flatMap(([key, place]) => {
+      if (this.#byEntry.has(key) || taken.has(key)) return [];
+      const { pages } = place;
+      const code = this.#grow(place, places);
+      if (code === undefined) return [];
+      for (const at of code.entries) taken.add(keyOf(pages, at));
+      return [{ code, pages, slot: this.#takeSlot() }];
     });
     if (grown.length === 0) return;
     const { plan } = this.#core;
@@ -221,6 +224,23 @@ export class Translator implements RegionService {
     this.#modules++;
     this.#bytes += bytes.length;
     for (const { code, pages, slot, entries } of made) this.#register(code, pages, slot, entries);
+  }
+
+  #grow({ start, pages }: HotPlace, places: readonly (readonly [number, HotPlace])[]) {
+    const near = places.flatMap(([key]) => {
+      const page = pages.indexOf(Math.floor(key / PAGE_HALVES));
+      const at = page * PAGE_HALVES + key % PAGE_HALVES;
+      return page >= 0 && at !== start && Math.abs(at - start) <= NEAR_HALVES ? [at] : [];
+    });
+    return growRegion(
+      {
+        pageOf: (index) => pages[index],
+        half: (page, slot) => this.#halves[page * PAGE_HALVES + slot]!,
+        wasNear: (page, slot) => this.#core.decodedPages.isDecoded(page, slot),
+      },
+      start,
+      near,
+    );
   }
 
   #register(
@@ -244,9 +264,7 @@ export class Translator implements RegionService {
       this.#core.flags.set(page, PAGE_FLAG.code);
     }
     entries.forEach((at, entry) => {
-      const page = pages[Math.floor(at / PAGE_HALVES)]!;
-      this.#byEntry.set(page * PAGE_HALVES + at % PAGE_HALVES, { region, entry, at });
-      // Its next lookups find it; the counter is that of any virtual address with this offset.
+      this.#byEntry.set(keyOf(pages, at), { region, entry, at });
     });
     this.#regions++;
     for (const { instructions } of code.blocks.values()) this.#instructions += instructions.length;
@@ -263,8 +281,7 @@ export class Translator implements RegionService {
       }
     }
     for (const at of region.entries.keys()) {
-      const page = region.pages[Math.floor(at / PAGE_HALVES)]!;
-      const key = page * PAGE_HALVES + at % PAGE_HALVES;
+      const key = keyOf(region.pages, at);
       if (this.#byEntry.get(key)?.region === region) this.#byEntry.delete(key);
     }
     this.#core.exports.dropJumps();
@@ -277,6 +294,11 @@ export class Translator implements RegionService {
     if (slot >= this.#core.table.length) this.#core.table.grow(this.#core.table.length);
     return slot;
   }
+}
+
+/** The key of a place of a region: guest page × 2048 + halfword. */
+function keyOf(pages: HotPlace["pages"], at: number): number {
+  return pages[Math.floor(at / PAGE_HALVES)]! * PAGE_HALVES + at % PAGE_HALVES;
 }
 
 /** Which halfwords of each guest page a region's instructions take. */
