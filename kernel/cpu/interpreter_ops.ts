@@ -16,7 +16,7 @@ import {
   setHart32,
   setHart64,
 } from "../memory/block_access.ts";
-import { CAUSE, INTERRUPT, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import { CAUSE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { HART_BLOCK } from "../memory/memory_plan.ts";
 import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { setFault } from "../mmu/mmu_code.ts";
@@ -33,6 +33,7 @@ import {
 } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import type { I32, I64, Ops, Width } from "./isa/ops.ts";
+import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "./isa/shared_ops.ts";
 import { ROWS } from "./isa/table.ts";
 import { RECORD, type Variant } from "./records.ts";
 import type { FloatFunctionName } from "./softfloat/names.ts";
@@ -71,15 +72,11 @@ export interface RunLabels {
 /** Why a run ended. */
 export const RUN_END = { budget: 0, wait: 1, attention: 2, firmware: 3 } as const;
 
-const CSR_MIP = 0x344;
-const SEIP = 1n << BigInt(INTERRUPT.SEI);
-const CANONICAL_NAN = 0x7fc00000;
-const BOX = -0x1_0000_0000n;
 /** menvcfg and senvcfg fields of the cache-block operations. */
 const ENVCFG = { CBIE: 3n << 4n, CBCFE: 1n << 6n, CBZE: 1n << 7n } as const;
 
 /** Gives meanings their operands from records. */
-export class InterpreterOps implements Ops {
+export class InterpreterOps extends SharedOps implements Ops {
   #variant!: Variant;
   #left = false;
 
@@ -88,7 +85,9 @@ export class InterpreterOps implements Ops {
     private readonly code: CpuCode,
     private readonly locals: RunLocals,
     private readonly labels: RunLabels,
-  ) {}
+  ) {
+    super();
+  }
 
   /** Writes the handler of one variant. */
   handler(variant: Variant): void {
@@ -125,27 +124,9 @@ export class InterpreterOps implements Ops {
   fs3(): I64 {
     return i64.load(i32.shl(i32.shrU(this.#bits(), 27), 3), hartAddress("f"));
   }
-  fs1Single(): I32 {
-    return this.#single(this.fs1());
-  }
-  fs2Single(): I32 {
-    return this.#single(this.fs2());
-  }
-  fs3Single(): I32 {
-    return this.#single(this.fs3());
-  }
-  fs1Low(): I32 {
-    return i32.wrap(this.fs1());
-  }
-  fs2Low(): I32 {
-    return i32.wrap(this.fs2());
-  }
   setFd(bits: I64): void {
     this.setRd(bits);
     this.#dirtyFloat();
-  }
-  setFdSingle(bits: I32): void {
-    this.setFd(i64.or(i64.extendI32U(bits), BOX));
   }
   rounding(): Local<"i32"> {
     const { f } = this;
@@ -312,14 +293,8 @@ export class InterpreterOps implements Ops {
     const change = () => {
       if (operation === "write") return f.call(code.functions.csrWrite, number, operand);
       const base = f.let(old);
-      // The controller's SEIP line shows in mip but must not be written back as the software bit.
-      f.if(i32.eq(number, CSR_MIP), () => {
-        f.set(base, i64.or(i64.and(old, ~SEIP), i64.and(hart64("mipSoftware"), SEIP)));
-      });
-      const value = operation === "set"
-        ? i64.or(base, operand)
-        : i64.and(base, i64.xor(operand, -1));
-      f.call(code.functions.csrWrite, number, value);
+      f.if(i32.eq(number, CSR_MIP), () => f.set(base, withoutLines(old)));
+      f.call(code.functions.csrWrite, number, changedCsr(operation, base, operand));
     };
     if (operation === "write") change();
     else f.if(writes, change);
@@ -430,11 +405,6 @@ export class InterpreterOps implements Ops {
 
   #register(field: number): I64 {
     return i64.load(i32.load16U(this.locals.pointer, field), HART_BLOCK);
-  }
-
-  #single(value: I64): I32 {
-    const bits = this.f.let(value);
-    return i32.select(i64.geU(bits, BOX), i32.wrap(bits), CANONICAL_NAN);
   }
 
   #dirtyFloat(): void {

@@ -5,6 +5,7 @@
  * Invariants: an instruction that cannot be done here leaves before any effect, with all that went before
  * it done and counted, and the interpreter does it; one that raises attention leaves after it.
  */
+import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "../cpu/isa/shared_ops.ts";
 import { ROWS } from "../cpu/isa/table.ts";
 import { loadFrom, storeTo } from "../cpu/sized_access.ts";
 import type { FloatFunctionName } from "../cpu/softfloat/names.ts";
@@ -75,15 +76,11 @@ export interface RegionFrame {
   goToAddress(address: I64, isReturn: boolean): void;
 }
 
-const CSR_MIP = 0x344;
-const SEIP = 1n << 9n;
-const CANONICAL_NAN = 0x7fc00000;
-const BOX = -0x1_0000_0000n;
 /** menvcfg and senvcfg: cbo.zero is allowed. */
 const CBZE = 1n << 7n;
 
 /** Gives meanings their operands from locals. */
-export class RegionOps implements Ops {
+export class RegionOps extends SharedOps implements Ops {
   readonly f: FunctionBuilder;
   #instruction!: Instruction;
   #nextAt = 0;
@@ -98,6 +95,7 @@ export class RegionOps implements Ops {
   #side: Map<number, Local<"i64">> | undefined;
 
   constructor(private readonly frame: RegionFrame) {
+    super();
     this.f = frame.f;
   }
 
@@ -154,27 +152,9 @@ export class RegionOps implements Ops {
   fs3(): I64 {
     return this.#fpr(this.#instruction.rs3);
   }
-  fs1Single(): I32 {
-    return this.#single(this.fs1());
-  }
-  fs2Single(): I32 {
-    return this.#single(this.fs2());
-  }
-  fs3Single(): I32 {
-    return this.#single(this.fs3());
-  }
-  fs1Low(): I32 {
-    return i32.wrap(this.fs1());
-  }
-  fs2Low(): I32 {
-    return i32.wrap(this.fs2());
-  }
   setFd(bits: I64): void {
     this.f.set(this.#fpr(this.#instruction.rd), bits);
     this.#dirtyFloat();
-  }
-  setFdSingle(bits: I32): void {
-    this.setFd(i64.or(i64.extendI32U(bits), BOX));
   }
   rounding(): Local<"i32"> {
     const { f } = this;
@@ -280,7 +260,11 @@ export class RegionOps implements Ops {
       undefined,
       "unlikely",
     );
-    if (writes) f.call(imports.csrWrite, number, changed(operation, number, old, operand));
+    if (operation === "write") f.call(imports.csrWrite, number, operand);
+    else if (writes) {
+      const base = number === CSR_MIP ? f.let(withoutLines(old)) : old;
+      f.call(imports.csrWrite, number, changedCsr(operation, base, operand));
+    }
     this.setRd(old);
     const leave = () => this.frame.leave("check", this.#nextAt, this.#remaining - 1);
     f.if(control32("attention"), leave, undefined, "unlikely");
@@ -318,11 +302,6 @@ export class RegionOps implements Ops {
 
   #target(): number {
     return this.#instruction.at + this.#instruction.imm / 2;
-  }
-
-  #single(value: I64): I32 {
-    const bits = this.f.let(value);
-    return i32.select(i64.geU(bits, BOX), i32.wrap(bits), CANONICAL_NAN);
   }
 
   #dirtyFloat(): void {
@@ -384,18 +363,4 @@ export class RegionOps implements Ops {
     }
     return f.let(i32.add(i32.wrap(address), addend));
   }
-}
-
-function changed(
-  operation: "write" | "set" | "clear",
-  number: number,
-  old: Local<"i64">,
-  operand: Local<"i64">,
-): I64 {
-  if (operation === "write") return operand;
-  // The controller's SEIP line shows in mip but must not be written back as the software bit.
-  const base = number === CSR_MIP
-    ? i64.or(i64.and(old, ~SEIP), i64.and(hart64("mipSoftware"), SEIP))
-    : old;
-  return operation === "set" ? i64.or(base, operand) : i64.and(base, i64.xor(operand, -1));
 }

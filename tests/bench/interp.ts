@@ -34,7 +34,7 @@ async function ours(
   append: string,
 ): Promise<{ seconds: number; instructions: number }> {
   const kernel = await readImage(await Deno.readFile(ELF));
-  const machine = testMachine({ kernel, bios: "builtin", append });
+  const machine = testMachine({ kernel, bios: "builtin", append, tier: "interpreter" });
   // The first slices run in the baseline tier of the host's compiler.
   machine.run(300_000);
   const before = machine.icount;
