@@ -22,6 +22,8 @@ export const REGION_END = {
   check: 1,
   /** The instruction at the hart's pc is for the interpreter. */
   step: 2,
+  /** The budget is too small for a region. */
+  budget: 3,
 } as const;
 
 /**
@@ -51,7 +53,16 @@ export function emitRegionEntry(
       f.set(budget, control64("budget"));
       f.set(pc, hart64("pc"));
       f.brIf(labels.lookup, i32.eq(end, REGION_END.lookUp));
-      f.brIf(labels.check, i32.eq(end, REGION_END.check));
+      f.if(i32.eq(end, REGION_END.check), () => {
+        count(f, "statRegionChecks");
+        f.br(labels.check);
+      });
+      // One instruction here, then the place behind it may be an entry again.
+      f.if(i32.and(i32.eq(end, REGION_END.step), i64.gtS(budget, 1)), () => {
+        count(f, "statRegionSteps");
+        setControl64(f, "budgetAside", i64.sub(budget, 1));
+        f.set(budget, 1);
+      });
     }, () => emitHotCount(code, f, locals, labels.lookup));
   });
 }

@@ -56,6 +56,9 @@ export const CONTROL = fieldTable({
   walkPte: [8, 1],
   /** Entries into regions from the interpreter. */
   statRegionEntries: [8, 1],
+  /** Regions left for an instruction of the interpreter, and for attention. */
+  statRegionSteps: [8, 1],
+  statRegionChecks: [8, 1],
   /** Instructions left over when a region was entered minus when it was left. */
   statRegionInstructions: [8, 1],
   /** Counters, never observed by the guest. */

@@ -34,8 +34,8 @@ import { type FlowGraph, type Structure, structure } from "./structure.ts";
 
 /** In `exit`: control goes to `exitAddress`. */
 const CHAINED = -1;
-/** In `exit`: attention was raised. */
-const CHECKED = 1 << 30;
+/** In `exit`: position of the value of REGION_END. */
+const KIND_SHIFT = 28;
 /** Most places behind calls that a return compares with. */
 const RETURN_POINTS_MAXIMUM = 4;
 
@@ -92,7 +92,7 @@ class RegionWriter {
   #frame!: RegionFrame;
   #ways!: Ways;
   #next!: Local<"i32">;
-  /** Why and where control leaves: CHAINED, or halfword | instructions not executed << 16 | CHECKED. */
+  /** Why and where control leaves: CHAINED, or halfword | instructions not executed << 16 | REGION_END << KIND_SHIFT. */
   #exit!: Local<"i32">;
   #exitAddress!: Local<"i64">;
   /** Slot of the region at `exitAddress`, or -1. */
@@ -246,7 +246,7 @@ class RegionWriter {
       fpr,
       pageCache: (register, kind) => this.#pageCaches.get(register << 1 | kind)!,
       leave: (kind, at, notExecuted) => {
-        f.set(this.#exit, at | notExecuted << 16 | (kind === "check" ? CHECKED : 0));
+        f.set(this.#exit, at | notExecuted << 16 | REGION_END[kind] << KIND_SHIFT);
         f.br(this.#ways.leave);
       },
       goTo: (at) => this.#goTo(at),
@@ -303,7 +303,7 @@ class RegionWriter {
     const { budget } = this.#frame;
     this.#current = number;
     if (this.#isCheckpoint(number)) {
-      const leave = () => this.#frame.leave("step", start, 0);
+      const leave = () => this.#frame.leave("budget", start, 0);
       f.if(i64.ltS(budget, this.#need[number]!), leave, undefined, "unlikely");
     }
     if (instructions.length > 0) f.set(budget, i64.sub(budget, instructions.length));
@@ -472,6 +472,6 @@ class RegionWriter {
     setHart64(f, "pc", i64.add(base, i64.extendI32U(at)));
     const notExecuted = i32.and(i32.shrU(this.#exit, 16), 0xff);
     setControl64(f, "budget", i64.add(budget, i64.extendI32U(notExecuted)));
-    f.return(i32.select(i32.and(this.#exit, CHECKED), REGION_END.check, REGION_END.step));
+    f.return(i32.shrU(this.#exit, KIND_SHIFT));
   }
 }

@@ -68,7 +68,7 @@ export interface RegionFrame {
   /** The page cache of a base register for reads (0) or writes (1). */
   pageCache(register: number, kind: 0 | 1): PageCache;
   /** Leaves before an instruction; `after` of the block's instructions are not executed. */
-  leave(kind: "step" | "check", at: number, notExecuted: number): void;
+  leave(kind: "step" | "check" | "budget", at: number, notExecuted: number): void;
   /** Goes to a place of the region or out of it. */
   goTo(at: number): void;
   goEither(condition: I32, target: number, next: number): void;
