@@ -8,11 +8,14 @@
 import { ConfigError } from "./base/errors.ts";
 import { formatSize, parseSize } from "./base/units.ts";
 import {
+  CACHE_ELEMENTS_MAXIMUM,
   DRIVES_MAXIMUM,
   GUEST_MEMORY_DEFAULT,
   GUEST_MEMORY_MAXIMUM,
   GUEST_MEMORY_MINIMUM,
   HARTS_MAXIMUM,
+  TLB_ENTRIES_MAXIMUM,
+  TLB_ENTRIES_MINIMUM,
   WASM_PAGE_BYTES,
 } from "./limits.ts";
 import type { ConsoleDevice } from "./world/vm_console.ts";
@@ -54,6 +57,10 @@ export interface PowerOnOptions {
   readonly seed?: number;
   /** Which tiers execute; "auto" by default. */
   readonly tier?: "auto" | "interpreter" | "translator";
+  /** Entries of each software TLB, a power of two; 1024 by default. */
+  readonly tlbEntries?: number;
+  /** Address spaces and views whose translations are kept at once; 32 by default. */
+  readonly cacheElements?: number;
   /** Which device is the terminal; "uart" by default. */
   readonly console?: ConsoleDevice;
   /** What becomes of network frames: dropped ("none", default) or sent back ("loopback"). */
@@ -118,6 +125,10 @@ export interface VmSpec {
   readonly seed: number | undefined;
   /** Which tiers execute. */
   readonly tier: "auto" | "interpreter" | "translator";
+  /** Entries of each software TLB, if the user chose. */
+  readonly tlbEntries: number | undefined;
+  /** Number of cache elements, if the user chose. */
+  readonly cacheElements: number | undefined;
   /** Which device is the terminal. */
   readonly console: ConsoleDevice;
   /** What becomes of network frames. */
@@ -157,6 +168,10 @@ export function parsePowerOn(
       ? undefined
       : integer("seed", options.seed, 0, Number.MAX_SAFE_INTEGER),
     tier: choice("tier", options.tier ?? "auto", ["auto", "interpreter", "translator"]),
+    tlbEntries: tlbEntries(options.tlbEntries),
+    cacheElements: options.cacheElements === undefined
+      ? undefined
+      : integer("cacheElements", options.cacheElements, 1, CACHE_ELEMENTS_MAXIMUM),
     console: choice("console", options.console ?? guest.console ?? "uart", ["uart", "virtio"]),
     network: choice("network", options.network ?? "none", ["none", "loopback"]),
     onReset: choice("onReset", options.onReset ?? "restart", ["restart", "end"]),
@@ -179,6 +194,13 @@ function memoryBytes(asked: string | number): number {
     throw new ConfigError(`Cannot give a VM ${named} of memory: expected a multiple of 64K`);
   }
   return bytes;
+}
+
+function tlbEntries(asked: number | undefined): number | undefined {
+  if (asked === undefined) return undefined;
+  integer("tlbEntries", asked, TLB_ENTRIES_MINIMUM, TLB_ENTRIES_MAXIMUM);
+  if (Number.isInteger(Math.log2(asked))) return asked;
+  throw new ConfigError(`tlbEntries is ${asked}: expected a power of two`);
 }
 
 function integer(name: string, value: number, least: number, most: number): number {

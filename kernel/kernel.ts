@@ -135,7 +135,7 @@ export class Kernel {
   }
 
   #machineConfig(spec: VmSpec, images: Images, disks: readonly BlockDevice[]): MachineConfig {
-    const { clock, harts, memoryBytes, append, tier, trace } = spec;
+    const { clock, harts, memoryBytes, append, tier, trace, tlbEntries, cacheElements } = spec;
     const virtual = clock === "virtual";
     return {
       ...(images.kernel && { kernel: images.kernel }),
@@ -149,6 +149,8 @@ export class Kernel {
       memoryBytes,
       append,
       tier,
+      tlbEntries,
+      cacheElements,
       trace,
     };
   }

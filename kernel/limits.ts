@@ -32,6 +32,13 @@ export const VIRTIO_SLOTS_TAKEN = 3;
 /** Most drives of one machine: the slots that are left. */
 export const DRIVES_MAXIMUM = VIRTIO_SLOTS_MAXIMUM - VIRTIO_SLOTS_TAKEN;
 
+/** Entries of a software TLB: a power of two from this… */
+export const TLB_ENTRIES_MINIMUM = 16;
+/** …to this. */
+export const TLB_ENTRIES_MAXIMUM = 4096;
+/** Most cache elements: a bit mask of them is one word. */
+export const CACHE_ELEMENTS_MAXIMUM = 64;
+
 /** Bytes of a disk sector. */
 export const SECTOR_BYTES = 512;
 

@@ -11,7 +11,13 @@
  * Invariant: areas do not overlap, and the guest's RAM starts at a multiple of 64 KiB.
  */
 import { assert } from "../base/assert.ts";
-import { RAM_START, WASM_PAGE_BYTES } from "../limits.ts";
+import {
+  CACHE_ELEMENTS_MAXIMUM,
+  RAM_START,
+  TLB_ENTRIES_MAXIMUM,
+  TLB_ENTRIES_MINIMUM,
+  WASM_PAGE_BYTES,
+} from "../limits.ts";
 import { CONTROL, CONTROL_BLOCK_BYTES } from "./control_layout.ts";
 import { HART, HART_BLOCK_BYTES } from "./hart_layout.ts";
 
@@ -125,8 +131,10 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
   assert(HART.byteLength <= HART_BLOCK_BYTES && CONTROL.byteLength <= CONTROL_BLOCK_BYTES);
   assert(ramBytes > 0 && ramBytes % 4096 === 0, "RAM is whole pages");
   assert(harts >= 1 && harts <= 8, "1 to 8 harts");
-  assert(tlbEntries >= 16 && tlbEntries <= 4096 && (tlbEntries & tlbEntries - 1) === 0);
-  assert(cacheElements >= 1 && cacheElements <= 64 && decodedPages >= 2 && decodedPages < 65535);
+  assert(tlbEntries >= TLB_ENTRIES_MINIMUM && tlbEntries <= TLB_ENTRIES_MAXIMUM);
+  assert((tlbEntries & tlbEntries - 1) === 0, "TLBs are indexed by bits");
+  assert(cacheElements >= 1 && cacheElements <= CACHE_ELEMENTS_MAXIMUM);
+  assert(decodedPages >= 2 && decodedPages < 65535);
   let next = 0x4000;
   const area = (bytes: number, alignment = 64) => {
     const start = Math.ceil(next / alignment) * alignment;

@@ -32,6 +32,8 @@ export async function createMachine(
     disks: config.disks,
     clock: config.clock,
     seed: BigInt(config.seed),
+    ...(config.tlbEntries === undefined ? {} : { tlbEntries: config.tlbEntries }),
+    ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),
     tier: config.tier === "interpreter" || config.trace ? "interpreter" : "translator",
     wallStart: config.startWallNanoseconds,
     bios: typeof bios === "string" ? bios : await readImage(bios),

@@ -47,6 +47,10 @@ export interface MachineConfig {
   readonly clock: "virtual" | "host";
   /** Which tiers execute. */
   readonly tier: "auto" | "interpreter" | "translator";
+  /** Entries of each software TLB; undefined for the machine's choice. */
+  readonly tlbEntries: number | undefined;
+  /** Number of cache elements; undefined for the machine's choice. */
+  readonly cacheElements: number | undefined;
   /** Seed of everything random in the machine: an integer from 0 to 2^53 - 1. */
   readonly seed: number;
   /** Wall clock when guest time was 0, in nanoseconds since 1970. */

@@ -1,6 +1,6 @@
 /** Claims about the whole of it: mod.ts, a worker with the built-in drivers, the real machine. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { FormatError, VMKernel } from "../../mod.ts";
+import { ConfigError, FormatError, VMKernel } from "../../mod.ts";
 
 /** A raw image for machine mode. */
 function program(...words: number[]): Uint8Array<ArrayBuffer> {
@@ -96,4 +96,24 @@ Deno.test("guest memory that the guest has not touched is not resident", async (
   await vm.powerOff();
   if (before === undefined || after === undefined) return;
   assert(after - before < 512, `3072 MiB of guest memory made ${after - before} MiB resident`);
+});
+
+Deno.test("sizes of the caches change nothing that the guest does", async () => {
+  await using kernel = await VMKernel.start();
+  const counts = [];
+  for (
+    const sizes of [{}, { tlbEntries: 16, cacheElements: 1 }, { tier: "interpreter" }] as const
+  ) {
+    const vm = await kernel.powerOn({
+      ...BARE,
+      kernel: PRINT_AND_FAIL,
+      clock: "virtual",
+      ...sizes,
+    });
+    assertEquals(await vm.waitForExit(), { code: 3, why: "power-off" });
+    counts.push((await vm.stats()).instructions);
+  }
+  assertEquals(new Set(counts).size, 1);
+  const odd = { ...BARE, kernel: PRINT_AND_FAIL, tlbEntries: 1000 };
+  await assertRejects(() => kernel.powerOn(odd), ConfigError, "tlbEntries is 1000");
 });

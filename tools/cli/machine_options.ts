@@ -18,6 +18,8 @@ export interface MachineOptions {
   readonly packages?: string[];
   readonly clock?: "virtual" | "host";
   readonly tier?: "auto" | "interpreter" | "translator";
+  readonly tlbEntries?: number;
+  readonly cacheElements?: number;
   readonly seed?: number;
   readonly network?: "none" | "loopback";
   readonly timeout?: number;
@@ -46,6 +48,12 @@ export function addMachineOptions(command: Command): Command {
       ]),
     )
     .addOption(choice("--network <backend>", "where frames go", ["none", "loopback"]))
+    .option(
+      "--tlb-entries <n>",
+      "entries of each software TLB, a power of two",
+      wholeNumber(16, 4096),
+    )
+    .option("--cache-elements <n>", "address spaces kept at once", wholeNumber(1, 64))
     .option("--seed <n>", "seed of all randomness", wholeNumber(0, Number.MAX_SAFE_INTEGER))
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
@@ -68,7 +76,8 @@ type Same = Omit<MachineOptions, "drive" | "timeout" | "stats" | "trace">;
 
 /** Takes only what this module declared: a command may have options of its own. */
 function pick(options: Same): Same {
-  const names = "kernel initrd append bios memory harts packages clock tier seed network name";
+  const names = "kernel initrd append bios memory harts packages clock tier seed network name " +
+    "tlbEntries cacheElements";
   const known = new Set(names.split(" "));
   return Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
 }
