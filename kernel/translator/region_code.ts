@@ -5,6 +5,7 @@
  * Invariants: every loop and every entry checks that the budget covers the longest way to the next check,
  * so that no block starts which could not end; the way out writes every register that may have changed.
  */
+import { assert } from "../base/assert.ts";
 import {
   control32,
   control64,
@@ -29,6 +30,8 @@ import {
 } from "../wasm/mod.ts";
 import type { Block, Instruction, RegionCode } from "./region.ts";
 import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
+import { emitPageLoop } from "./page_loop_code.ts";
+import { type LoopBase, loopBases } from "./page_loops.ts";
 import { COMPARE, shortSides, type Side, SIDE_MAXIMUM } from "./short_sides.ts";
 import { type FlowGraph, type Structure, structure } from "./structure.ts";
 
@@ -98,6 +101,8 @@ class RegionWriter {
   /** Slot of the region at `exitAddress`, or -1. */
   #slot!: Local<"i32">;
   #current = 0;
+  /** How the branch of the loop being written goes on, where that is not as usual. */
+  #loopBranch: ((taken: I32) => void) | undefined;
 
   constructor(private readonly order: RegionOrder) {
     this.#blocks = [...order.code.blocks.values()];
@@ -298,22 +303,50 @@ class RegionWriter {
   }
 
   #block(number: number): void {
-    const f = this.#f;
     const { start, instructions, end } = this.#blocks[number]!;
-    const { budget } = this.#frame;
     this.#current = number;
     if (this.#isCheckpoint(number)) {
       const leave = () => this.#frame.leave("budget", start, 0);
-      f.if(i64.ltS(budget, this.#need[number]!), leave, undefined, "unlikely");
+      this.#f.if(i64.ltS(this.#frame.budget, this.#need[number]!), leave, undefined, "unlikely");
     }
-    if (instructions.length > 0) f.set(budget, i64.sub(budget, instructions.length));
+    const bases = this.#loops.has(number) ? loopBases(this.#blocks[number]!) : undefined;
+    if (bases !== undefined) return this.#pageLoop(number, bases);
+    this.#charge(instructions.length);
+    this.#body(instructions);
+    if (end.kind === "fall") this.#goTo(end.next);
+    else if (end.kind === "step") this.#frame.leave("step", end.next, 0);
+  }
+
+  #pageLoop(number: number, bases: readonly LoopBase[]): void {
+    const { instructions, end } = this.#blocks[number]!;
+    assert(end.kind === "branch");
+    emitPageLoop({
+      frame: this.#frame,
+      ops: this.#ops,
+      instructions,
+      behind: this.#need[number]! - instructions.length,
+      again: this.#loops.get(number)!,
+      body: (branch) => {
+        this.#loopBranch = branch;
+        this.#body(instructions);
+        this.#loopBranch = undefined;
+      },
+    }, bases);
+    this.#current = number;
+    this.#goTo(end.next);
+  }
+
+  #charge(instructions: number): void {
+    const { budget } = this.#frame;
+    if (instructions > 0) this.#f.set(budget, i64.sub(budget, instructions));
+  }
+
+  #body(instructions: readonly Instruction[]): void {
     this.#ops.startBlock();
     const loaded = new Set<number>();
     instructions.forEach((instruction, i) => {
-      f.scope(() => this.#instruction(instruction, instructions.length - i, loaded));
+      this.#f.scope(() => this.#instruction(instruction, instructions.length - i, loaded));
     });
-    if (end.kind === "fall") this.#goTo(end.next);
-    else if (end.kind === "step") this.#frame.leave("step", end.next, 0);
   }
 
   /** @param loaded registers that the block has loaded from memory: they lead somewhere new each time */
@@ -327,6 +360,7 @@ class RegionWriter {
   }
 
   #goEither(condition: I32, target: number, next: number): void {
+    if (this.#loopBranch !== undefined) return this.#loopBranch(condition);
     if (this.#evaluateBoth(condition, target, next)) return;
     const from = this.#current;
     const back = target < this.#blocks[from]!.start;

@@ -91,6 +91,8 @@ export class RegionOps extends SharedOps implements Ops {
   /** Whether the block has made sure that floats are on, and marked them dirty. */
   #floatOn = false;
   #floatDirty = false;
+  /** Addends of bases whose pages were checked for many iterations, by register × 2 + kind. */
+  #checked: ReadonlyMap<number, Local<"i32">> | undefined;
   /** Registers written while a side of a branch is evaluated whether it is taken or not. */
   #side: Map<number, Local<"i64">> | undefined;
 
@@ -118,6 +120,28 @@ export class RegionOps extends SharedOps implements Ops {
     if (!float || this.#floatOn) return;
     this.#floatOn = true;
     this.#stepIf(i64.eqz(i64.and(hart64("mstatus"), MSTATUS.FS)));
+  }
+
+  /** Does `body` with accesses whose pages were checked before. */
+  withChecked(addends: ReadonlyMap<number, Local<"i32">>, body: () => void): void {
+    this.#checked = addends;
+    body();
+    this.#checked = undefined;
+  }
+
+  /**
+   * The TLB entry of a page, for checks of many accesses at once: whether it answers, and its addend.
+   * @param kind 0 for reads, 1 for writes
+   */
+  tlbEntry(kind: 0 | 1, page: Local<"i64">): { readonly answers: I32; readonly addend: I32 } {
+    const { f, frame: { plan, element } } = this;
+    const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
+    const offset = kind * plan.tlbEntries * TLB_ENTRY_BYTES;
+    const entry = f.let(i32.add(element, i32.and(i32.wrap(i64.shrU(page, 8)), mask)));
+    return {
+      answers: i64.eq(i64.load(entry, offset), page),
+      addend: i32.load(entry, offset + 8),
+    };
   }
 
   /** Evaluates instructions without effect on the registers; gives what they would write. */
@@ -320,8 +344,10 @@ export class RegionOps extends SharedOps implements Ops {
 
   /** Host address of an access by way of its base register's page cache. */
   #cached(kind: 0 | 1, width: Width, address: Local<"i64">): Local<"i32"> {
-    if (!this.#steadyBase) return this.#access(kind, width, address);
     const { f } = this;
+    const checked = this.#checked?.get(this.#instruction.rs1 << 1 | kind);
+    if (checked !== undefined) return f.let(i32.add(i32.wrap(address), checked));
+    if (!this.#steadyBase) return this.#access(kind, width, address);
     const cache = this.frame.pageCache(this.#instruction.rs1, kind);
     const host = f.local("i32");
     // A misaligned access may lie on two pages, of which the TLB knows one each.

@@ -55,6 +55,11 @@ const plain = ROWS.map(({ operands, flow, float, name }) =>
   !/^(div|rem|mulh)/.test(name)
 );
 
+/** Whether an instruction computes an integer register from others, quickly, and cannot leave. */
+export function isPlain({ row }: Instruction): boolean {
+  return plain[row]!;
+}
+
 function readSide(block: Block | undefined): { side: Side; way: Way } | undefined {
   if (block === undefined || block.end.kind === "indirect" || block.end.kind === "step") {
     return undefined;
@@ -65,7 +70,7 @@ function readSide(block: Block | undefined): { side: Side; way: Way } | undefine
   if (last === undefined || length > SIDE_MAXIMUM) return undefined;
   if (end.kind === "jump" && last.rd !== 0) return undefined;
   const kept = end.kind === "fall" ? instructions : instructions.slice(0, -1);
-  if (!kept.every(({ row }) => plain[row])) return undefined;
+  if (!kept.every(isPlain)) return undefined;
   const side = { instructions: kept, length };
   if (end.kind !== "branch") {
     return { side, way: { kind: "join", at: end.kind === "fall" ? end.next : end.target } };
