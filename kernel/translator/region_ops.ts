@@ -8,6 +8,8 @@
 import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "../cpu/isa/shared_ops.ts";
 import { ROWS } from "../cpu/isa/table.ts";
 import { loadFrom, storeTo } from "../cpu/sized_access.ts";
+import { FLAG } from "../cpu/softfloat/format.ts";
+import { hostInPlace } from "../cpu/softfloat/host_path.ts";
 import type { FloatFunctionName } from "../cpu/softfloat/names.ts";
 import type { I32, I64, Ops, Width } from "../cpu/isa/ops.ts";
 import {
@@ -196,7 +198,17 @@ export class RegionOps extends SharedOps implements Ops {
       readonly WasmType[],
       WasmType
     >;
-    const result = this.f.let(call(target, ...args as never[]));
+    const { f } = this;
+    const result = f.local(target.result);
+    const exactly = () => f.set(result, call(target, ...args as never[]) as never);
+    const mode = args[2];
+    const host = mode === undefined ? undefined : hostInPlace(f, name, args[0]!, args[1]!);
+    if (host === undefined) exactly();
+    else {
+      const inexact = i32.and(hart32("fflags"), FLAG.inexact);
+      const stands = i32.and(i32.and(inexact, i32.eqz(mode as I32)), host.stands);
+      f.if(stands, () => f.set(result, host.bits as never), exactly, "likely");
+    }
     this.#dirtyFloat();
     return result;
   }

@@ -128,6 +128,33 @@ function doubleIsExact(operation: HostOperation, { a, b, result }: Attempt): I32
   return i32.and(fewDigits(bits(result), bits(result)), f64.eq(f64.mul(result, result), a));
 }
 
+/** An operation of two operands that the host may do in the place of a call. */
+const IN_PLACE = /^f(32|64)(Add|Sub|Mul|Div)$/;
+
+/**
+ * The host's result of an operation, and whether it stands when rounding is to nearest-even and the inexact
+ * flag is set already (1 to 3 above); undefined for operations that are always called.
+ */
+export function hostInPlace(
+  f: FunctionBuilder,
+  name: string,
+  left: I32 | I64,
+  right: I32 | I64,
+): { readonly bits: I32 | I64; readonly stands: I32 } | undefined {
+  const match = IN_PLACE.exec(name);
+  if (match === null) return undefined;
+  const format = match[1] === "32" ? SINGLE : DOUBLE;
+  const operation = match[2]!.toLowerCase() as Exclude<HostOperation, "sqrt">;
+  const host = hostOf(format);
+  const result = host[operation](fromBits(format, left), fromBits(format, right));
+  const bits = format === SINGLE
+    ? f.let(toBits(format, result) as I32)
+    : f.let(toBits(format, result) as I64);
+  const isSum = operation === "add" || operation === "sub";
+  const wide = widen(format, bits);
+  return { bits, stands: isSum ? isFinite(format, wide) : isOrdinary(format, wide) };
+}
+
 /** Tries the host's operation; returns from the function when its result stands. */
 export function tryHost(
   code: FloatCode,
