@@ -144,29 +144,61 @@ function drawValue(random: Prng, size: number): number {
   return value % 2 ** (8 * size);
 }
 
-function access(random: Prng, device: Device, declaration: DeviceDeclaration): void {
-  const size = random.pick([1, 2, 4, 4, 4]);
-  const offset = drawOffset(random, declaration, size);
-  if (random.below(2) === 0) return device.write(offset, size, drawValue(random, size));
+/**
+ * Reads as the bus does, eight bytes as two words with the low one first, and notes what was answered: it
+ * is as much an output of the device as an interrupt is.
+ */
+export function readNoted(
+  device: Device,
+  around: DeviceSurroundings,
+  offset: number,
+  size: number,
+): void {
+  if (size === 8) {
+    readNoted(device, around, offset, 4);
+    return readNoted(device, around, offset + 4, 4);
+  }
   const value = device.read(offset, size);
   const fits = Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32;
   assert(fits, `reading ${size} bytes at ${offset} gave ${value}`);
+  around.log.push(`read ${size} at ${offset}: ${value}`);
+}
+
+/** Writes as the bus does. */
+export function writeAsBus(device: Device, offset: number, size: number, value: number): void {
+  device.write(offset, Math.min(size, 4), value);
+  if (size === 8) device.write(offset + 4, 4, value);
+}
+
+function access(
+  random: Prng,
+  device: Device,
+  declaration: DeviceDeclaration,
+  around: DeviceSurroundings,
+): void {
+  const size = random.pick([1, 2, 4, 4, 4, 8]);
+  const offset = drawOffset(random, declaration, size);
+  if (random.below(2) === 0) readNoted(device, around, offset, size);
+  else writeAsBus(device, offset, size, drawValue(random, Math.min(size, 4)));
 }
 
 /** Ends some of the requests in flight, and sometimes one that never was. */
 function completeSome(random: Prng, device: Device, around: DeviceSurroundings): void {
   const at = random.below(around.requests.length + 1);
   const [request] = around.requests.splice(at, 1);
-  const data = request?.kind === "read" ? new Uint8Array(request.length) : undefined;
+  const data = request?.kind === "read"
+    ? new Uint8Array(request.length).fill(request.sector + 1)
+    : undefined;
   const failed = random.below(4) === 0;
   const tag = request?.tag ?? random.below(256);
   device.complete?.(tag, failed ? 1 : 0, failed ? undefined : data);
 }
 
-function offerInput(random: Prng, device: Device): void {
+function offerInput(random: Prng, device: Device, { log }: DeviceSurroundings): void {
   const bytes = random.bytes(random.pick([0, 1, 14, 60, 1514, random.below(3000)]));
   const taken = device.input?.(random.below(3), bytes) ?? 0;
   assert(Number.isInteger(taken) && taken >= 0 && taken <= bytes.length, `took ${taken}`);
+  log.push(`took ${taken}`);
 }
 
 /** Does one thing to a device, drawn by chance. */
@@ -185,7 +217,7 @@ export function act(
     case 3:
       return completeSome(random, device, around);
     case 4:
-      return offerInput(random, device);
+      return offerInput(random, device, around);
     case 5:
       around.now = Math.max(around.now, Math.min(around.due, around.now + 1000));
       return device.tick?.();
@@ -199,7 +231,7 @@ export function act(
     case 8:
       if (isVirtio(declaration) && random.below(4) === 0) startVirtio(random, device, around);
   }
-  access(random, device, declaration);
+  access(random, device, declaration, around);
 }
 
 /** Whether a device speaks virtio over MMIO. */

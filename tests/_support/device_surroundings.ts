@@ -1,51 +1,35 @@
 /**
- * The world of one virtual device in tests: real memory, a clock that tests move, and a record of all that
- * the device does to it.
+ * The world of one virtual device in tests: a machine's real guest memory, a clock that tests move, and a
+ * record of all that the device does to it.
  */
-import type { DeviceEnvironment, DiskRequest, DmaPort } from "../../kernel/driver/mod.ts";
+import { Broken } from "../../kernel/base/assert.ts";
+import type { DeviceEnvironment, DiskRequest, Need } from "../../kernel/driver/mod.ts";
+import { RAM_START, WASM_PAGE_BYTES } from "../../kernel/limits.ts";
+import { GuestMemory } from "../../kernel/memory/guest_memory.ts";
+import { planMemory } from "../../kernel/memory/memory_plan.ts";
+import { PageFlags } from "../../kernel/memory/page_flags.ts";
 
-/** Guest RAM of a device: checked access to a few pages at a given address. */
-export class SmallMemory implements DmaPort {
+/** Guest memory as small as a machine can have it. */
+export class SmallMemory extends GuestMemory {
+  /** Guest-physical address of its first byte. */
+  readonly base = RAM_START;
+  /** All of it, without checks and traces. */
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
 
-  /** Zeroed memory. */
-  constructor(readonly base: number, length: number) {
-    this.bytes = new Uint8Array(length);
-    this.#view = new DataView(this.bytes.buffer);
-  }
-
-  #offset(gpa: number, length: number): number {
-    const at = gpa - this.base;
-    return at >= 0 && at + length <= this.bytes.length ? at : -1;
-  }
-
-  read(gpa: number, into: Uint8Array): boolean {
-    const at = this.#offset(gpa, into.length);
-    if (at >= 0) into.set(this.bytes.subarray(at, at + into.length));
-    return at >= 0;
-  }
-
-  write(gpa: number, from: Uint8Array): boolean {
-    const at = this.#offset(gpa, from.length);
-    if (at >= 0) this.bytes.set(from, at);
-    return at >= 0;
-  }
-
-  integer(gpa: number, size: 1 | 2 | 4): number | undefined {
-    const at = this.#offset(gpa, size);
-    if (at < 0) return undefined;
-    if (size === 1) return this.#view.getUint8(at);
-    return size === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
-  }
-
-  setInteger(gpa: number, size: 1 | 2 | 4, value: number): boolean {
-    const at = this.#offset(gpa, size);
-    if (at < 0) return false;
-    if (size === 1) this.#view.setUint8(at, value);
-    else if (size === 2) this.#view.setUint16(at, value, true);
-    else this.#view.setUint32(at, value, true);
-    return true;
+  /** Zeroed memory of whole pages. */
+  constructor(ramBytes: number) {
+    const plan = planMemory({
+      ramBytes,
+      harts: 1,
+      deviceStateBytes: 64,
+      tlbEntries: 16,
+      cacheElements: 1,
+      decodedPages: 2,
+    });
+    const buffer = new ArrayBuffer(plan.wasmPages * WASM_PAGE_BYTES);
+    // No hart executes here, so nobody needs to be told of writes.
+    super(buffer, plan, new PageFlags(buffer, plan), () => {});
+    this.bytes = new Uint8Array(buffer, plan.ram, ramBytes);
   }
 }
 
@@ -57,6 +41,8 @@ export interface DeviceSurroundings {
   readonly requests: DiskRequest[];
   /** Everything that the device did, in order. */
   readonly log: string[];
+  /** Levels of the lines that it drives, by name: "irq" or "hart 0 line 7". */
+  readonly lines: Map<string, boolean>;
   /** Guest time; the environment's clock. */
   now: number;
   /** Guest time at which the device wants to be called. */
@@ -73,15 +59,20 @@ const WALL_START = 1_767_225_600_000_000_000n;
 
 /** Makes the surroundings of one device. */
 export function surroundings(readOnly = false): DeviceSurroundings {
-  const memory = new SmallMemory(0x8000_0000, 64 * 1024);
+  const memory = new SmallMemory(64 * 1024);
   const log: string[] = [];
-  const made = { memory, requests: [], log, now: 0, due: Infinity, drawn: 0 };
+  const lines = new Map<string, boolean>();
+  const made = { memory, requests: [], log, lines, now: 0, due: Infinity, drawn: 0 };
   const around = made as Omit<DeviceSurroundings, "env"> as DeviceSurroundings;
+  const drive = (line: string, level: boolean) => {
+    log.push(`${line} ${level}`);
+    lines.set(line, level);
+  };
   const env: DeviceEnvironment = {
     name: "device0",
     harts: HARTS,
-    irq: (level) => void log.push(`irq ${level}`),
-    hartLine: (hart, line, level) => void log.push(`hart ${hart} line ${line} ${level}`),
+    irq: (level) => drive("irq", level),
+    hartLine: (hart, line, level) => drive(`hart ${hart} line ${line}`, level),
     memory,
     ticks: () => around.now,
     setTicks(ticks) {
@@ -109,4 +100,42 @@ export function surroundings(readOnly = false): DeviceSurroundings {
     power: (kind, code) => void log.push(`power ${kind} ${code}`),
   };
   return Object.assign(around, { env });
+}
+
+/** TABLE of which need each part of an environment belongs to. */
+const NEED_OF: Readonly<Record<Exclude<keyof DeviceEnvironment, "name" | "harts">, Need>> = {
+  irq: "irq",
+  hartLine: "hartLines",
+  memory: "memory",
+  ticks: "clock",
+  setTicks: "clock",
+  wallNanoseconds: "clock",
+  timer: "timer",
+  output: "output",
+  disk: "disk",
+  frame: "network",
+  entropy: "entropy",
+  power: "power",
+};
+
+/**
+ * An environment that grants what was declared and no more, as the machine's own does.
+ *
+ * @param used gets the needs that were made use of
+ */
+export function granted(
+  env: DeviceEnvironment,
+  needs: readonly Need[],
+  used: Set<Need>,
+): DeviceEnvironment {
+  return new Proxy(env, {
+    get(target, key) {
+      const need = (NEED_OF as Readonly<Record<PropertyKey, Need>>)[key];
+      if (need !== undefined) {
+        if (!needs.includes(need)) throw new Broken(`it uses ${need} without declaring it`);
+        used.add(need);
+      }
+      return Reflect.get(target, key);
+    },
+  });
 }

@@ -27,7 +27,7 @@ interface Watched {
 function watched(random: Prng, callArguments: readonly bigint[]): Watched {
   const effects: string[] = [];
   const harts = 1 + random.below(8);
-  const memory = new SmallMemory(BASE, 8192);
+  const memory = new SmallMemory(8192);
   const states = Array.from({ length: harts }, () => random.pick(Object.values(HART_STATE)));
   const exists = (hart: number) => assert(states[hart] !== undefined, `there is no hart ${hart}`);
   const on = (what: string) => (hart: number) => {

@@ -55,7 +55,8 @@ function putTable(random: Prng, memory: SmallMemory, at: number, entries: number
 function descriptorAt(memory: SmallMemory, table: bigint, index: number): Descriptor | undefined {
   const offset = table + 16n * BigInt(index) - BigInt(BASE);
   if (offset < 0n || offset + 16n > BigInt(MEMORY_BYTES)) return undefined;
-  const view = new DataView(memory.bytes.buffer, Number(offset), 16);
+  const { buffer, byteOffset } = memory.bytes;
+  const view = new DataView(buffer, byteOffset + Number(offset), 16);
   return {
     gpa: view.getBigUint64(0, true),
     length: view.getUint32(8, true),
@@ -103,7 +104,7 @@ function sameSegments(real: readonly Segment[], expected: readonly Descriptor[])
 const target: FuzzTarget = {
   name: "virtqueue",
   step(random) {
-    const memory = new SmallMemory(BASE, MEMORY_BYTES);
+    const memory = new SmallMemory(MEMORY_BYTES);
     const size = random.pick([1, 2, 8, 64]);
     putTable(random, memory, TABLE, size);
     putTable(random, memory, INDIRECT, 512);

@@ -74,6 +74,7 @@ export function attachAclint(state: AclintState, env: DeviceEnvironment): Device
     tick: update,
     reset() {
       state.compare.fill(0xffff_ffff);
+      for (let hart = 0; hart < env.harts; hart++) env.hartLine(hart, MSI, false);
       update();
     },
   };

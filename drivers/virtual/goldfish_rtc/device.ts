@@ -114,5 +114,9 @@ export function attachRtc(state: RtcState, env: DeviceEnvironment): Device {
       if (state.alarmRunning && state.alarm <= now()) fire();
       else if (state.alarmRunning) arm();
     },
+    reset() {
+      env.timer(Infinity);
+      update();
+    },
   };
 }

@@ -139,5 +139,6 @@ export function attachPlic(state: PlicState, env: DeviceEnvironment): Device {
       }
       update();
     },
+    reset: update,
   };
 }

@@ -126,6 +126,10 @@ export class MmioTransport {
       write: (offset, size, value) => this.#write(device, offset, size, value),
       counters: () => this.#counters,
       ...rest,
+      reset: () => {
+        this.env.irq(false);
+        rest.reset?.();
+      },
     };
   }
 
