@@ -2,8 +2,9 @@
  * Behaviour of the platform-level interrupt controller (PLIC Specification 1.0): level sources,
  * priorities, enables and thresholds for a machine and a supervisor context of each hart.
  *
- * Invariants: a source that was claimed is not pending again before it is completed; a hart's external
- * interrupt line is high exactly while its context has a claimable source above the threshold.
+ * Invariants: a source that was claimed is not pending again before it is completed, and one that is
+ * pending stays so until it is claimed; a hart's external interrupt line is high exactly while its
+ * context has a claimable source above the threshold.
  */
 import type { Device, DeviceEnvironment } from "../../../kernel/driver/mod.ts";
 import { MAP, PRIORITY_MASK, SOURCE_WORDS, SOURCES } from "./registers.ts";
@@ -30,9 +31,10 @@ const bit = (source: number) => 1 << (source & 31);
 export function attachPlic(state: PlicState, env: DeviceEnvironment): Device {
   const contexts = env.harts * 2;
 
-  const best = (context: number): number => {
+  /** The most urgent source for a context with a priority above a bound, or 0. */
+  const best = (context: number, above: number): number => {
     let chosen = 0;
-    let priority = state.threshold[context]!;
+    let priority = above;
     for (let w = 0; w < SOURCE_WORDS; w++) {
       let candidates = state.pending[w]! & ~state.claimed[w]! &
         state.enable[context * SOURCE_WORDS + w]!;
@@ -50,12 +52,14 @@ export function attachPlic(state: PlicState, env: DeviceEnvironment): Device {
 
   const update = () => {
     for (let context = 0; context < contexts; context++) {
-      env.hartLine(context >> 1, (context & 1) === 0 ? MEI : SEI, best(context) !== 0);
+      const notified = best(context, state.threshold[context]!) !== 0;
+      env.hartLine(context >> 1, (context & 1) === 0 ? MEI : SEI, notified);
     }
   };
 
   const claim = (context: number): number => {
-    const source = best(context);
+    // The threshold holds notifications back, not claims: a hart may poll.
+    const source = best(context, 0);
     if (source !== 0) {
       state.pending[word(source)]! &= ~bit(source);
       state.claimed[word(source)]! |= bit(source);
@@ -134,8 +138,8 @@ export function attachPlic(state: PlicState, env: DeviceEnvironment): Device {
         state.level[w]! |= mask;
         if ((state.claimed[w]! & mask) === 0) state.pending[w]! |= mask;
       } else {
+        // A request that was forwarded is not taken back (Interrupt Gateways).
         state.level[w]! &= ~mask;
-        state.pending[w]! &= ~mask;
       }
       update();
     },
