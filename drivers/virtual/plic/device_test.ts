@@ -36,7 +36,9 @@ function controller() {
     line: (hart: number, line: 9 | 11) => around.lines.get(`hart ${hart} line ${line}`) ?? false,
     /** Which contexts are notified, in order: machine and supervisor of each hart. */
     notified: () =>
-      [0, 1].flatMap((hart) => [11, 9].map((line) => around.lines.get(`hart ${hart} line ${line}`))),
+      [0, 1].flatMap((hart) =>
+        [11, 9].map((line) => around.lines.get(`hart ${hart} line ${line}`))
+      ),
   };
 }
 

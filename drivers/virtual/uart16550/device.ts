@@ -1,11 +1,12 @@
 /**
  * Behaviour of the 16550A serial port with 16-byte FIFOs (PC16550D data sheet), as QEMU's `virt` board
- * has it. Transmission is immediate: the transmitter is always empty again.
+ * has it. Transmission is immediate: the transmitter is always empty again, and received data that do
+ * not reach the trigger level have timed out at once.
  *
  * Invariant: the interrupt line follows the highest pending enabled cause after every access.
  */
 import type { ByteQueue, Device, DeviceEnvironment } from "../../../kernel/driver/mod.ts";
-import { FCR, IER, IIR, LCR, LSR, MCR, MSR, REGISTER } from "./registers.ts";
+import { FCR, IER, IIR, LCR, LSR, MCR, MSR, REGISTER, TRIGGER_LEVELS } from "./registers.ts";
 
 /** The state of a serial port. */
 export interface UartState {
@@ -25,11 +26,16 @@ export interface UartState {
 export function attachUart(state: UartState, env: DeviceEnvironment): Device {
   /** For people only: not part of the machine's state. */
   const counters = { transmitted: 0, received: 0 };
-  const capacity = () => (state.fifoControl & FCR.enable) !== 0 ? state.received.capacity : 1;
+  const fifos = () => (state.fifoControl & FCR.enable) !== 0;
+  const capacity = () => fifos() ? state.received.capacity : 1;
+  const arrival = () => {
+    const below = fifos() && state.received.length < TRIGGER_LEVELS[state.fifoControl >> 6]!;
+    return below ? IIR.timeout : IIR.received;
+  };
   const cause = (): number => {
     if ((state.interruptEnable & IER.lineStatus) !== 0 && state.overrun) return IIR.lineStatus;
     if ((state.interruptEnable & IER.received) !== 0 && state.received.length > 0) {
-      return IIR.received;
+      return arrival();
     }
     if ((state.interruptEnable & IER.transmitted) !== 0 && state.transmitPending) {
       return IIR.transmitted;
@@ -43,9 +49,20 @@ export function attachUart(state: UartState, env: DeviceEnvironment): Device {
     return state.received.push(value);
   };
 
+  const overrun = (value: number) => {
+    state.overrun = true;
+    // Without FIFOs it is the character that was held that is lost.
+    if (!fifos()) {
+      state.received.clear();
+      state.received.push(value);
+    }
+  };
+
+  const loopback = () => (state.modemControl & MCR.loopback) !== 0;
+
   const transmit = (value: number) => {
-    if ((state.modemControl & MCR.loopback) !== 0) {
-      if (!receive(value)) state.overrun = true;
+    if (loopback()) {
+      if (!receive(value)) overrun(value);
     } else {
       env.output(0, Uint8Array.of(value));
       counters.transmitted++;
@@ -56,7 +73,7 @@ export function attachUart(state: UartState, env: DeviceEnvironment): Device {
   const divisorLatch = () => (state.lineControl & LCR.divisorLatch) !== 0;
 
   const modemStatus = () => {
-    if ((state.modemControl & MCR.loopback) === 0) return MSR.cts | MSR.dsr | MSR.carrier;
+    if (!loopback()) return MSR.cts | MSR.dsr | MSR.carrier;
     const { modemControl: mcr } = state;
     return (mcr & MCR.rts ? MSR.cts : 0) | (mcr & MCR.dtr ? MSR.dsr : 0) |
       (mcr & MCR.out1 ? MSR.ring : 0) | (mcr & MCR.out2 ? MSR.carrier : 0);
@@ -66,7 +83,7 @@ export function attachUart(state: UartState, env: DeviceEnvironment): Device {
     const pending = cause();
     // Reading the identity answers a transmitter interrupt.
     if (pending === IIR.transmitted) state.transmitPending = false;
-    return pending | ((state.fifoControl & FCR.enable) !== 0 ? IIR.fifos : 0);
+    return pending | (fifos() ? IIR.fifos : 0);
   };
 
   const readStatus = () => {
@@ -144,6 +161,8 @@ export function attachUart(state: UartState, env: DeviceEnvironment): Device {
       update();
     },
     input(_port, bytes) {
+      // Loopback disconnects the serial input.
+      if (loopback()) return 0;
       let taken = 0;
       while (taken < bytes.length && receive(bytes[taken]!)) taken++;
       counters.received += taken;

@@ -25,6 +25,8 @@ export const IIR = {
 } as const;
 /** FIFO control. */
 export const FCR = { enable: 1, clearReceive: 2, clearTransmit: 4 } as const;
+/** Bytes in the receiver at which it interrupts, by bits 7:6 of FIFO control. */
+export const TRIGGER_LEVELS = [1, 4, 8, 14] as const;
 /** Line control. */
 export const LCR = { divisorLatch: 0x80 } as const;
 /** Modem control. */
