@@ -172,15 +172,18 @@ function counterEnabled(index: number): (f: FunctionBuilder, illegal: Label) => 
   };
 }
 
+/** What the run may still execute, the instruction under way included. */
+const budgetLeft = () => i64.add(control64("budget"), control64("budgetAside"));
+
 /** Instructions executed by this hart before the current one (`executed` runs ahead by the budget). */
-const executedNow = () => i64.sub(hart64("executed"), control64("budget"));
+const executedNow = () => i64.sub(hart64("executed"), budgetLeft());
 const cycles = () => i64.add(executedNow(), hart64("cycleOffset"));
 const retired = () =>
   i64.add(i64.sub(executedNow(), hart64("notRetired")), hart64("instretOffset"));
 
 /** Guest time in ticks: a function of icount between anchors (design.md, "Time"). */
 export function guestTicks(): I64 {
-  const since = i64.sub(machineIcount(control64("budget")), control64("timeAnchorIcount"));
+  const since = i64.sub(machineIcount(budgetLeft()), control64("timeAnchorIcount"));
   return i64.add(
     control64("timeAnchorTicks"),
     i64.shrU(i64.mul(since, control64("timeRate")), 24),

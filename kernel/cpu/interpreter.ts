@@ -140,7 +140,7 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
         () => {
           f.brIf(check, i64.leS(budget, 0));
           setControl32(f, "attention", i32.or(control32("attention"), ATTENTION.refetch));
-          setControl64(f, "budgetAside", i64.sub(budget, 1));
+          setControl64(f, "budgetAside", i64.add(control64("budgetAside"), i64.sub(budget, 1)));
           f.set(budget, 1);
         },
         undefined,

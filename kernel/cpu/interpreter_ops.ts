@@ -351,8 +351,7 @@ export class InterpreterOps extends SharedOps implements Ops {
     );
     f.if(firmware, () => {
       setHart64(f, "pc", this.pc());
-      setControl64(f, "budget", this.locals.budget);
-      f.return(RUN_END.firmware);
+      this.#end(RUN_END.firmware);
     });
     setFault(f, i32.add(CAUSE.ecallUser, privilege), 0);
     f.br(this.labels.fault);
@@ -365,9 +364,16 @@ export class InterpreterOps extends SharedOps implements Ops {
     f.if(i32.eqz(wakes()), () => {
       setHart64(f, "pc", this.nextPc());
       setHart32(f, "waiting", 1);
-      setControl64(f, "budget", this.locals.budget);
-      f.return(RUN_END.wait);
+      this.#end(RUN_END.wait);
     });
+  }
+
+  /** Ends the run here, with all that is left of the budget. */
+  #end(reason: number): void {
+    const { f, locals: { budget } } = this;
+    setControl64(f, "budget", i64.add(budget, control64("budgetAside")));
+    setControl64(f, "budgetAside", 0);
+    f.return(reason);
   }
 
   /** User mode, or supervisor mode with a trap bit of mstatus set. */

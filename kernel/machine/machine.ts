@@ -191,9 +191,9 @@ export class Machine {
 
   /** icount of the instruction under way: exact also while a device is being accessed. */
   icountNow(): number {
-    return this.#turns.running
-      ? Number(this.core.control("runEnd") - this.core.control("budget"))
-      : this.state.icount;
+    if (!this.#turns.running) return this.state.icount;
+    const { core } = this;
+    return Number(core.control("runEnd") - core.control("budget") - core.control("budgetAside"));
   }
 
   /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */

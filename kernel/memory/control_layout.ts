@@ -9,11 +9,11 @@ import { fieldTable } from "./field_table.ts";
 
 /** The fields of the control block. */
 export const CONTROL = fieldTable({
-  /** Instructions the current run may still execute. */
+  /** Instructions the current run may still execute, but for those in `budgetAside`. */
   budget: [8, 1],
-  /** Machine icount at which `budget` reaches zero: icount = runEnd - budget. */
+  /** Machine icount at which both reach zero: icount = runEnd - budget - budgetAside. */
   runEnd: [8, 1],
-  /** Budget kept aside while attention stops the run. */
+  /** Budget kept aside so that the run looks up after the instruction under way. */
   budgetAside: [8, 1],
   /** Guest time at `timeAnchorIcount`, in ticks of 100 ns. */
   timeAnchorTicks: [8, 1],

@@ -1,0 +1,98 @@
+/**
+ * Holds the translator tier to the interpreter: one program on machines with different options must be the
+ * same machine at every moment that is looked at (docs/decisions/0005).
+ *
+ * Invariant: what a machine is given between runs depends on its icount alone, so machines are comparable.
+ */
+import { assertEquals } from "@std/assert";
+import { Prng } from "../../kernel/base/prng.ts";
+import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
+import { testMachine } from "./machine.ts";
+
+/** A program to compare. */
+export interface TierCase {
+  readonly config: Partial<MachineConfig>;
+  /** Icounts to look at, in ascending order. */
+  readonly moments: readonly number[];
+  /** What comes from outside when a moment is reached, after the look. */
+  readonly disturb?: (machine: Machine, moment: number) => void;
+}
+
+/**
+ * Runs `body` for seeds from CHRONOVISOR_SEED (1) on: so many as told, and for CHRONOVISOR_LONG seconds.
+ */
+export function forSeeds(count: number, body: (seed: number, rng: Prng) => void): void {
+  const first = Number(Deno.env.get("CHRONOVISOR_SEED") ?? 1);
+  const end = performance.now() + Number(Deno.env.get("CHRONOVISOR_LONG") ?? 0) * 1000;
+  for (let seed = first; seed < first + count || performance.now() < end; seed++) {
+    body(seed, new Prng(seed));
+  }
+}
+
+/** Options that make regions soon and caches small, by chance. */
+export function randomOptions(rng: Prng): Partial<MachineConfig> {
+  return {
+    tier: "translator",
+    translator: { hotLookups: rng.pick([1, 1, 2, 5, 30]), batch: rng.pick([1, 1, 3, 24]) },
+    tlbEntries: rng.pick([16, 64, 1024, 4096]),
+    cacheElements: rng.pick([1, 2, 32, 64]),
+    decodedPages: rng.pick([2, 3, 5, 2048]),
+  };
+}
+
+/** Runs to an icount in slices of random sizes; idle time is skipped. False when the machine ended. */
+function runTo(machine: Machine, icount: number, rng: Prng): boolean {
+  const largest = rng.pick([10, 300, 5000, 100_000, 10_000_000]);
+  while (machine.icount < icount) {
+    const stop = machine.run(Math.min(1 + rng.below(largest), icount - machine.icount));
+    machine.takeOutputs();
+    if (stop.kind === "off" || stop.kind === "reset") return false;
+    if (stop.kind !== "idle") continue;
+    if (stop.wakeTicks === Infinity) return false;
+    machine.skipTo(stop.wakeTicks);
+  }
+  return true;
+}
+
+/** What a machine is: one line for its registers, so that a difference can be read, and its digest. */
+function described(machine: Machine): string {
+  const { core } = machine;
+  const harts = Array.from({ length: machine.config.harts }, (_, hart) => {
+    const x = Array.from({ length: 32 }, (_, i) => core.register(hart, "x", i).toString(16));
+    const others = (["pc", "mstatus", "mcause", "mepc", "scause", "sepc", "executed"] as const)
+      .map((name) => `${name} ${core.register(hart, name).toString(16)}`);
+    return `hart ${hart}: ${others.join(" ")} x ${x.join(" ")}`;
+  });
+  return [`icount ${machine.icount} digest ${machine.digest()}`, ...harts].join("\n");
+}
+
+/**
+ * Asserts that both tiers leave the same machine at all moments, under two sets of random options.
+ * @returns the instructions that ran in regions
+ */
+export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): number {
+  const variants = [{ tier: "interpreter" } as const, randomOptions(rng), randomOptions(rng)];
+  const machines = variants.map((options) =>
+    testMachine({ bios: "none", memoryBytes: 8 << 20, ...test.config, ...options })
+  );
+  for (const moment of test.moments) {
+    const [expected, ...others] = machines.map((machine) => {
+      runTo(machine, moment, rng);
+      return described(machine);
+    });
+    others.forEach((other, i) => {
+      const options = JSON.stringify(variants[i + 1]);
+      assertEquals(other, expected, `seed ${seed} at ${moment}, translator ${options} left`);
+    });
+    for (const machine of machines) test.disturb?.(machine, moment);
+  }
+  return machines.slice(1).reduce((sum, machine) => {
+    return sum + Number(machine.core.control("statRegionInstructions"));
+  }, 0);
+}
+
+/** So many random icounts below a limit, and the limit, in ascending order. */
+export function randomMoments(rng: Prng, count: number, limit: number): number[] {
+  const moments = Array.from({ length: count }, () => rng.below(rng.pick([limit, limit >> 4])));
+  return [...moments, limit].sort((a, b) => a - b);
+}
