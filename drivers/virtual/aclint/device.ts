@@ -12,6 +12,8 @@ export const MAP = { softwareInterrupt: 0, timeCompare: 0x4000, time: 0xbff8 } a
 const MSI = 3;
 const MTI = 7;
 const WORD = 0x1_0000_0000;
+/** Guest time stays below this: a comparison from here on waits for ever. */
+const TIME_END = 2 ** 53;
 
 /** The state: one entry for each hart. */
 export interface AclintState {
@@ -30,7 +32,7 @@ export function attachAclint(state: AclintState, env: DeviceEnvironment): Device
     for (let hart = 0; hart < env.harts; hart++) {
       const due = compare(hart) <= now;
       env.hartLine(hart, MTI, due);
-      if (!due) next = Math.min(next, compare(hart));
+      if (!due && compare(hart) < TIME_END) next = Math.min(next, compare(hart));
     }
     env.timer(next);
   };
@@ -48,7 +50,8 @@ export function attachAclint(state: AclintState, env: DeviceEnvironment): Device
   const writeTime = (high: boolean, value: number) => {
     const now = env.ticks();
     const low = now % WORD;
-    env.setTicks(high ? (value & 0x1f_ffff) * WORD + low : now - low + value);
+    const highBits = TIME_END / WORD - 1;
+    env.setTicks(high ? (value & highBits) * WORD + low : now - low + value);
     update();
   };
 

@@ -77,6 +77,8 @@ export function attachRtc(state: RtcState, env: DeviceEnvironment): Device {
 
   const setTime = (time: bigint) => {
     state.offset = BigInt.asUintN(64, time - env.wallNanoseconds());
+    // An alarm is a moment of this clock, so its distance has changed.
+    if (state.alarmRunning) arm();
   };
 
   const write = (offset: number, value: number): void => {

@@ -19,6 +19,7 @@ function clock() {
   const write = (offset: number, value: number) => device.write(offset, 4, value);
   return {
     around,
+    device,
     read,
     write,
     now: () => BigInt(read(REGISTER.timeLow)) | BigInt(read(REGISTER.timeHigh)) << 32n,
@@ -30,7 +31,7 @@ function clock() {
       around.now = ticks;
       if (around.due <= ticks) device.tick!();
     },
-    interrupt: () => around.log.filter((line) => line.startsWith("irq")).at(-1) === "irq true",
+    interrupt: () => around.lines.get("irq") ?? false,
   };
 }
 
@@ -77,4 +78,87 @@ Deno.test("an alarm in the past is due at once, a cleared one never", () => {
   rtc.write(REGISTER.clearAlarm, 1);
   rtc.at(1_000_000);
   assertEquals(rtc.interrupt(), false);
+});
+
+Deno.test("a pending alarm interrupts as soon as interrupts are enabled, and stays while they are off", () => {
+  const rtc = clock();
+  rtc.alarm(START + 1_000n);
+  rtc.at(10);
+  assertEquals([rtc.read(REGISTER.alarmStatus), rtc.interrupt()], [0, false]);
+  rtc.write(REGISTER.interruptEnable, 1);
+  assertEquals([rtc.read(REGISTER.interruptEnable), rtc.interrupt()], [1, true]);
+  rtc.write(REGISTER.interruptEnable, 0);
+  assertEquals(rtc.interrupt(), false);
+  rtc.write(REGISTER.interruptEnable, 1);
+  assertEquals(rtc.interrupt(), true);
+  rtc.write(REGISTER.clearInterrupt, 1);
+  rtc.write(REGISTER.interruptEnable, 1);
+  assertEquals(rtc.interrupt(), false);
+});
+
+Deno.test("clearing the alarm leaves an interrupt that is pending alone", () => {
+  const rtc = clock();
+  rtc.write(REGISTER.interruptEnable, 1);
+  rtc.alarm(START);
+  rtc.write(REGISTER.clearAlarm, 1);
+  assertEquals(rtc.interrupt(), true);
+});
+
+Deno.test("the alarm's halves are read back, and the high one is written first", () => {
+  const rtc = clock();
+  rtc.write(REGISTER.alarmHigh, 0xf000_0001);
+  assertEquals(rtc.read(REGISTER.alarmStatus), 0);
+  rtc.write(REGISTER.alarmLow, 0xf000_0002);
+  assertEquals(rtc.read(REGISTER.alarmHigh), 0xf000_0001);
+  assertEquals(rtc.read(REGISTER.alarmLow), 0xf000_0002);
+  assertEquals(rtc.read(REGISTER.alarmStatus), 1);
+});
+
+Deno.test("a later alarm replaces the one before", () => {
+  const rtc = clock();
+  rtc.write(REGISTER.interruptEnable, 1);
+  rtc.alarm(START + 1_000n);
+  rtc.alarm(START + 5_000n);
+  rtc.at(10);
+  assertEquals([rtc.interrupt(), rtc.around.due], [false, 50]);
+  rtc.at(50);
+  assertEquals(rtc.interrupt(), true);
+});
+
+Deno.test("an alarm follows the time that the guest sets, forwards and backwards", () => {
+  const setTo = (time: bigint) => {
+    const rtc = clock();
+    rtc.write(REGISTER.interruptEnable, 1);
+    rtc.alarm(START + 1_000_000n);
+    rtc.write(REGISTER.timeHigh, Number(time >> 32n));
+    rtc.write(REGISTER.timeLow, Number(time & 0xffff_ffffn));
+    return rtc;
+  };
+  const past = setTo(START + 2_000_000n);
+  assertEquals([past.interrupt(), past.read(REGISTER.alarmStatus)], [true, 0]);
+  const nearer = setTo(START + 900_000n);
+  assertEquals([nearer.interrupt(), nearer.around.due], [false, 1_000]);
+  const farther = setTo(START - 1_000_000n);
+  assertEquals([farther.interrupt(), farther.around.due], [false, 20_000]);
+  farther.at(20_000);
+  assertEquals(farther.interrupt(), true);
+});
+
+Deno.test("an alarm never rings before its nanosecond, though ticks are coarser", () => {
+  const rtc = clock();
+  rtc.write(REGISTER.interruptEnable, 1);
+  rtc.alarm(START + 150n);
+  assertEquals(rtc.around.due, 2);
+  rtc.at(2);
+  assertEquals(rtc.interrupt(), true);
+});
+
+Deno.test("the registers are words: accesses of other sizes hold nothing", () => {
+  const rtc = clock();
+  assertEquals([rtc.device.read(REGISTER.timeLow, 1), rtc.device.read(REGISTER.timeLow, 2)], [
+    0,
+    0,
+  ]);
+  rtc.device.write(REGISTER.interruptEnable, 1, 1);
+  assertEquals(rtc.read(REGISTER.interruptEnable), 0);
 });
