@@ -11,7 +11,8 @@ const QUEUE_BYTES = 0x1000;
 const DRIVER_AREA = 0x400;
 const DEVICE_AREA = 0x800;
 const BUFFERS = 0x8000;
-const QUEUE_SIZE = 16;
+/** Entries of each queue. */
+export const QUEUE_SIZE = 16;
 
 /** One buffer of a chain: bytes for the device to read, or a number of bytes for it to write. */
 export type Buffer = Uint8Array | number;
@@ -62,18 +63,22 @@ export class VirtioDriver {
   start(queues: number, eventIndex = false): this {
     const without = eventIndex ? 0n : 1n << BigInt(FEATURE.eventIndex);
     this.negotiate(this.features() & ~without);
-    for (let queue = 0; queue < queues; queue++) {
-      this.write(REGISTER.queueSelect, queue);
-      this.write(REGISTER.queueSize, QUEUE_SIZE);
-      const table = this.table(queue);
-      this.write(REGISTER.queueDescriptorLow, table);
-      this.write(REGISTER.queueDriverLow, table + DRIVER_AREA);
-      this.write(REGISTER.queueDeviceLow, table + DEVICE_AREA);
-      this.write(REGISTER.queueReady, 1);
-      this.#used[queue] = this.#offered[queue] = 0;
-    }
+    for (let queue = 0; queue < queues; queue++) this.setUp(queue);
     this.write(REGISTER.status, 15);
     return this;
+  }
+
+  /** Sets a queue up over rings that are empty, and makes it ready. */
+  setUp(queue: number): void {
+    const table = this.table(queue);
+    this.around.memory.write(table, new Uint8Array(QUEUE_BYTES));
+    this.write(REGISTER.queueSelect, queue);
+    this.write(REGISTER.queueSize, QUEUE_SIZE);
+    this.write(REGISTER.queueDescriptorLow, table);
+    this.write(REGISTER.queueDriverLow, table + DRIVER_AREA);
+    this.write(REGISTER.queueDeviceLow, table + DEVICE_AREA);
+    this.write(REGISTER.queueReady, 1);
+    this.#used[queue] = this.#offered[queue] = 0;
   }
 
   /** Address of a queue's descriptor table. */
@@ -109,13 +114,23 @@ export class VirtioDriver {
 
   /** Offers a head and notifies. */
   offer(queue: number, head: number): void {
+    this.publish(queue, head);
+    this.write(REGISTER.queueNotify, queue);
+  }
+
+  /** Offers a head without telling. */
+  publish(queue: number, head: number): void {
     const { memory } = this.around;
     const ring = this.table(queue) + DRIVER_AREA;
     const index = this.#offered[queue]!;
     memory.setInteger(ring + 4 + 2 * (index % QUEUE_SIZE), 2, head);
-    this.#offered[queue] = index + 1;
-    memory.setInteger(ring + 2, 2, index + 1);
-    this.write(REGISTER.queueNotify, queue);
+    this.#offered[queue] = index + 1 & 0xffff;
+    memory.setInteger(ring + 2, 2, this.#offered[queue]!);
+  }
+
+  /** Sets the available ring's index, whatever was offered. */
+  setAvailableIndex(queue: number, index: number): void {
+    this.around.memory.setInteger(this.table(queue) + DRIVER_AREA + 2, 2, index);
   }
 
   /** Tells the device not to interrupt for used buffers (without event indices). */
@@ -123,14 +138,39 @@ export class VirtioDriver {
     this.around.memory.setInteger(this.table(queue) + DRIVER_AREA, 2, 1);
   }
 
+  /** Asks for an interrupt when the used entry with an index is written (with event indices). */
+  setUsedEvent(queue: number, index: number): void {
+    const at = this.table(queue) + DRIVER_AREA + 4 + 2 * QUEUE_SIZE;
+    this.around.memory.setInteger(at, 2, index);
+  }
+
+  /** The available entry with which the device asks to be notified (with event indices). */
+  availableEvent(queue: number): number {
+    const at = this.table(queue) + DEVICE_AREA + 4 + 8 * QUEUE_SIZE;
+    return this.around.memory.integer(at, 2)!;
+  }
+
+  /** The used ring's flags and index. */
+  usedHeader(queue: number): [flags: number, index: number] {
+    const { memory } = this.around;
+    const ring = this.table(queue) + DEVICE_AREA;
+    return [memory.integer(ring, 2)!, memory.integer(ring + 2, 2)!];
+  }
+
+  /** Acknowledges every cause of an interrupt. */
+  acknowledge(): void {
+    this.write(REGISTER.interruptAcknowledge, this.read(REGISTER.interruptStatus));
+  }
+
   /** Chains that came back since the last call: head and bytes written. */
   taken(queue: number): { readonly head: number; readonly length: number }[] {
     const { memory } = this.around;
     const ring = this.table(queue) + DEVICE_AREA;
     const back = [];
-    for (; this.#used[queue] !== memory.integer(ring + 2, 2)!; this.#used[queue]!++) {
+    while (this.#used[queue] !== memory.integer(ring + 2, 2)!) {
       const at = ring + 4 + 8 * (this.#used[queue]! % QUEUE_SIZE);
       back.push({ head: memory.integer(at, 4)!, length: memory.integer(at + 4, 4)! });
+      this.#used[queue] = this.#used[queue]! + 1 & 0xffff;
     }
     return back;
   }
@@ -142,8 +182,17 @@ export class VirtioDriver {
     return into;
   }
 
+  /** Does something; gives the first address that it changed in guest memory, or -1. */
+  changedBy(action: () => void): number {
+    const { memory } = this.around;
+    const before = memory.bytes.slice();
+    action();
+    const offset = memory.bytes.findIndex((byte, i) => byte !== before[i]);
+    return offset < 0 ? -1 : memory.base + offset;
+  }
+
   /** Level of the interrupt line. */
   get interrupt(): boolean {
-    return this.around.log.filter((line) => line.startsWith("irq")).at(-1) === "irq true";
+    return this.around.lines.get("irq") ?? false;
   }
 }

@@ -102,8 +102,9 @@ export class Virtqueue {
     return chain;
   }
 
-  /** Follows the chain that starts at a descriptor. */
+  /** Follows the chain that starts at a descriptor; undefined when the queue is not ready or broken. */
   chain(head: number): Chain | undefined {
+    if (!this.ready) return undefined;
     const readable: Segment[] = [];
     const writable: Segment[] = [];
     let table = this.#area(this.state.queueDescriptor);
@@ -140,8 +141,12 @@ export class Virtqueue {
     return void this.#fail("descriptor chain has a loop");
   }
 
-  /** Returns a chain to the driver with the number of bytes written into it. */
+  /**
+   * Returns a chain to the driver with the number of bytes written into it; does nothing for a queue
+   * that broke, or that the driver took away, since the chain was taken.
+   */
   give(chain: { readonly head: number }, written: number): void {
+    if (!this.ready) return;
     const ring = this.#area(this.state.queueDevice);
     const used = this.state.queueUsed[this.index]!;
     const entry = ring + 4 + 8 * (used % this.#size);
