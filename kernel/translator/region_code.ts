@@ -31,8 +31,9 @@ import {
 import type { Block, Instruction, RegionCode } from "./region.ts";
 import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
 import { emitPageLoop } from "./page_loop_code.ts";
+import { longestWays } from "./longest_ways.ts";
 import { type LoopBase, loopBases } from "./page_loops.ts";
-import { COMPARE, shortSides, type Side, SIDE_MAXIMUM } from "./short_sides.ts";
+import { COMPARE, shortSides, type Side } from "./short_sides.ts";
 import { type FlowGraph, type Structure, structure } from "./structure.ts";
 
 /** In `exit`: control goes to `exitAddress`. */
@@ -101,6 +102,8 @@ class RegionWriter {
   /** Slot of the region at `exitAddress`, or -1. */
   #slot!: Local<"i32">;
   #current = 0;
+  /** Whether sides of a branch were evaluated on the way here: blocks with checks are not, behind them. */
+  #inside = false;
   /** How the branch of the loop being written goes on, where that is not as usual. */
   #loopBranch: ((taken: I32) => void) | undefined;
 
@@ -113,7 +116,7 @@ class RegionWriter {
       entries: order.code.entries.map((at) => this.#number.get(at)!),
     };
     this.#structure = structure(graph);
-    this.#need = this.#longestWays(graph);
+    this.#need = longestWays(graph, this.#blocks, this.#structure, (b) => this.#isCheckpoint(b));
   }
 
   /** Places of the entries by entry number. */
@@ -134,26 +137,6 @@ class RegionWriter {
 
   #isCheckpoint(block: number): boolean {
     return this.#structure.isLoop[block]! || this.#structure.entries.includes(block);
-  }
-
-  /** Instructions on the longest way from each block to the next check, the block's own included. */
-  #longestWays(graph: FlowGraph): Int32Array {
-    const need = new Int32Array(graph.count);
-    const byPosition = [...graph.successors.keys()].filter((b) =>
-      this.#structure.position[b]! >= 0
-    );
-    byPosition.sort((a, b) => this.#structure.position[b]! - this.#structure.position[a]!);
-    for (const block of byPosition) {
-      let rest = 0;
-      for (const to of graph.successors[block]!) {
-        const { length } = this.#blocks[to]!.instructions;
-        // A short block may be evaluated on the way, even if it has a check of its own.
-        if (!this.#isCheckpoint(to)) rest = Math.max(rest, need[to]!);
-        else if (length <= SIDE_MAXIMUM) rest = Math.max(rest, length);
-      }
-      need[block] = this.#blocks[block]!.instructions.length + rest;
-    }
-    return need;
   }
 
   /** Writes the function's body. */
@@ -378,6 +361,11 @@ class RegionWriter {
     if (pair === undefined) return false;
     const ends = pair.way.kind === "join" ? [pair.way.at] : [pair.way.ifTrue, pair.way.ifFalse];
     if (!ends.every((at) => this.#canGoTo(at))) return false;
+    const sides = [
+      ...pair.taken.length > 0 ? [target] : [],
+      ...pair.fallen.length > 0 ? [next] : [],
+    ];
+    if (this.#inside && sides.some((at) => this.#isCheckpoint(this.#number.get(at)!))) return false;
     const f = this.#f;
     const { budget, x } = this.#frame;
     const chosen = f.let(condition);
@@ -401,7 +389,10 @@ class RegionWriter {
     else {
       const value = (register: number) => x.get(register) ?? i64.const(0);
       const holds = COMPARE[way.compare](value(way.rs1), value(way.rs2));
+      const outside = this.#inside;
+      this.#inside = true;
       this.#goEither(holds, way.ifTrue, way.ifFalse);
+      this.#inside = outside;
     }
     return true;
   }

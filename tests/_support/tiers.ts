@@ -66,11 +66,16 @@ function described(machine: Machine): string {
   return [`icount ${machine.icount} digest ${machine.digest()}`, ...harts].join("\n");
 }
 
-/**
- * Asserts that both tiers leave the same machine at all moments, under two sets of random options.
- * @returns the instructions that ran in regions
- */
-export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): number {
+/** What the translator tier did in a comparison. */
+export interface TierWork {
+  /** Instructions that ran in regions. */
+  readonly instructions: number;
+  /** Regions that were dropped. */
+  readonly dropped: number;
+}
+
+/** Asserts that both tiers leave the same machine at all moments, under two sets of random options. */
+export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): TierWork {
   const variants = [{ tier: "interpreter" } as const, randomOptions(rng), randomOptions(rng)];
   const machines = variants.map((options) =>
     testMachine({ bios: "none", memoryBytes: 8 << 20, ...test.config, ...options })
@@ -86,9 +91,12 @@ export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): numb
     });
     for (const machine of machines) test.disturb?.(machine, moment);
   }
-  return machines.slice(1).reduce((sum, machine) => {
-    return sum + Number(machine.core.control("statRegionInstructions"));
-  }, 0);
+  const translated = machines.slice(1);
+  const sum = (of: (machine: Machine) => number) => translated.map(of).reduce((a, b) => a + b);
+  return {
+    instructions: sum(({ core }) => Number(core.control("statRegionInstructions"))),
+    dropped: sum(({ translator }) => translator!.statistics.dropped),
+  };
 }
 
 /** So many random icounts below a limit, and the limit, in ascending order. */
