@@ -3,13 +3,14 @@
  * discard, write-zeroes, read-only.
  *
  * Invariants: a request is decoded and checked whole before anything starts; a started request is kept
- * by its head descriptor in the state, so that a checkpoint holds the requests in flight; the last byte
- * of the writable part is the status.
+ * by its tag in the state, so that a checkpoint holds the requests in flight; a tag is not used again
+ * before its request has ended, whatever the driver resets; the last byte of the writable part is the
+ * status.
  */
 import type { Device, DeviceEnvironment, DiskRequest } from "../../../kernel/driver/mod.ts";
 import { DEVICE_ID } from "../virtio/registers.ts";
 import { MmioTransport, type TransportState } from "../virtio/transport_mmio.ts";
-import type { Chain, Virtqueue } from "../virtio/virtqueue.ts";
+import { type Chain, QUEUE_SIZE_MAXIMUM, type Virtqueue } from "../virtio/virtqueue.ts";
 
 /** Feature bits. */
 export const FEATURE = {
@@ -36,13 +37,21 @@ const SECTOR = 512;
 const HEADER_BYTES = 16;
 const ID_BYTES = 20;
 const SEGMENTS_MAXIMUM = 254;
+/** Flag of a range: write-zeroes may deallocate. */
+const UNMAP = 1;
 /** Most sectors of one discard or write-zeroes segment. */
 const RANGE_SECTORS_MAXIMUM = 0x3f_ffff;
 
-/** The state: the transport's, and which heads are in flight. */
+/** Tags of requests: as many as a queue can hold. */
+export const TAGS = QUEUE_SIZE_MAXIMUM;
+const FREE = 0;
+/** Its request was started before a reset: nobody waits for it any more. */
+const ABANDONED = 0xffff;
+
+/** The state: the transport's, and what is in flight. */
 export interface BlockState extends TransportState {
-  /** 1 for each head descriptor whose request has started. */
-  readonly inFlight: Uint8Array;
+  /** For each tag the head descriptor of its request plus one, FREE or ABANDONED. */
+  readonly requests: Uint16Array;
 }
 
 type Plan = { readonly start: Omit<DiskRequest, "tag"> } | {
@@ -64,6 +73,9 @@ export function attachBlock(state: BlockState, env: DeviceEnvironment): Device {
   const transport = new MmioTransport(state, env, 1, features);
   const queue = transport.queues[0]!;
 
+  const identity = new Uint8Array(ID_BYTES);
+  new TextEncoder().encodeInto(env.name, identity);
+
   const inRange = (sector: number, length: number) =>
     length % SECTOR === 0 && sector + length / SECTOR <= disk.sectors;
 
@@ -84,6 +96,8 @@ export function attachBlock(state: BlockState, env: DeviceEnvironment): Device {
       return { status: STATUS.ioError };
     }
     const view = new DataView(range.buffer);
+    const known = type === REQUEST.writeZeroes ? UNMAP : 0;
+    if ((view.getUint32(12, true) & ~known) !== 0) return { status: STATUS.unsupported };
     const sector = Number(view.getBigUint64(0, true));
     const length = view.getUint32(8, true) * SECTOR;
     if (!inRange(sector, length)) return { status: STATUS.ioError };
@@ -103,7 +117,7 @@ export function attachBlock(state: BlockState, env: DeviceEnvironment): Device {
       case REQUEST.flush:
         return { start: { kind: "flush", sector: 0, length: 0 } };
       case REQUEST.getId:
-        return { status: STATUS.ok, data: new TextEncoder().encode(env.name).slice(0, ID_BYTES) };
+        return { status: STATUS.ok, data: identity };
       case REQUEST.discard:
       case REQUEST.writeZeroes:
         return planRange(chain, type);
@@ -114,10 +128,16 @@ export function attachBlock(state: BlockState, env: DeviceEnvironment): Device {
 
   const finish = (chain: Chain, status: number, data?: Uint8Array) => {
     const room = chain.writableBytes - 1;
-    const fits = data === undefined || queue.write(chain, 0, data.subarray(0, room));
+    const part = data?.subarray(0, room) ?? new Uint8Array(0);
+    const fits = queue.write(chain, 0, part);
     queue.write(chain, room, Uint8Array.of(fits ? status : STATUS.ioError));
-    queue.give(chain, status === STATUS.ok ? (data?.length ?? 0) + 1 : 1);
+    // The length counts from the chain's start, so the status only counts if there is no gap before it.
+    queue.give(chain, part.length === room ? room + 1 : part.length);
   };
+
+  /** A free tag, the head's own number if it can be; -1 when there is none. */
+  const freeTag = (head: number) =>
+    state.requests[head] === FREE ? head : state.requests.indexOf(FREE);
 
   const begin = (chain: Chain) => {
     // A chain without room for a status byte cannot be answered.
@@ -125,9 +145,11 @@ export function attachBlock(state: BlockState, env: DeviceEnvironment): Device {
     const planned = plan(chain);
     if (!transport.running) return;
     if ("status" in planned) return finish(chain, planned.status, planned.data);
-    if (state.inFlight[chain.head] === 1) return finish(chain, STATUS.ioError);
-    state.inFlight[chain.head] = 1;
-    disk.submit({ tag: chain.head, ...planned.start });
+    const tag = freeTag(chain.head);
+    const twice = state.requests.includes(chain.head + 1);
+    if (twice || tag < 0) return finish(chain, STATUS.ioError);
+    state.requests[tag] = chain.head + 1;
+    disk.submit({ tag, ...planned.start });
   };
 
   const config = () => {
@@ -149,12 +171,18 @@ export function attachBlock(state: BlockState, env: DeviceEnvironment): Device {
     queues: 1,
     config,
     notify: () => drain(queue, transport, begin),
-    reset: () => state.inFlight.fill(0),
+    reset() {
+      for (let tag = 0; tag < TAGS; tag++) {
+        if (state.requests[tag] !== FREE) state.requests[tag] = ABANDONED;
+      }
+    },
   }, {
     complete(tag, status, data) {
-      if (state.inFlight[tag] !== 1 || !transport.running) return;
-      state.inFlight[tag] = 0;
-      const chain = queue.chain(tag);
+      const holder = state.requests[tag] ?? FREE;
+      if (holder === FREE) return;
+      state.requests[tag] = FREE;
+      if (holder === ABANDONED || !transport.running) return;
+      const chain = queue.chain(holder - 1);
       if (chain === undefined || chain.writableBytes < 1) return;
       finish(chain, status === 0 ? STATUS.ok : STATUS.ioError, data);
     },
