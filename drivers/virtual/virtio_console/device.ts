@@ -38,6 +38,8 @@ const OUTPUT_BYTES_MAXIMUM = 65536;
 export interface ConsoleState extends TransportState {
   columns: number;
   rows: number;
+  /** The guest was told which ports there are. */
+  portsAdded: boolean;
   /** Control messages for the guest: a length byte and the message, one after another. */
   readonly control: ByteQueue;
 }
@@ -85,6 +87,12 @@ export function attachConsole(state: ConsoleState, env: DeviceEnvironment): Devi
     sendControl(0, EVENT.resize, 0, size);
   };
 
+  const addPorts = () => {
+    if (state.portsAdded) return;
+    state.portsAdded = true;
+    PORT_NAMES.forEach((_, i) => sendControl(i, EVENT.portAdd, 0));
+  };
+
   const portReady = (port: number) => {
     if (port === 0) sendControl(0, EVENT.consolePort, 1);
     else sendControl(port, EVENT.portName, 1, new TextEncoder().encode(PORT_NAMES[port]!));
@@ -106,7 +114,7 @@ export function attachConsole(state: ConsoleState, env: DeviceEnvironment): Devi
         const event = view.getUint16(4, true);
         const value = view.getUint16(6, true);
         if (event === EVENT.deviceReady && value === 1) {
-          PORT_NAMES.forEach((_, i) => sendControl(i, EVENT.portAdd, 0));
+          addPorts();
         } else if (event === EVENT.portReady && value === 1 && port < PORT_NAMES.length) {
           portReady(port);
         }
@@ -146,7 +154,10 @@ export function attachConsole(state: ConsoleState, env: DeviceEnvironment): Devi
       else if (queue !== CONTROL_RECEIVE && (queue & 1) === 1) sendOutput(queue);
       flushControl();
     },
-    reset: () => state.control.clear(),
+    reset() {
+      state.portsAdded = false;
+      state.control.clear();
+    },
   }, {
     input(port, bytes) {
       const queue = queues[receiveQueue(port)];
