@@ -31,7 +31,6 @@ export const TABLE = {
   /** Maps with small pages what a large page maps. */
   split: 9,
 } as const;
-const TABLE_COUNT = 10;
 /** Frames of code, then of data. */
 export const FRAMES = 0x8030_0000;
 export const CODE_FRAMES = 6;
@@ -139,5 +138,3 @@ export function addHotTables(image: Uint8Array<ArrayBuffer>, rng: Prng, user: bo
 
 /** Bytes of an image with everything. */
 export const IMAGE_BYTES = frameAt(CODE_FRAMES + DATA_FRAMES) - START;
-/** How many tables there are. */
-export const TABLES_IN_ALL = TABLE_COUNT;

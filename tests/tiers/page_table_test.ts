@@ -29,7 +29,7 @@ import { assertSameOnTiers, forSeeds, randomMoments } from "../_support/tiers.ts
 import * as image from "./hot_tables.ts";
 import { FUNCTION, TABLE } from "./hot_tables.ts";
 
-const PROGRAMS = 24;
+const PROGRAMS = 20;
 const LIMIT = 40_000;
 const [entry, at, other] = SCRATCH;
 const [playground, alias, tables] = POINTERS;
