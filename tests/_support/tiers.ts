@@ -9,6 +9,8 @@ import { Prng } from "../../kernel/base/prng.ts";
 import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
 import { testMachine } from "./machine.ts";
 
+const SLICES: readonly number[] = [10, 300, 5000, 100_000, 10_000_000];
+
 /** A program to compare. */
 export interface TierCase {
   readonly config: Partial<MachineConfig>;
@@ -16,13 +18,20 @@ export interface TierCase {
   readonly moments: readonly number[];
   /** What comes from outside when a moment is reached, after the look. */
   readonly disturb?: (machine: Machine, moment: number) => void;
+  /** Largest slices that machines run in, from which chance takes one each time. */
+  readonly slices?: readonly number[];
+}
+
+/** Where seeds start: CHRONOVISOR_SEED, or 1. */
+export function firstSeed(): number {
+  return Number(Deno.env.get("CHRONOVISOR_SEED") ?? 1);
 }
 
 /**
- * Runs `body` for seeds from CHRONOVISOR_SEED (1) on: so many as told, and for CHRONOVISOR_LONG seconds.
+ * Runs `body` for seeds from the first on: so many as told, and for CHRONOVISOR_LONG seconds.
  */
 export function forSeeds(count: number, body: (seed: number, rng: Prng) => void): void {
-  const first = Number(Deno.env.get("CHRONOVISOR_SEED") ?? 1);
+  const first = firstSeed();
   const end = performance.now() + Number(Deno.env.get("CHRONOVISOR_LONG") ?? 0) * 1000;
   for (let seed = first; seed < first + count || performance.now() < end; seed++) {
     body(seed, new Prng(seed));
@@ -41,8 +50,8 @@ export function randomOptions(rng: Prng): Partial<MachineConfig> {
 }
 
 /** Runs to an icount in slices of random sizes; idle time is skipped. False when the machine ended. */
-function runTo(machine: Machine, icount: number, rng: Prng): boolean {
-  const largest = rng.pick([10, 300, 5000, 100_000, 10_000_000]);
+function runTo(machine: Machine, icount: number, rng: Prng, slices = SLICES): boolean {
+  const largest = rng.pick(slices);
   while (machine.icount < icount) {
     const stop = machine.run(Math.min(1 + rng.below(largest), icount - machine.icount));
     machine.takeOutputs();
@@ -82,7 +91,7 @@ export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): Tier
   );
   for (const moment of test.moments) {
     const [expected, ...others] = machines.map((machine) => {
-      runTo(machine, moment, rng);
+      runTo(machine, moment, rng, test.slices);
       return described(machine);
     });
     others.forEach((other, i) => {
