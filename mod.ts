@@ -27,6 +27,8 @@ export interface VMKernelOptions {
   readonly world?: URL;
   /** Called with a line about long work in progress, such as fetching a guest. */
   readonly progress?: (line: string) => void;
+  /** Folder where translations of guest code are kept for later runs; none are by default. */
+  readonly translations?: string;
 }
 
 /** The kernel with the built-in drivers and guests. */

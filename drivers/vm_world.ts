@@ -7,4 +7,6 @@ import { createMachine } from "../kernel/world/machine_adapter.ts";
 import { serveVmWorld } from "../kernel/world/vm_world.ts";
 import { BUILTIN_DEVICES } from "./mod.ts";
 
-serveVmWorld((config) => createMachine(config, new DeviceRegistry(BUILTIN_DEVICES)));
+serveVmWorld((config, compiler) =>
+  createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), compiler)
+);

@@ -14,6 +14,8 @@ import { MetricRegistry } from "./metrics/registry.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { openRawDisk } from "./storage/raw.ts";
 import type { MachineConfig } from "./world/machine_port.ts";
+import { EarlyWorld } from "./world/early_world.ts";
+import { TranslationService } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
 
@@ -30,6 +32,8 @@ export interface KernelOptions {
   readonly host?: Host;
   /** Called with a line about long work in progress. */
   readonly progress?: (line: string) => void;
+  /** Folder where translations of guest code are kept for later runs; none are by default. */
+  readonly translations?: string;
 }
 
 /** A running kernel. */
@@ -38,6 +42,7 @@ export class Kernel {
   readonly metrics: MetricRegistry = new MetricRegistry();
   readonly #options: KernelOptions;
   readonly #host: Host;
+  readonly #translations: TranslationService;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -47,6 +52,11 @@ export class Kernel {
   constructor(options: KernelOptions) {
     this.#options = options;
     this.#host = options.host ?? denoHost;
+    this.#translations = new TranslationService(
+      this.#host,
+      options.translations,
+      (line) => options.progress?.(line),
+    );
   }
 
   /** VMs that have not ended. */
@@ -60,20 +70,28 @@ export class Kernel {
    */
   async powerOn(options: PowerOnOptions): Promise<VM> {
     if (this.#stopped) throw new ConfigError("Cannot power on a VM: the kernel is stopped");
+    const translates = options.tier !== "interpreter" && options.trace !== true;
+    // Workers load their modules while the images are read.
+    if (translates) this.#translations.start();
+    const called = options.name ?? options.guest ?? "vm";
+    using world = new EarlyWorld(this.#host.workers, this.#options.world, called);
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
     const images = await this.#readImages(spec);
     const disks = openDisks(this.#host, spec);
+    const config = this.#machineConfig(spec, images, disks);
     const vm = new VM({
       host: this.#host,
-      world: this.#options.world,
+      world,
       name: spec.name,
-      config: this.#machineConfig(spec, images, disks),
+      config,
+      moved: [...images.read].map(({ buffer }) => buffer),
       disks,
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
+      compiler: translates ? await this.#translations.connect(config) : undefined,
     });
     this.#follow(vm);
     await vm.started();
@@ -84,6 +102,7 @@ export class Kernel {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    this.#translations.stop();
   }
 
   /** Same as `stop`, for `await using`. */
@@ -121,17 +140,24 @@ export class Kernel {
 
   async #readImages(spec: VmSpec): Promise<Images> {
     const { bios } = spec;
+    const read = new Set<Uint8Array<ArrayBuffer>>();
     return {
-      kernel: await this.#readImage(spec.kernel),
-      initrd: await this.#readImage(spec.initrd),
-      bios: bios === "builtin" || bios === "none" ? bios : (await this.#readImage(bios))!,
+      kernel: await this.#readImage(spec.kernel, read),
+      initrd: await this.#readImage(spec.initrd, read),
+      bios: bios === "builtin" || bios === "none" ? bios : (await this.#readImage(bios, read))!,
+      read,
     };
   }
 
-  async #readImage(source: ImageSource | undefined): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  async #readImage(
+    source: ImageSource | undefined,
+    read: Set<Uint8Array>,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (source === undefined || source instanceof Uint8Array) return source;
     const path = source instanceof URL ? decodeURIComponent(source.pathname) : source;
-    return await this.#host.files.readAll(path);
+    const bytes = await this.#host.files.readAll(path);
+    read.add(bytes);
+    return bytes;
   }
 
   #machineConfig(spec: VmSpec, images: Images, disks: readonly BlockDevice[]): MachineConfig {
@@ -160,6 +186,8 @@ interface Images {
   readonly kernel: Uint8Array<ArrayBuffer> | undefined;
   readonly initrd: Uint8Array<ArrayBuffer> | undefined;
   readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
+  /** Those that were read from files. */
+  readonly read: ReadonlySet<Uint8Array<ArrayBuffer>>;
 }
 
 /** Opens all disks of a VM, or none. */

@@ -16,6 +16,9 @@ import { PAGE_FLAG, type PageFlags } from "../memory/page_flags.ts";
 import { decode, newDecoded } from "./isa/decode.ts";
 import { ENDS_RUN, RecordWriter, SPECIAL } from "./records.ts";
 
+/** Halfwords of a page. */
+const PAGE_SLOTS = 2048;
+
 /** Most instructions decoded ahead of the one asked for. */
 const DECODE_AHEAD = 24;
 
@@ -63,7 +66,7 @@ export class DecodedPages {
     // Memory that was never used is zero, and stays out of the host's until it is.
     if (slot < this.#touched) this.#bytes.fill(0, address, address + DECODED_PAGE_BYTES);
     this.#touched = Math.max(this.#touched, slot + 1);
-    for (let end = 2048; end < DECODED_SLOTS; end++) {
+    for (let end = PAGE_SLOTS; end < DECODED_SLOTS; end++) {
       this.#writer.special(address + end * RECORD_BYTES, SPECIAL.pageEnd);
     }
     this.#index[page] = slot + 1;
@@ -77,15 +80,15 @@ export class DecodedPages {
     const slotOfPage = (decodedPage - this.plan.decoded) / DECODED_PAGE_BYTES;
     const page = this.#owner[slotOfPage]!;
     let slot = (record - decodedPage) / RECORD_BYTES;
-    assert(slot >= 0 && slot < 2048, "a record lies in its page");
-    for (let count = 0; count < DECODE_AHEAD && slot < 2048; count++) {
+    assert(slot >= 0 && slot < PAGE_SLOTS, "a record lies in its page");
+    for (let count = 0; count < DECODE_AHEAD && slot < PAGE_SLOTS; count++) {
       const address = decodedPage + slot * RECORD_BYTES;
       if (this.#operations[address >> 1] !== SPECIAL.undecoded) return;
-      const low = this.#halves[page * 2048 + slot]!;
+      const low = this.#halves[page * PAGE_SLOTS + slot]!;
       if ((low & 3) === 3 && slot === 2047) {
         return this.#writer.special(address, SPECIAL.straddle);
       }
-      const high = (low & 3) === 3 ? this.#halves[page * 2048 + slot + 1]! : 0;
+      const high = (low & 3) === 3 ? this.#halves[page * PAGE_SLOTS + slot + 1]! : 0;
       const row = decode(high << 16 | low, this.#decoded);
       this.#writer.instruction(address, this.#decoded, slot * 2);
       if (row < 0 || ENDS_RUN[row]) return;
@@ -93,12 +96,22 @@ export class DecodedPages {
     }
   }
 
-  /** Whether the instruction at a halfword of a guest page was decoded: it has been near execution. */
-  isDecoded(page: number, slot: number): boolean {
+  /**
+   * One bit for each halfword of a guest page: whether the instruction there was decoded, which means that
+   * it has been near execution. Undefined when the page has no decoded page.
+   */
+  decodedBits(page: number): Uint8Array<ArrayBuffer> | undefined {
     const known = this.#index[page]!;
-    if (known === 0) return false;
-    const record = this.#address(known - 1) + slot * RECORD_BYTES;
-    return this.#operations[record >> 1] !== SPECIAL.undecoded;
+    if (known === 0) return undefined;
+    const operations = this.#operations;
+    const bits = new Uint8Array(PAGE_SLOTS / 8);
+    const first = this.#address(known - 1) >> 1;
+    for (let slot = 0; slot < PAGE_SLOTS; slot++) {
+      if (operations[first + slot * (RECORD_BYTES / 2)] !== SPECIAL.undecoded) {
+        bits[slot >> 3]! |= 1 << (slot & 7);
+      }
+    }
+    return bits;
   }
 
   /** Decodes an instruction that lies on two pages into the straddle records. */

@@ -12,8 +12,11 @@ import { call, callIndirect, type FunctionBuilder, i32, i64, type Label } from "
 import type { CpuCode } from "./cpu_code.ts";
 import type { RunLocals } from "./interpreter_ops.ts";
 
-/** Type of a region's function: (entry number << 16 | halfword of the entry, virtual address). */
-export const REGION_TYPE = { parameters: ["i32", "i64"], result: "i32" } as const;
+/**
+ * Type of a region's function: (entry number << 16 | halfword of the entry, virtual address, slot of the
+ * table that the function has).
+ */
+export const REGION_TYPE = { parameters: ["i32", "i64", "i32"], result: "i32" } as const;
 /** How a region was left; the hart's pc and the budget are written back. */
 export const REGION_END = {
   /** Go on at the hart's pc. */
@@ -43,8 +46,8 @@ export function emitRegionEntry(
       setControl64(f, "budget", budget);
       count(f, "statRegionEntries");
       const type = code.module.typeIndex(REGION_TYPE.parameters, REGION_TYPE.result);
-      const slot = i32.load(jump, JUMP.slot);
-      const end = f.let(callIndirect("i32", type, slot, i32.load(jump, JUMP.entry), pc));
+      const slot = f.let(i32.load(jump, JUMP.slot));
+      const end = f.let(callIndirect("i32", type, slot, i32.load(jump, JUMP.entry), pc, slot));
       setControl64(
         f,
         "statRegionInstructions",

@@ -28,6 +28,8 @@ export interface HostFiles {
   open(path: string, options?: { readonly write?: boolean }): HostFile;
   /** Reads a whole file, rejects with `HostError` naming it and the reason. */
   readAll(path: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Makes or replaces a file as a whole, and the folders that it lies in. Throws `HostError`. */
+  replace(path: string, bytes: Uint8Array): void;
 }
 
 /** Files of the computer this code runs on. */
@@ -44,6 +46,16 @@ export const hostFiles: HostFiles = {
       return await Deno.readFile(path);
     } catch (cause) {
       throw fileError("read", path, cause);
+    }
+  },
+  replace: (path, bytes) => {
+    const partial = `${path}.${Deno.pid}.partial`;
+    try {
+      Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+      Deno.writeFileSync(partial, bytes);
+      Deno.renameSync(partial, path);
+    } catch (cause) {
+      throw fileError("write", path, cause);
     }
   },
 };

@@ -17,15 +17,23 @@ export interface WorldDeath {
 /** A started VM world. */
 export interface WorldWorker {
   /** Sends the one message that starts it; the buffers in `transfer` move to it. */
-  post(message: unknown, transfer?: readonly ArrayBuffer[]): void;
+  post(message: unknown, transfer?: readonly Transferable[]): void;
   /** Ends it at once, whatever it is doing. */
   terminate(): void;
 }
 
 /** Makes VM worlds. */
 export interface HostWorkers {
-  /** Starts the module at `url` as a VM world; `onDeath` is called when it fails by itself. */
-  start(url: URL, name: string, onDeath: (death: WorldDeath) => void): WorldWorker;
+  /**
+   * Starts the module at `url` as a world of its own; `onDeath` is called when it fails by itself,
+   * `onMessage` with what it posts.
+   */
+  start(
+    url: URL,
+    name: string,
+    onDeath: (death: WorldDeath) => void,
+    onMessage?: (message: unknown) => void,
+  ): WorldWorker;
 }
 
 /** Worker options with Deno's permission setting, which the standard type does not know. */
@@ -35,7 +43,7 @@ interface ConfinedWorkerOptions extends WorkerOptions {
 
 /** Workers of the runtime this code runs on. */
 export const hostWorkers: HostWorkers = {
-  start: (url, name, onDeath) => {
+  start: (url, name, onDeath, onMessage) => {
     const options: ConfinedWorkerOptions = { type: "module", name, deno: { permissions: "none" } };
     const worker = new Worker(url, options);
     worker.addEventListener("error", (event) => {
@@ -46,6 +54,7 @@ export const hostWorkers: HostWorkers = {
         place: event.filename ? `${event.filename}:${event.lineno}:${event.colno}` : "",
       });
     });
+    if (onMessage) worker.addEventListener("message", ({ data }) => onMessage(data));
     worker.addEventListener("messageerror", () => {
       onDeath({ message: "a message could not be read", place: "" });
     });

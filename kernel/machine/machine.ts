@@ -22,6 +22,9 @@ import { MachineClock } from "./clock.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { InlineCompiler } from "../translator/inline_compiler.ts";
+import type { RegionCompiler } from "../translator/translation.ts";
 import {
   Translator,
   TRANSLATOR_DEFAULTS,
@@ -59,6 +62,16 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
   /** Which tiers execute; the translator by default. */
   readonly tier?: "interpreter" | "translator";
   readonly translator?: TranslatorOptions;
+  /** Who makes regions; without it, the machine's own thread does. */
+  readonly compiler?: MachineCompiler;
+}
+
+/** Somebody who makes regions elsewhere. */
+export interface MachineCompiler {
+  /** Whether regions of earlier runs are to be expected. */
+  readonly keeps: boolean;
+  /** The compiler for a machine with this layout. */
+  begin(plan: MemoryPlan): RegionCompiler;
 }
 
 /** A device that is attached: where, and its behaviour. */
@@ -91,6 +104,8 @@ assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devic
 const DEFAULT_TLB_ENTRIES = 1024;
 const DEFAULT_ELEMENTS = 32;
 const DEFAULT_DECODED_PAGES = 2048;
+/** Lookups after which a place is looked for among the regions of earlier runs. */
+const FIRST_LOOK = 16;
 
 interface BoardEntry {
   readonly name: string;
@@ -140,7 +155,9 @@ export class Machine {
 
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
   constructor(readonly config: MachineConfig, registry: DeviceRegistry) {
-    const { harts, translator = TRANSLATOR_DEFAULTS } = config;
+    const { harts, translator = TRANSLATOR_DEFAULTS, compiler } = config;
+    const { hotLookups } = translator;
+    const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, hotLookups) : hotLookups;
     const board = boardOf(config.disks.length);
     const declarations = board.map((entry) => registry.get(entry.driver));
     let stateBytes = MACHINE_STATE.byteLength;
@@ -159,10 +176,13 @@ export class Machine {
         decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
       },
       this.#bus,
-      config.tier === "interpreter" ? 0 : translator.hotLookups,
+      config.tier === "interpreter" ? 0 : firstLook,
     );
     const { core } = this;
-    if (config.tier !== "interpreter") this.translator = new Translator(core, translator);
+    if (config.tier !== "interpreter") {
+      const made = compiler?.begin(core.plan) ?? new InlineCompiler(core.plan);
+      this.translator = new Translator(core, made, translator, firstLook);
+    }
     this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
       core.exports.dmaWrote(BigInt(gpa), length);
     });

@@ -69,6 +69,8 @@ export const CONTROL = fieldTable({
   statSlowStores: [8, 1],
   statWalks: [8, 1],
   statFlushes: [8, 1],
+  /** Times that the jump caches of all elements were emptied. */
+  statJumpDrops: [8, 1],
   /** Table entries that changed and took just their own translations with them. */
   statEntryDrops: [8, 1],
   statElementSwitches: [8, 1],

@@ -51,10 +51,22 @@ export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
   return tlbOffsetOf(code.plan, kind);
 }
 
-/** Byte offset in an element of the jump-cache entry of a virtual address. */
-export function jumpOffset(plan: MemoryPlan, address: Expression<"i64">): Expression<"i32"> {
-  const mask = (JUMP_ENTRIES - 1) * JUMP_ENTRY_BYTES;
-  return i32.add(i32.and(i32.shl(i32.wrap(address), 3), mask), plan.jumpCache);
+/** A region has no code so many bytes or more from the page of its entry. */
+const REGION_REACH = 16 * 4096;
+const JUMP_MASK = (JUMP_ENTRIES - 1) * JUMP_ENTRY_BYTES;
+
+/**
+ * Byte offset in an element of the jump-cache entry of a virtual address. Functions tend to start at the
+ * same offsets of pages, so that the page takes part.
+ */
+export function jumpOffset(plan: MemoryPlan, address: Local<"i64">): Expression<"i32"> {
+  const hash = i32.xor(i32.shl(i32.wrap(address), 3), i32.shrU(i32.wrap(address), 9));
+  return i32.add(i32.and(hash, JUMP_MASK), plan.jumpCache);
+}
+
+/** The same for the low word of an address. */
+export function jumpOffsetOf(plan: MemoryPlan, address: number): number {
+  return plan.jumpCache + ((address << 3 ^ address >>> 9) & JUMP_MASK);
 }
 
 /** Offsets in a jump-cache entry. */
@@ -228,6 +240,7 @@ function emitDrops(code: MmuCode): void {
     f.call(code.functions.dropJumps);
   }, true);
   code.module.define(code.functions.dropJumps, (f) => {
+    count(f, "statJumpDrops");
     const index = f.let(i32.const(0));
     f.loop((next) => {
       const at = i32.add(tables(code, index), code.plan.jumpCache);
@@ -285,6 +298,11 @@ function emitDropEntry(code: MmuCode): void {
     count(f, "statEntryDrops");
     const slot = i64.extendI32U(i32.and(i32.shrU(offset, 3), 511));
     const address = f.let(i64.add(i64.sub(info, 12), i64.shl(slot, 12)));
+    const gpa = f.let(i64.shl(i64.and(i64.shrU(before, PTE_PPN_SHIFT), PPN_MASK), 12));
+    const hasRegions = f.let(i32.const(0));
+    f.if(inRam(code.plan, gpa), () => {
+      f.set(hasRegions, i32.load8U(pageOf(code.plan, gpa), code.plan.pageRegions));
+    });
     const left = f.let(i64.load(elementsOf(address), code.plan.pageElements));
     f.block((done) => {
       f.loop((next) => {
@@ -295,17 +313,30 @@ function emitDropEntry(code: MmuCode): void {
           const tag = i64.load(at, tlbOffset(code, kind));
           f.if(i64.eq(tag, address), () => f.store64(at, tlbOffset(code, kind), -1));
         }
+        f.if(hasRegions, () => emitDropJumpsNear(code, f, tables(code, index), address));
         f.set(left, i64.and(left, i64.sub(left, 1)));
         f.br(next);
       });
     });
-    // A jump into a region stands for fetch entries of the region's pages.
-    const gpa = f.let(i64.shl(i64.and(i64.shrU(before, PTE_PPN_SHIFT), PPN_MASK), 12));
-    f.if(inRam(code.plan, gpa), () => {
-      const hasRegions = i32.load8U(pageOf(code.plan, gpa), code.plan.pageRegions);
-      f.if(hasRegions, () => f.call(code.functions.dropJumps));
-    });
     raiseAttention(f, ATTENTION.refetch);
+  });
+}
+
+/** Drops the jumps of an element into regions that may have code in a page: one stands for fetch entries. */
+function emitDropJumpsNear(
+  code: MmuCode,
+  f: FunctionBuilder,
+  element: Expression<"i32">,
+  address: Local<"i64">,
+): void {
+  const jump = f.let(i32.add(element, code.plan.jumpCache));
+  const end = f.let(i32.add(jump, JUMP_ENTRIES * JUMP_ENTRY_BYTES));
+  const first = f.let(i64.sub(address, REGION_REACH));
+  f.loop((next) => {
+    const near = i64.ltU(i64.sub(i64.load(jump, JUMP.address), first), 2 * REGION_REACH + 4096);
+    f.if(near, () => f.store64(jump, JUMP.address, -1), undefined, "unlikely");
+    f.set(jump, i32.add(jump, JUMP_ENTRY_BYTES));
+    f.brIf(next, i32.ltU(jump, end));
   });
 }
 

@@ -110,6 +110,15 @@ class Growth {
     this.#work.push(at);
   }
 
+  /** How a block ends before a place that was not taken. */
+  behind(at: number): BlockEnd {
+    const instruction = this.#read(at);
+    const taken = instruction !== undefined && instruction.row !== ILLEGAL &&
+      !interpreted[instruction.row];
+    // What is only too far becomes a region of its own when it is hot.
+    return { kind: taken ? "fall" : "step", next: at };
+  }
+
   /** Takes instructions in a row until control leaves them. */
   #run(start: number): void {
     for (let at = start; this.instructions.size < INSTRUCTIONS_MAXIMUM;) {
@@ -166,7 +175,7 @@ function blockAt(growth: Growth, start: number): Block {
   const instructions: Instruction[] = [];
   for (let at = start;;) {
     const instruction = growth.instructions.get(at);
-    if (instruction === undefined) return { start, instructions, end: { kind: "step", next: at } };
+    if (instruction === undefined) return { start, instructions, end: growth.behind(at) };
     instructions.push(instruction);
     const end = endOf(instruction);
     if (end !== undefined) return { start, instructions, end };

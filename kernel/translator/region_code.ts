@@ -20,13 +20,12 @@ import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
 import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
 import { type MemoryPlan, PAGE_CACHE_BYTES } from "../memory/memory_plan.ts";
 import {
-  type FunctionBuilder,
-  type FunctionReference,
+  type FinishedFunction,
+  FunctionBuilder,
   i32,
   i64,
   type Label,
   type Local,
-  type ModuleBuilder,
 } from "../wasm/mod.ts";
 import type { Block, Instruction, RegionCode } from "./region.ts";
 import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
@@ -43,31 +42,29 @@ const KIND_SHIFT = 28;
 /** Most places behind calls that a return compares with. */
 const RETURN_POINTS_MAXIMUM = 4;
 
-type RegionFunction = FunctionReference<readonly ["i32", "i64"], "i32">;
+type RegionParameters = typeof REGION_TYPE["parameters"];
 
 /** What a region's function is made of. */
 export interface RegionOrder {
-  readonly module: ModuleBuilder;
   readonly plan: MemoryPlan;
   readonly imports: RegionImports;
+  /** Index of REGION_TYPE in every module of regions. */
+  readonly typeIndex: number;
   readonly code: RegionCode;
-  /** Slot of the table that the function will have. */
-  readonly slot: number;
 }
 
 /** A function and the places where it may be entered, in the order of their entry numbers. */
-export interface MadeRegion {
-  readonly reference: RegionFunction;
+export interface WrittenRegion {
+  readonly finished: FinishedFunction;
   readonly entries: readonly number[];
 }
 
-/** Generates a region's function. */
-export function emitRegion(order: RegionOrder): MadeRegion {
+/** Generates a region's function. It is the same wherever the code lies, and in whatever slot. */
+export function writeRegion(order: RegionOrder): WrittenRegion {
   const writer = new RegionWriter(order);
-  const { parameters, result } = REGION_TYPE;
-  const reference = order.module.declare(`region${order.slot}`, parameters, result);
-  order.module.define(reference, (f) => writer.write(f));
-  return { reference, entries: writer.entries };
+  const f = new FunctionBuilder<RegionParameters>({ index: 0, name: "region", ...REGION_TYPE });
+  writer.write(f);
+  return { finished: f.finish(), entries: writer.entries };
 }
 
 interface Registers {
@@ -91,7 +88,7 @@ class RegionWriter {
   readonly #labels = new Map<number, Label>();
   readonly #loops = new Map<number, Label>();
   readonly #pageCaches = new Map<number, PageCache>();
-  #f!: FunctionBuilder<readonly ["i32", "i64"]>;
+  #f!: FunctionBuilder<RegionParameters>;
   #ops!: RegionOps;
   #frame!: RegionFrame;
   #ways!: Ways;
@@ -140,7 +137,7 @@ class RegionWriter {
   }
 
   /** Writes the function's body. */
-  write(f: FunctionBuilder<readonly ["i32", "i64"]>): void {
+  write(f: FunctionBuilder<RegionParameters>): void {
     this.#f = f;
     const [packed, address] = f.parameters;
     this.#next = f.local("i32");
@@ -459,7 +456,7 @@ class RegionWriter {
         const entry = this.#next;
         f.set(entry, i32.load(jump, JUMP.entry));
         f.set(this.#slot, i32.load(jump, JUMP.slot));
-        f.if(i32.eq(this.#slot, this.order.slot), () => {
+        f.if(i32.eq(this.#slot, this.#f.parameters[2]), () => {
           f.set(base, i64.sub(target, i64.extendI32U(i32.shl(i32.and(entry, 0xffff), 1))));
           f.set(entry, i32.shrU(entry, 16));
           f.br(this.#ways.dispatch);
@@ -478,9 +475,8 @@ class RegionWriter {
     f.if(
       i32.geS(this.#slot, 0),
       () => {
-        const { parameters, result } = REGION_TYPE;
-        const type = this.order.module.typeIndex(parameters, result);
-        f.returnCallIndirect(type, this.#slot, this.#next, this.#exitAddress);
+        const { typeIndex } = this.order;
+        f.returnCallIndirect(typeIndex, this.#slot, this.#next, this.#exitAddress, this.#slot);
       },
       undefined,
       "likely",

@@ -1,50 +1,40 @@
 /**
- * The translator tier of one VM: collects hot places, makes regions of them in batches between runs, and
- * drops regions whose code is written (design.md "Execution"; S12, S21).
+ * The translator tier of one VM: collects hot places, orders regions for them in batches, places what was
+ * made, and drops regions whose code is written (design.md "Execution"; S12, S21).
  *
  * Invariants: nothing here is machine state, and when a region appears or goes is never visible to the
  * guest; a jump-cache entry exists only while the fetch TLB's answers for all pages of its region hold.
  */
 import type { Core, RegionService } from "../cpu/core.ts";
-import { FLOAT_FUNCTIONS, type FloatFunctionName } from "../cpu/softfloat/names.ts";
-import { HOT_COUNTERS, JUMP_ENTRIES, TLB_ENTRY_BYTES } from "../memory/memory_plan.ts";
+import { CONTROL } from "../memory/control_layout.ts";
+import { HART } from "../memory/hart_layout.ts";
+import { CONTROL_BLOCK, HART_BLOCK, HOT_COUNTERS, TLB_ENTRY_BYTES } from "../memory/memory_plan.ts";
+import { JUMP, jumpOffsetOf, tlbOffsetOf } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
-import { JUMP, tlbOffsetOf } from "../mmu/cache_group.ts";
-import { PAGE_FLAG } from "../memory/page_flags.ts";
-import { type FunctionReference, ModuleBuilder, type WasmType } from "../wasm/mod.ts";
-import { emitRegion } from "./region_code.ts";
-import type { RegionImports } from "./region_ops.ts";
-import { growRegion, PAGE_HALVES, type RegionCode } from "./region.ts";
-
-/** Pages before and after the hot one that a region may take code from. */
-const PAGES_AROUND = 4;
-
-/** Hot places so many halfwords apart become entries of one region. */
-const NEAR_HALVES = 512;
-
-/** A place that is to become a region. */
-interface HotPlace {
-  /** Halfword from the first page of `pages`. */
-  readonly start: number;
-  /** Guest pages around it, as the fetch TLB knew them. */
-  readonly pages: readonly (number | undefined)[];
-}
-
-/** A region that was made. */
-interface Region {
-  readonly slot: number;
-  /** Guest pages by number in the region; undefined where it has no code. */
-  readonly pages: readonly (number | undefined)[];
-  /** Halfwords of its instructions: first and behind the last, for each page. */
-  readonly spans: ReadonlyMap<number, { first: number; end: number }>;
-  /** Entry numbers by halfword. */
-  readonly entries: ReadonlyMap<number, number>;
-}
+import { Catalogue } from "./catalogue.ts";
+import { type PlacedEntry, Placements } from "./placements.ts";
+import { PAGE_HALVES } from "./region.ts";
+import type {
+  CodePage,
+  HotPlace,
+  MadeBatch,
+  Order,
+  RegionCompiler,
+  Translation,
+} from "./translation.ts";
+import { PAGES_AROUND } from "./translation.ts";
 
 /** What the tier has done so far. */
 export interface TranslatorStatistics {
+  /** Regions that were made for this VM. */
   readonly regions: number;
+  /** Instructions in them. */
   readonly instructions: number;
+  /** Regions that were kept from earlier runs. */
+  readonly kept: number;
+  /** Placements of regions in guest memory. */
+  readonly placed: number;
+  /** Placements that ended because their code was written. */
   readonly dropped: number;
   readonly modules: number;
   /** Bytes of generated modules. */
@@ -60,32 +50,58 @@ export interface TranslatorOptions {
 }
 
 /** What is best for guests of all kinds (docs/performance.md). */
-export const TRANSLATOR_DEFAULTS: TranslatorOptions = { hotLookups: 1000, batch: 24 };
+export const TRANSLATOR_DEFAULTS: TranslatorOptions = { hotLookups: 8000, batch: 8 };
+
+/** Words of VM memory: the current hart's pc, and the current cache element. */
+const PC = HART_BLOCK + HART.offset.pc >> 2;
+const ELEMENT = CONTROL_BLOCK + CONTROL.offset.element >> 2;
+
+/** A place that waits asks again after so small a part of the lookups that made it hot. */
+const WAITING_LOOKUPS = 16;
+
+/** Most places that are known to have asked once. */
+const LOOKED_MAXIMUM = 1 << 16;
 
 /** Makes and keeps the regions of one VM. */
 export class Translator implements RegionService {
   readonly #core: Core;
-  readonly #halves: Uint16Array;
-  readonly #pageRegions: Uint8Array;
   readonly #counters: Uint16Array;
-  /** By guest page × 2048 + halfword: the region that is entered there. */
-  readonly #byEntry = new Map<number, { region: Region; entry: number; at: number }>();
-  readonly #byPage = new Map<number, Set<Region>>();
+  readonly #placements: Placements;
+  readonly #catalogue: Catalogue;
+  /** Places that asked once, before they were hot. */
+  readonly #looked = new Set<number>();
   readonly #waiting = new Map<number, HotPlace>();
+  /** Slots of the batch that is under way. */
+  #ordered: number[] = [];
   readonly #freeSlots: number[] = [];
-  #slots = 1;
+  #slots: number;
   #wanted = false;
   #regions = 0;
   #instructions = 0;
+  #kept = 0;
+  #placed = 0;
   #dropped = 0;
   #modules = 0;
   #bytes = 0;
 
-  constructor(core: Core, private readonly options: TranslatorOptions) {
+  constructor(
+    core: Core,
+    private readonly compiler: RegionCompiler,
+    private readonly options: TranslatorOptions,
+    /** Lookups at which the run asks first; at most `options.hotLookups`. */
+    private readonly firstLook: number = options.hotLookups,
+  ) {
     const { plan } = this.#core = core;
-    this.#halves = new Uint16Array(core.buffer, plan.ram, plan.ramBytes / 2);
-    this.#pageRegions = new Uint8Array(core.buffer, plan.pageRegions, plan.ramPages);
     this.#counters = new Uint16Array(core.buffer, plan.hotCounters, HOT_COUNTERS);
+    this.#placements = new Placements(core, ({ translation }) => {
+      this.#dropped++;
+      this.#catalogue.unplaced(translation);
+    });
+    this.#catalogue = new Catalogue(({ slot }) => {
+      core.table.set(slot, null);
+      this.#freeSlots.push(slot);
+    });
+    this.#slots = compiler.firstSlot;
     core.regions = this;
   }
 
@@ -94,6 +110,8 @@ export class Translator implements RegionService {
     return {
       regions: this.#regions,
       instructions: this.#instructions,
+      kept: this.#kept,
+      placed: this.#placed,
       dropped: this.#dropped,
       modules: this.#modules,
       bytes: this.#bytes,
@@ -102,37 +120,50 @@ export class Translator implements RegionService {
 
   /** The place at the hart's pc was looked up often. */
   hotPlace(): number {
-    const pc = this.#core.register(this.#core.current, "pc");
-    const page = this.#fetchPage(pc >> 12n);
-    const offset = Number(pc & 0xfffn);
-    if (page === undefined) return this.#ask(pc, 4);
-    const key = page * PAGE_HALVES + offset / 2;
-    const known = this.#byEntry.get(key);
+    const { words } = this.#core;
+    const low = words[PC]!;
+    const high = words[PC + 1]!;
+    const page = this.#fetchPage(low, high, 0);
+    if (page === undefined) return this.#ask(low, 4);
+    const slot = (low & 0xfff) >> 1;
+    const key = page * PAGE_HALVES + slot;
+    const known = this.#placements.at(key) ?? this.#placeKnown(low, high, page);
     if (known !== undefined) {
-      if (!this.#isMapped(known.region, known.at, pc)) return this.#ask(pc, 16);
-      this.#writeJump(pc, known);
-      return this.#ask(pc, 1, 1);
+      if (!this.#isMapped(known, low, high)) return this.#ask(low, 16);
+      this.#writeJump(low, high, known);
+      return this.#ask(low, 1, 1);
     }
+    if (this.#isFirstLook(key)) return this.#ask(low, this.options.hotLookups - this.firstLook);
     if (this.#waiting.has(key)) this.#workSoon();
     else {
-      const first = (pc >> 12n) - BigInt(PAGES_AROUND);
       const pages = Array.from(
         { length: 2 * PAGES_AROUND + 1 },
-        (_, i) => this.#fetchPage(first + BigInt(i)),
+        (_, i) => this.#fetchPage(low, high, i - PAGES_AROUND),
       );
-      this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + offset / 2, pages });
+      this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + slot, pages });
       if (this.#waiting.size >= this.options.batch) this.#workSoon();
     }
-    return this.#ask(pc, this.options.hotLookups);
+    return this.#ask(low, Math.ceil(this.options.hotLookups / WAITING_LOOKUPS));
   }
 
-  /** Makes what is waiting, when it is enough or very hot. Between runs. */
+  /** Orders what is waiting, when it is enough or very hot, and takes what was made. Between runs. */
   work(): void {
-    if (!this.#wanted) return;
+    this.#take();
+    if (!this.#wanted || this.compiler.busy) return;
     this.#wanted = false;
-    const places = [...this.#waiting];
+    this.#order();
+    this.#take();
+  }
+
+  /** Bytes of a page with regions are written: those that have code there go. */
+  regionWritten(page: number, offset: number, size: number): void {
+    this.#placements.written(page, offset, size);
+  }
+
+  /** Forgets what lies where: after memory was replaced from outside (X3). */
+  clear(): void {
+    this.#placements.clear();
     this.#waiting.clear();
-    this.#make(places);
   }
 
   /** Ends the run under way after the instruction, which the guest cannot see. */
@@ -141,199 +172,142 @@ export class Translator implements RegionService {
     this.#core.raiseAttention(ATTENTION.stop);
   }
 
-  /** Bytes of a page with regions are written: those that have code there go. */
-  regionWritten(page: number, offset: number, size: number): void {
-    const regions = this.#byPage.get(page);
-    if (regions === undefined) return;
-    const first = Math.max(0, (offset >> 1) - 1);
-    const end = (offset + size + 1) >> 1;
-    for (const region of [...regions]) {
-      const span = region.spans.get(page)!;
-      if (first < span.end && end > span.first) this.#drop(region);
+  #order(): void {
+    const code = new Map<number, CodePage>();
+    const orders = [...this.#waiting].flatMap(([key, place]): Order[] => {
+      if (this.#placements.at(key) !== undefined) return [];
+      for (const page of place.pages) if (page !== undefined) this.#addCode(code, page);
+      return [{ ...place, slot: this.#takeSlot() }];
+    });
+    this.#waiting.clear();
+    if (orders.length === 0) return;
+    this.#ordered = orders.map(({ slot }) => slot);
+    this.compiler.submit({ orders, code });
+    this.#pagesOf = new Map(orders.map(({ slot, pages }) => [slot, pages]));
+  }
+
+  #pagesOf: ReadonlyMap<number, HotPlace["pages"]> = new Map();
+
+  #addCode(code: Map<number, CodePage>, page: number): void {
+    if (code.has(page)) return;
+    const near = this.#core.decodedPages.decodedBits(page);
+    if (near !== undefined) code.set(page, { halves: this.#placements.code(page), near });
+  }
+
+  #take(): void {
+    for (let made = this.compiler.take(); made !== undefined; made = this.compiler.take()) {
+      this.#instantiate(made);
+      if (made.kept) this.#addKept(made);
+      else this.#addOrdered(made);
     }
   }
 
-  /** Forgets everything: after memory was replaced from outside (X3). */
-  clear(): void {
-    for (const regions of [...this.#byPage.values()]) {
-      for (const region of [...regions]) this.#drop(region);
+  #addKept({ translations }: MadeBatch): void {
+    this.#kept += translations.length;
+    for (const translation of translations) this.#catalogue.add(translation);
+  }
+
+  #addOrdered(made: MadeBatch): void {
+    const used = new Set(made.translations.map(({ slot }) => slot));
+    for (const slot of this.#ordered) if (!used.has(slot)) this.#freeSlots.push(slot);
+    this.#ordered = [];
+    for (const translation of made.translations) {
+      this.#regions++;
+      this.#instructions += translation.instructions;
+      this.#catalogue.add(translation);
+      const pages = this.#pagesOf.get(translation.slot)!;
+      const region = this.#place(translation, (page) => pages[page]);
+      if (region === undefined) this.#catalogue.unplaced(translation);
     }
-    this.#waiting.clear();
+  }
+
+  #instantiate({ module, bytes }: MadeBatch): void {
+    if (module === undefined) return;
+    const { memory, table, functions } = this.#core;
+    this.#reserve(this.compiler.firstSlot);
+    new WebAssembly.Instance(module, { env: { memory, table, ...functions } });
+    this.#modules++;
+    this.#bytes += bytes;
+  }
+
+  #place(translation: Translation, pageOf: (page: number) => number | undefined) {
+    const region = this.#placements.place(translation, pageOf);
+    if (region === undefined) return undefined;
+    this.#placed++;
+    this.#catalogue.placed(translation);
+    return region;
+  }
+
+  /** Places a translation of the code at an address, if there is one. */
+  #placeKnown(low: number, high: number, page: number): PlacedEntry | undefined {
+    const slot = (low & 0xfff) >> 1;
+    for (
+      const { translation, at } of this.#catalogue.find(slot, this.#placements.half(page, slot))
+    ) {
+      const own = Math.floor(at / PAGE_HALVES);
+      const placed = this.#place(
+        translation,
+        (index) => this.#fetchPage(low, high, index - own),
+      );
+      if (placed !== undefined) return this.#placements.at(page * PAGE_HALVES + slot);
+    }
+    return undefined;
+  }
+
+  /** Whether the place is known to no region so far, but has not been looked up often enough for its own. */
+  #isFirstLook(key: number): boolean {
+    if (this.firstLook === this.options.hotLookups || this.#looked.has(key)) return false;
+    if (this.#looked.size >= LOOKED_MAXIMUM) this.#looked.clear();
+    this.#looked.add(key);
+    return true;
   }
 
   /** Lets the place ask again after so many more lookups. */
-  #ask<T extends 0 | 1 = 0>(pc: bigint, lookups: number, answer: T = 0 as T): T {
-    this.#counters[Number(pc >> 1n & BigInt(HOT_COUNTERS - 1))] = Math.max(
-      0,
-      this.options.hotLookups - lookups,
-    );
+  #ask<T extends 0 | 1 = 0>(low: number, lookups: number, answer: T = 0 as T): T {
+    // Modulo 2^16: below the first look, a counter comes to it by wrapping.
+    this.#counters[low >>> 1 & HOT_COUNTERS - 1] = this.firstLook - lookups;
     return answer;
   }
 
-  /** Guest page that the current element's fetch TLB knows for a virtual page. */
-  #fetchPage(virtualPage: bigint): number | undefined {
-    const { plan, words, longs } = this.#core;
-    const address = BigInt.asUintN(64, virtualPage << 12n);
-    const index = Number(virtualPage & BigInt(plan.tlbEntries - 1));
-    const entry = this.#core.controlWord("element") + tlbOffsetOf(plan, 2) +
-      index * TLB_ENTRY_BYTES;
-    return longs[entry >> 3] === address ? words[entry + 12 >> 2]! : undefined;
+  /** Guest page that the current element's fetch TLB knows for the virtual page so many pages on. */
+  #fetchPage(low: number, high: number, pagesOn: number): number | undefined {
+    const { plan, words } = this.#core;
+    const address = (low & -4096) + pagesOn * 4096;
+    // Regions do not reach across a multiple of 4 GiB.
+    if ((address < 0) !== (low < 0)) return undefined;
+    const index = address >>> 12 & plan.tlbEntries - 1;
+    const entry = (words[ELEMENT]! + tlbOffsetOf(plan, 2) + index * TLB_ENTRY_BYTES) >> 2;
+    return words[entry] === (address | 0) && words[entry + 1] === high
+      ? words[entry + 3]
+      : undefined;
   }
 
   /** Whether all pages of a region lie, from an entry's address on, where it was made for. */
-  #isMapped(region: Region, at: number, pc: bigint): boolean {
-    const first = (pc >> 12n) - BigInt(Math.floor(at / PAGE_HALVES));
+  #isMapped({ region, at }: PlacedEntry, low: number, high: number): boolean {
+    const own = Math.floor(at / PAGE_HALVES);
     return region.pages.every((page, i) =>
-      page === undefined || this.#fetchPage(first + BigInt(i)) === page
+      page === undefined || this.#fetchPage(low, high, i - own) === page
     );
   }
 
-  #writeJump(pc: bigint, known: { region: Region; entry: number; at: number }): void {
-    const { plan, words, longs } = this.#core;
-    const index = Number(pc >> 1n & BigInt(JUMP_ENTRIES - 1));
-    const jump = this.#core.controlWord("element") + plan.jumpCache + index * 16;
-    longs[jump >> 3] = BigInt.asUintN(64, pc);
-    words[jump + JUMP.slot >> 2] = known.region.slot;
-    words[jump + JUMP.entry >> 2] = known.entry << 16 | known.at;
+  #writeJump(low: number, high: number, { region, entry, at }: PlacedEntry): void {
+    const { plan, words } = this.#core;
+    const jump = (words[ELEMENT]! + jumpOffsetOf(plan, low)) >> 2;
+    words[jump] = low;
+    words[jump + 1] = high;
+    words[jump + (JUMP.slot >> 2)] = region.translation.slot;
+    words[jump + (JUMP.entry >> 2)] = entry << 16 | at;
     this.#core.setControlWord("elementUsed", 1);
-  }
-
-  #make(places: readonly (readonly [number, HotPlace])[]): void {
-    const taken = new Set<number>();
-    const grown = places.flatMap(([key, place]) => {
-      if (this.#byEntry.has(key) || taken.has(key)) return [];
-      const { pages } = place;
-      const code = this.#grow(place, places);
-      if (code === undefined) return [];
-      for (const at of code.entries) taken.add(keyOf(pages, at));
-      return [{ code, pages, slot: this.#takeSlot() }];
-    });
-    if (grown.length === 0) return;
-    const { plan } = this.#core;
-    const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
-    const module = new ModuleBuilder(memory, true);
-    const imports = declareImports(module);
-    const made = grown.map(({ code, pages, slot }) => {
-      const { reference, entries } = emitRegion({ module, plan, imports, code, slot });
-      module.element(slot, reference);
-      return { code, pages, slot, entries };
-    });
-    const bytes = module.build();
-    const env = { memory: this.#core.memory, table: this.#core.table, ...this.#core.functions };
-    new WebAssembly.Instance(new WebAssembly.Module(bytes), { env });
-    this.#modules++;
-    this.#bytes += bytes.length;
-    for (const { code, pages, slot, entries } of made) this.#register(code, pages, slot, entries);
-  }
-
-  #grow({ start, pages }: HotPlace, places: readonly (readonly [number, HotPlace])[]) {
-    const near = places.flatMap(([key]) => {
-      const page = pages.indexOf(Math.floor(key / PAGE_HALVES));
-      const at = page * PAGE_HALVES + key % PAGE_HALVES;
-      return page >= 0 && at !== start && Math.abs(at - start) <= NEAR_HALVES ? [at] : [];
-    });
-    return growRegion(
-      {
-        pageOf: (index) => pages[index],
-        half: (page, slot) => this.#halves[page * PAGE_HALVES + slot]!,
-        wasNear: (page, slot) => this.#core.decodedPages.isDecoded(page, slot),
-      },
-      start,
-      near,
-    );
-  }
-
-  #register(
-    code: RegionCode,
-    around: HotPlace["pages"],
-    slot: number,
-    entries: readonly number[],
-  ): void {
-    const spans = spansOf(code, around);
-    const pages = around.map((page) => page !== undefined && spans.has(page) ? page : undefined);
-    const region: Region = {
-      slot,
-      pages,
-      spans,
-      entries: new Map(entries.map((at, i) => [at, i])),
-    };
-    for (const page of spans.keys()) {
-      const set = this.#byPage.get(page) ?? new Set();
-      this.#byPage.set(page, set.add(region));
-      this.#pageRegions[page] = 1;
-      this.#core.flags.set(page, PAGE_FLAG.code);
-    }
-    entries.forEach((at, entry) => {
-      this.#byEntry.set(keyOf(pages, at), { region, entry, at });
-    });
-    this.#regions++;
-    for (const { instructions } of code.blocks.values()) this.#instructions += instructions.length;
-  }
-
-  #drop(region: Region): void {
-    this.#dropped++;
-    for (const page of region.spans.keys()) {
-      const set = this.#byPage.get(page);
-      set?.delete(region);
-      if (set?.size === 0) {
-        this.#byPage.delete(page);
-        this.#pageRegions[page] = 0;
-      }
-    }
-    for (const at of region.entries.keys()) {
-      const key = keyOf(region.pages, at);
-      if (this.#byEntry.get(key)?.region === region) this.#byEntry.delete(key);
-    }
-    this.#core.exports.dropJumps();
-    this.#core.table.set(region.slot, null);
-    this.#freeSlots.push(region.slot);
   }
 
   #takeSlot(): number {
     const slot = this.#freeSlots.pop() ?? this.#slots++;
-    if (slot >= this.#core.table.length) this.#core.table.grow(this.#core.table.length);
+    this.#reserve(slot);
     return slot;
   }
-}
 
-/** The key of a place of a region: guest page × 2048 + halfword. */
-function keyOf(pages: HotPlace["pages"], at: number): number {
-  return pages[Math.floor(at / PAGE_HALVES)]! * PAGE_HALVES + at % PAGE_HALVES;
-}
-
-/** Which halfwords of each guest page a region's instructions take. */
-function spansOf(
-  code: RegionCode,
-  pages: HotPlace["pages"],
-): Map<number, { first: number; end: number }> {
-  const spans = new Map<number, { first: number; end: number }>();
-  for (const { instructions } of code.blocks.values()) {
-    for (const { at, length } of instructions) {
-      for (let half = at; half < at + length / 2; half++) {
-        const page = pages[Math.floor(half / PAGE_HALVES)]!;
-        const inPage = half % PAGE_HALVES;
-        const span = spans.get(page) ?? { first: inPage, end: inPage + 1 };
-        span.first = Math.min(span.first, inPage);
-        span.end = Math.max(span.end, inPage + 1);
-        spans.set(page, span);
-      }
-    }
+  #reserve(slot: number): void {
+    const { table } = this.#core;
+    if (slot >= table.length) table.grow(Math.max(slot + 1, 2 * table.length) - table.length);
   }
-  return spans;
-}
-
-function declareImports(module: ModuleBuilder): RegionImports {
-  const float = {} as Record<FloatFunctionName, FunctionReference>;
-  for (const [name, [parameters, result]] of Object.entries(FLOAT_FUNCTIONS)) {
-    float[name as FloatFunctionName] = module.import(
-      name,
-      parameters as readonly WasmType[],
-      result as WasmType,
-    );
-  }
-  return {
-    csrRead: module.import("csrRead", ["i32", "i32"], "i64"),
-    csrWrite: module.import("csrWrite", ["i32", "i64"], undefined),
-    float,
-  };
 }

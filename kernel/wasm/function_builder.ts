@@ -77,6 +77,14 @@ export function callIndirect<R extends WasmType>(
   return new Expression(result, NODE.callIndirect, CONTROL.callIndirect, typeIndex, operands);
 }
 
+/** A function's body, apart from the module that it was written for. */
+export interface FinishedFunction {
+  /** The body with its local declarations. */
+  readonly body: Uint8Array;
+  /** Branch hints: where in the body, and whether the branch is likely to be taken. */
+  readonly hints: readonly { readonly at: number; readonly likely: boolean }[];
+}
+
 /** Writes one function. */
 export class FunctionBuilder<P extends readonly WasmType[] = readonly WasmType[]> {
   /** The parameters, as locals. */
@@ -267,7 +275,7 @@ export class FunctionBuilder<P extends readonly WasmType[] = readonly WasmType[]
   }
 
   /** The body with its local declarations, and the branch hints relative to its start. */
-  finish(): { body: Uint8Array; hints: { at: number; likely: boolean }[] } {
+  finish(): FinishedFunction {
     assert(this.#depth === 0, `${this.reference.name}: open block at the end`);
     const body = new ByteSink(this.#code.length + 64);
     body.unsigned(this.#localTypes.length);

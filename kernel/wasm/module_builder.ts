@@ -7,7 +7,11 @@
  */
 import { assert } from "../base/assert.ts";
 import { ByteSink } from "./byte_sink.ts";
-import { FunctionBuilder, type FunctionReference } from "./function_builder.ts";
+import {
+  type FinishedFunction,
+  FunctionBuilder,
+  type FunctionReference,
+} from "./function_builder.ts";
 import { SECTION, VALUE_TYPE, type WasmType } from "./opcodes.ts";
 
 /** The memory that a module imports as `env.memory`. */
@@ -21,7 +25,7 @@ export interface MemoryImport {
 }
 
 interface Defined {
-  readonly builder: FunctionBuilder;
+  readonly finish: () => FinishedFunction;
   readonly typeIndex: number;
   readonly exported: boolean;
 }
@@ -79,15 +83,25 @@ export class ModuleBuilder {
     body: (builder: FunctionBuilder<P>) => void,
     exported = false,
   ): void {
-    const position = reference.index - this.#imports.length;
-    assert(this.#functions[position] === undefined, `${reference.name} is defined twice`);
     const builder = new FunctionBuilder<P>(reference);
     body(builder);
-    this.#functions[position] = {
-      builder: builder as unknown as FunctionBuilder,
-      typeIndex: this.#declared[position]!.typeIndex,
-      exported,
-    };
+    this.#define(reference, () => builder.finish(), exported);
+  }
+
+  /** Gives a declared function a body that was written for a module with the same types and imports. */
+  defineFinished(reference: FunctionReference, finished: FinishedFunction): void {
+    this.#define(reference, () => finished, false);
+  }
+
+  #define(
+    reference: Pick<FunctionReference, "index" | "name">,
+    finish: () => FinishedFunction,
+    exported: boolean,
+  ): void {
+    const position = reference.index - this.#imports.length;
+    assert(this.#functions[position] === undefined, `${reference.name} is defined twice`);
+    const { typeIndex } = this.#declared[position]!;
+    this.#functions[position] = { finish, typeIndex, exported };
   }
 
   /** Declares and defines a function in one step. */
@@ -116,11 +130,16 @@ export class ModuleBuilder {
 
   /** The module's bytes. Throws `Broken` when a declared function has no body. */
   build(): Uint8Array<ArrayBuffer> {
+    return this.buildWithPlaces().bytes;
+  }
+
+  /** The module's bytes, and where in them the body of each function starts. */
+  buildWithPlaces(): { readonly bytes: Uint8Array<ArrayBuffer>; readonly bodies: number[] } {
     const out = new ByteSink(65536);
     out.append([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
     const functions = this.#functions.map((defined, i) => {
       assert(defined !== undefined, `${this.#declared[i]!.reference.name} has no body`);
-      return { ...defined, ...defined.builder.finish() };
+      return { ...defined, ...defined.finish() };
     });
     out.section(SECTION.type, this.#typeSection());
     out.section(SECTION.import, this.#importSection());
@@ -134,12 +153,15 @@ export class ModuleBuilder {
     if (hints !== undefined) out.section(SECTION.custom, hints);
     const code = new ByteSink(65536);
     code.unsigned(functions.length);
-    for (const f of functions) {
-      code.unsigned(f.body.length);
-      code.append(f.body);
-    }
+    const inSection = functions.map(({ body }) => {
+      code.unsigned(body.length);
+      const at = code.length;
+      code.append(body);
+      return at;
+    });
     out.section(SECTION.code, code);
-    return out.bytes().slice();
+    const sectionAt = out.length - code.length;
+    return { bytes: out.bytes().slice(), bodies: inSection.map((at) => sectionAt + at) };
   }
 
   #typeSection(): ByteSink {
@@ -207,7 +229,7 @@ export class ModuleBuilder {
     return elements;
   }
 
-  #hintSection(all: { at: number; likely: boolean }[][]): ByteSink | undefined {
+  #hintSection(all: FinishedFunction["hints"][]): ByteSink | undefined {
     const hinted = all.map((hints, i) => ({ hints, index: this.#imports.length + i }))
       .filter(({ hints }) => hints.length > 0);
     if (hinted.length === 0) return undefined;

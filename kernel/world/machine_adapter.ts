@@ -7,6 +7,7 @@ import { CSR_ROWS } from "../cpu/csr_table.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
+import type { CompilePort, RemoteCompiler } from "./remote_compiler.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { traceLine } from "../machine/trace.ts";
 import type {
@@ -23,7 +24,9 @@ import type {
 export async function createMachine(
   config: MachineConfig,
   registry: DeviceRegistry,
+  port?: CompilePort,
 ): Promise<MachinePort> {
+  let compiler: RemoteCompiler | undefined;
   const { bios, kernel, initrd } = config;
   const machine = new Machine({
     memoryBytes: config.memoryBytes,
@@ -39,8 +42,14 @@ export async function createMachine(
     bios: typeof bios === "string" ? bios : await readImage(bios),
     ...(kernel ? { kernel: await readImage(kernel) } : {}),
     ...(initrd ? { initrd } : {}),
+    ...(port === undefined ? {} : {
+      compiler: {
+        keeps: port.keeps,
+        begin: (plan) => compiler = port.begin(plan),
+      },
+    }),
   }, registry);
-  return new MachineAdapter(machine, config.trace);
+  return new MachineAdapter(machine, config.trace, compiler);
 }
 
 const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
@@ -55,7 +64,11 @@ class MachineAdapter implements MachinePort {
   #wakeTicks = 0;
   #trace: Uint8Array[] = [];
 
-  constructor(private readonly machine: Machine, private readonly traced: boolean) {}
+  constructor(
+    private readonly machine: Machine,
+    private readonly traced: boolean,
+    private readonly compiler: RemoteCompiler | undefined,
+  ) {}
 
   get harts(): number {
     return this.machine.config.harts;
@@ -190,6 +203,10 @@ class MachineAdapter implements MachinePort {
         devices.map((device) => [device.name, device.behaviour.counters?.() ?? {}]),
       ),
     };
+  }
+
+  arrival(): Promise<void> | undefined {
+    return this.compiler?.arrival;
   }
 
   digest(): string {

@@ -6,6 +6,7 @@
  * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
  */
 import type { DiskRequest } from "../driver/mod.ts";
+import type { CompilePort } from "./remote_compiler.ts";
 
 /** Names of the board's devices that exchange data with the outside. */
 export const DEVICE_NAMES = {
@@ -200,7 +201,15 @@ export interface MachinePort {
   digest(): string;
   /** The board's address map with what is attached where, one line each. */
   memoryTree(): string;
+  /**
+   * What the machine waits for that only arrives while this thread is idle: translations, which came
+   * already. Undefined when there is nothing.
+   */
+  arrival?(): Promise<void> | undefined;
 }
 
 /** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
-export type MachineFactory = (config: MachineConfig) => Promise<MachinePort>;
+export type MachineFactory = (
+  config: MachineConfig,
+  compiler: CompilePort | undefined,
+) => Promise<MachinePort>;

@@ -12,9 +12,11 @@ import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
 import { ByteOutput } from "./byte_output.ts";
 import { DiskService } from "./disk_service.ts";
+import type { EarlyWorld } from "./early_world.ts";
 import { DEVICE_NAMES, type MachineConfig, type MachineStats } from "./machine_port.ts";
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
+import type { Connection } from "./translation_service.ts";
 import { type EndReport, failureError, type FailureReport, type HartDump } from "./reports.ts";
 import { type ConsoleDevice, ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmExec } from "./vm_exec.ts";
@@ -33,12 +35,14 @@ const STOP_MILLISECONDS = 1_000;
 export interface VmParts {
   /** The host that carries it. */
   readonly host: Host;
-  /** Module of the VM world. */
-  readonly world: URL;
+  /** The VM world. */
+  readonly world: EarlyWorld;
   /** Name, for messages. */
   readonly name: string;
   /** The machine. */
   readonly config: MachineConfig;
+  /** Images of `config` that nobody else needs: they move to the VM world instead of being copied. */
+  readonly moved: readonly ArrayBuffer[];
   /** Its disks, in the order of `config.disks`; closed at its end. */
   readonly disks: readonly BlockDevice[];
   /** Which device is the terminal. */
@@ -47,6 +51,8 @@ export interface VmParts {
   readonly network: "none" | "loopback";
   /** Whether a guest that resets itself starts again, or ends. */
   readonly onReset: "restart" | "end";
+  /** The way to the compile world, if there is one; closed at its end. */
+  readonly compiler: Connection | undefined;
 }
 
 /** How a VM ended. */
@@ -75,6 +81,7 @@ export class VM {
   readonly #host: Host;
   readonly #link: VmLink;
   readonly #worker: WorldWorker;
+  readonly #compiler: Connection | undefined;
   readonly #queries: VmQueries;
   readonly #exec: VmExec;
   readonly #trace: ByteOutput;
@@ -117,9 +124,16 @@ export class VM {
       const device = DEVICE_NAMES.disk(i);
       return [device, new DiskService(device, disk, this.#link, balance)];
     }));
-    this.#worker = host.workers.start(parts.world, name, (death) => this.#died(death));
-    const start: StartMessage = { mailbox: shared, config, onReset: parts.onReset };
-    this.#worker.post(start);
+    this.#worker = parts.world.claim((death) => this.#died(death));
+    const { compiler } = parts;
+    this.#compiler = compiler;
+    const start: StartMessage = {
+      mailbox: shared,
+      config,
+      onReset: parts.onReset,
+      compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
+    };
+    this.#worker.post(start, [...compiler ? [compiler.port] : [], ...parts.moved]);
   }
 
   /** Its terminal. */
@@ -352,6 +366,7 @@ export class VM {
 
   async #release(): Promise<void> {
     await this.#link.close();
+    await this.#compiler?.close();
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
   }
 

@@ -52,9 +52,11 @@ export class VmSide {
     this.#time = options.clock === "host" ? new HostTime(options.hostClock) : undefined;
   }
 
-  /** Runs the machine to its end. Throws what a broken machine throws. */
-  run(): EndReport {
+  /** Runs the machine to its end. Rejects with what a broken machine throws. */
+  async run(): Promise<EndReport> {
     for (;;) {
+      const arrival = this.#machine.arrival?.();
+      if (arrival !== undefined) await arrival;
       const bell = this.#mailbox.bell();
       this.#readMailbox();
       if (this.#stop) return this.#ended("stopped", 0);

@@ -8,6 +8,7 @@ import { hostClock } from "../host/clock.ts";
 import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
+import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
 import { VmSide } from "./vm_side.ts";
 
@@ -19,6 +20,8 @@ export interface StartMessage {
   readonly config: MachineConfig;
   /** Whether a guest that resets itself starts again, or ends. */
   readonly onReset: "restart" | "end";
+  /** The way to the compile world, if there is one. */
+  readonly compiler: { readonly port: MessagePort; readonly keeps: boolean } | undefined;
 }
 
 /** Makes this worker a VM world: waits for its start message, then makes and runs the machine. */
@@ -31,15 +34,17 @@ export function serveVmWorld(create: MachineFactory): void {
 
 async function live(start: StartMessage, create: MachineFactory): Promise<void> {
   const mailbox = new VmMailbox(start.mailbox);
+  const { compiler } = start;
+  const port = compiler && new CompilePort(compiler.port, compiler.keeps);
   let machine: MachinePort | undefined;
   try {
     let end: EndReport | undefined;
     do {
       machine = undefined;
-      machine = await create(start.config);
+      machine = await create(start.config, port);
       mailbox.send(TO_KERNEL.running, message());
       const options = { clock: start.config.clock, hostClock, earlier: end?.stats };
-      end = new VmSide(machine, mailbox, options).run();
+      end = await new VmSide(machine, mailbox, options).run();
     } while (end.why === "reset" && start.onReset === "restart");
     mailbox.send(TO_KERNEL.halted, jsonMessage([end.code], end));
   } catch (error) {

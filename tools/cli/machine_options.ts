@@ -26,6 +26,7 @@ export interface MachineOptions {
   readonly stats?: string;
   readonly trace?: string;
   readonly name?: string;
+  readonly translationCache?: boolean;
 }
 
 /** Adds the options to a command. */
@@ -53,6 +54,7 @@ export function addMachineOptions(command: Command): Command {
       "entries of each software TLB, a power of two",
       wholeNumber(16, 4096),
     )
+    .option("--no-translation-cache", "do not use or keep translations of earlier runs")
     .option("--cache-elements <n>", "address spaces kept at once", wholeNumber(1, 64))
     .option("--seed <n>", "seed of all randomness", wholeNumber(0, Number.MAX_SAFE_INTEGER))
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)

@@ -39,7 +39,7 @@ async function exec(
 ): Promise<number> {
   using ending = new Ending(options.timeout);
   const progress = new Progress();
-  await using kernel = await environment.startKernel(progress.show);
+  await using kernel = await environment.startKernel(progress.show, options);
   const trace = await openTrace(options.trace);
   const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
   const copying = copyTrace(vm, trace);

@@ -41,7 +41,7 @@ async function run(
 ): Promise<number> {
   using ending = new Ending(options.timeout);
   const progress = new Progress();
-  await using kernel = await environment.startKernel(progress.show);
+  await using kernel = await environment.startKernel(progress.show, options);
   const vm = await powerOn(kernel, guest, options, ending, progress);
   return await follow(vm.vm, vm.trace, options, ending);
 }

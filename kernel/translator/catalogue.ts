@@ -1,0 +1,84 @@
+/**
+ * The translations of a VM by the code that they start with, so that the same code at another place, or
+ * put back to where it was, or met again by another run, needs no new translation.
+ *
+ * Invariant: a translation that is neither placed nor kept for later runs is forgotten when there are too
+ * many such, so that a guest that makes code all the time cannot fill the host's memory.
+ */
+import { PAGE_HALVES } from "./region.ts";
+import type { Translation } from "./translation.ts";
+
+/** Most translations that lie nowhere. */
+const UNPLACED_MAXIMUM = 2048;
+
+const NOTHING: readonly KnownEntry[] = [];
+
+/** A translation and one of its entries. */
+export interface KnownEntry {
+  readonly translation: Translation;
+  /** Halfword from the region's page 0. */
+  readonly at: number;
+}
+
+/** Finds translations by their code. */
+export class Catalogue {
+  readonly #byCode = new Map<number, KnownEntry[]>();
+  /** Translations that lie nowhere, oldest first. */
+  readonly #unplaced = new Set<Translation>();
+
+  /** @param forgotten called for each translation that was forgotten */
+  constructor(private readonly forgotten: (translation: Translation) => void) {}
+
+  /** Adds a translation, which can be found at all its entries from now on. */
+  add(translation: Translation): void {
+    for (const at of translation.entries) {
+      const key = codeKey(at % PAGE_HALVES, codeAt(translation, at));
+      const known = this.#byCode.get(key);
+      if (known === undefined) this.#byCode.set(key, [{ translation, at }]);
+      else known.push({ translation, at });
+    }
+  }
+
+  /** Translations that may be entered at a halfword of a page where this code lies. */
+  find(slot: number, half: number): readonly KnownEntry[] {
+    return this.#byCode.get(codeKey(slot, half)) ?? NOTHING;
+  }
+
+  /** A translation lies somewhere now. */
+  placed(translation: Translation): void {
+    this.#unplaced.delete(translation);
+  }
+
+  /** A translation lies nowhere any more. */
+  unplaced(translation: Translation): void {
+    this.#unplaced.add(translation);
+    if (this.#unplaced.size <= UNPLACED_MAXIMUM) return;
+    const [oldest] = this.#unplaced;
+    this.#forget(oldest!);
+  }
+
+  #forget(translation: Translation): void {
+    this.#unplaced.delete(translation);
+    for (const at of translation.entries) {
+      const key = codeKey(at % PAGE_HALVES, codeAt(translation, at));
+      const left = this.#byCode.get(key)?.filter((known) => known.translation !== translation);
+      if (left === undefined || left.length === 0) this.#byCode.delete(key);
+      else this.#byCode.set(key, left);
+    }
+    this.forgotten(translation);
+  }
+}
+
+/** The first halfword of the instruction at an entry. */
+function codeAt({ parts }: Translation, at: number): number {
+  const page = Math.floor(at / PAGE_HALVES);
+  const slot = at % PAGE_HALVES;
+  const part = parts.find(({ page: number, first, code }) =>
+    number === page && first <= slot && slot < first + code.length
+  );
+  return part!.code[slot - part!.first]!;
+}
+
+function codeKey(slot: number, half: number): number {
+  return slot * 65536 + half;
+}

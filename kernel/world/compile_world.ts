@@ -1,0 +1,22 @@
+/**
+ * The entry of the compile world: one worker that makes the regions of all VMs of a kernel, so that their
+ * own threads go on meanwhile (issue 3 section 1). It is started with no permissions at all.
+ *
+ * Invariant: it holds no state of a VM; if it were gone, VMs would go on in the interpreter.
+ */
+import type { KernelToCompileWorld, ToKeep } from "./translation_protocol.ts";
+import { TranslationServer } from "./translation_server.ts";
+
+const servers = new Map<number, TranslationServer>();
+
+globalThis.addEventListener("message", (event: Event) => {
+  const { data } = event as MessageEvent<KernelToCompileWorld>;
+  if (data.kind === "introduce") {
+    servers.set(data.vm.id, new TranslationServer(data.vm));
+    return;
+  }
+  const { id, wanted, last } = data;
+  const answer: ToKeep = { id, bytes: wanted ? servers.get(id)?.keep() : undefined };
+  if (last) servers.delete(id);
+  (globalThis as unknown as Pick<Worker, "postMessage">).postMessage(answer);
+});

@@ -1,0 +1,64 @@
+/**
+ * Has the host compile the functions of a module in the compile world: hosts do so when a function is
+ * first called, and the code belongs to the module on all threads. Each function is called in an
+ * instance with a memory of its own, where there is no budget, so that it returns at once.
+ *
+ * Invariant: no VM is touched; a function that is not called here is only compiled later.
+ */
+import { FLOAT_FUNCTIONS } from "../cpu/softfloat/names.ts";
+import { hostTimers } from "../host/timers.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import type { MadeBatch } from "../translator/translation.ts";
+import { KEPT_SLOTS } from "./translation_protocol.ts";
+
+/** Functions compiled before other work gets its turn. */
+const AT_A_TIME = 64;
+
+/** A region's function, see REGION_TYPE. */
+type Region = (packed: number, address: bigint, slot: number) => number;
+
+/** Calls functions of modules that were made for one layout of memory. */
+export class RegionWarmer {
+  readonly #memory: WebAssembly.Memory;
+  readonly #table = new WebAssembly.Table({ initial: 2 * KEPT_SLOTS, element: "anyfunc" });
+  readonly #imports: WebAssembly.ModuleImports;
+
+  constructor(plan: MemoryPlan) {
+    const pages = plan.wasmPages;
+    this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    const names = ["csrRead", "csrWrite", ...Object.keys(FLOAT_FUNCTIONS)];
+    const never = () => {
+      throw new Error("a region without a budget called a function");
+    };
+    this.#imports = Object.fromEntries(names.map((name) => [name, never]));
+  }
+
+  /** Compiles all functions of a batch, some at a time. */
+  async warm(made: MadeBatch): Promise<void> {
+    this.#instantiate(made);
+    for (const [i, { slot }] of made.translations.entries()) {
+      this.#call(slot);
+      if (i % AT_A_TIME === AT_A_TIME - 1) await hostTimers.yieldToOthers();
+    }
+  }
+
+  /** Compiles all functions of a batch. */
+  warmNow(made: MadeBatch): void {
+    this.#instantiate(made);
+    for (const { slot } of made.translations) this.#call(slot);
+  }
+
+  #instantiate({ module, translations }: MadeBatch): void {
+    if (module === undefined) return;
+    const table = this.#table;
+    const last = Math.max(...translations.map(({ slot }) => slot));
+    if (last >= table.length) table.grow(2 * last - table.length);
+    new WebAssembly.Instance(module, { env: { memory: this.#memory, table, ...this.#imports } });
+  }
+
+  #call(slot: number): void {
+    const region = this.#table.get(slot) as Region;
+    region(0, 0n, slot);
+    this.#table.set(slot, null);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The compile world as a machine sees it: takes batches over a message port, gives them back as modules.
+ *
+ * Invariant: what an earlier machine of this VM world ordered never reaches a later one.
+ */
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import type { Batch, MadeBatch, RegionCompiler } from "../translator/translation.ts";
+import { type FromCompileWorld, KEPT_SLOTS, type ToCompileWorld } from "./translation_protocol.ts";
+
+/** A VM world's end of the port to the compile world. */
+export class CompilePort {
+  readonly #port: MessagePort;
+  #life = 0;
+  #compiler: RemoteCompiler | undefined;
+
+  /** @param keeps whether there are regions of earlier runs */
+  constructor(port: MessagePort, readonly keeps: boolean) {
+    this.#port = port;
+    port.onmessage = ({ data }: MessageEvent<FromCompileWorld>) => {
+      if (data.life === this.#life) this.#compiler?.arrived(data.made);
+    };
+  }
+
+  /** The compiler for a machine with this layout; the one of an earlier machine ends. */
+  begin(plan: MemoryPlan): RemoteCompiler {
+    const sent = new SharedArrayBuffer(4);
+    this.#life++;
+    this.#say({ kind: "begin", plan, life: this.#life, sent });
+    this.#compiler = new RemoteCompiler(sent, (batch) => this.#say({ kind: "batch", batch }));
+    return this.#compiler;
+  }
+
+  #say(what: ToCompileWorld): void {
+    this.#port.postMessage(what);
+  }
+}
+
+/** Makes regions in the compile world. */
+export class RemoteCompiler implements RegionCompiler {
+  readonly firstSlot = KEPT_SLOTS + 1;
+  readonly #sent: Int32Array;
+  readonly #ready: MadeBatch[] = [];
+  #received = 0;
+  #ordered = false;
+  #arrival: PromiseWithResolvers<void> | undefined;
+
+  constructor(sent: SharedArrayBuffer, private readonly send: (batch: Batch) => void) {
+    this.#sent = new Int32Array(sent);
+  }
+
+  get busy(): boolean {
+    return this.#ordered;
+  }
+
+  submit(batch: Batch): void {
+    this.#ordered = true;
+    this.send(batch);
+  }
+
+  take(): MadeBatch | undefined {
+    const made = this.#ready.shift();
+    if (made !== undefined && !made.kept) this.#ordered = false;
+    return made;
+  }
+
+  /** A promise to wait for when a batch was sent that has not arrived: the thread must become idle for it. */
+  get arrival(): Promise<void> | undefined {
+    if (Atomics.load(this.#sent, 0) === this.#received) return undefined;
+    this.#arrival ??= Promise.withResolvers();
+    return this.#arrival.promise;
+  }
+
+  /** A batch arrived. */
+  arrived(made: MadeBatch): void {
+    this.#received++;
+    this.#ready.push(made);
+    this.#arrival?.resolve();
+    this.#arrival = undefined;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Makes the regions of one VM in the compile world, and remembers them for later runs of its guest.
+ *
+ * Invariant: the VM's course does not depend on when, or whether, anything here is done.
+ */
+import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { decodeRegions, encodeRegions, layoutOf } from "../translator/kept_regions.ts";
+import { RegionMaker } from "../translator/region_maker.ts";
+import type { MadeBatch, MadeRegion } from "../translator/translation.ts";
+import { RegionWarmer } from "./region_warmer.ts";
+import {
+  type FromCompileWorld,
+  KEPT_SLOTS,
+  type ToCompileWorld,
+  type VmIntroduction,
+} from "./translation_protocol.ts";
+
+/** Regions are kept again when so great a part of them is new. */
+const NEW_PART = 1 / 50;
+
+/** Regions of an earlier run, compiled before it is known whether they fit. */
+interface Kept {
+  readonly layout: string;
+  readonly regions: readonly MadeRegion[];
+  readonly batch: MadeBatch;
+}
+
+/** One machine of the VM: a guest that resets itself begins another. */
+interface Life {
+  readonly number: number;
+  readonly plan: MemoryPlan;
+  readonly maker: RegionMaker;
+  readonly warmer: RegionWarmer;
+  readonly sent: Int32Array;
+}
+
+/** Serves one VM. */
+export class TranslationServer {
+  readonly #port: MessagePort;
+  readonly #kept: Kept | undefined;
+  #life: Life | undefined;
+  #regions: MadeRegion[] = [];
+  #fresh = 0;
+
+  constructor({ port, kept }: VmIntroduction) {
+    this.#port = port;
+    port.onmessage = ({ data }: MessageEvent<ToCompileWorld>) => this.#received(data);
+    this.#kept = kept && readKept(kept);
+  }
+
+  /** The regions for later runs as bytes; undefined when there is little new. */
+  keep(): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#life === undefined || this.#fresh <= this.#regions.length * NEW_PART) {
+      return undefined;
+    }
+    this.#fresh = 0;
+    return encodeRegions(this.#life.plan, this.#regions);
+  }
+
+  #received(got: ToCompileWorld): void {
+    if (got.kind === "begin") return this.#begin(got);
+    const { maker, warmer } = this.#life!;
+    const { made, regions } = maker.compile(got.batch);
+    this.#remember(regions);
+    warmer.warmNow(made);
+    this.#send(made);
+  }
+
+  #begin({ plan, life, sent }: Extract<ToCompileWorld, { kind: "begin" }>): void {
+    this.#life = {
+      number: life,
+      plan,
+      maker: new RegionMaker(plan),
+      warmer: new RegionWarmer(plan),
+      sent: new Int32Array(sent),
+    };
+    const kept = this.#kept;
+    if (kept === undefined || kept.layout !== layoutOf(plan)) return;
+    if (this.#regions.length === 0) this.#regions = [...kept.regions];
+    this.#send(kept.batch);
+    void this.#life.warmer.warm(kept.batch);
+  }
+
+  #remember(regions: readonly MadeRegion[]): void {
+    this.#fresh += regions.length;
+    this.#regions.push(...regions);
+    if (this.#regions.length > KEPT_SLOTS) {
+      this.#regions.splice(0, this.#regions.length - KEPT_SLOTS);
+    }
+  }
+
+  #send(made: MadeBatch): void {
+    const { number, sent } = this.#life!;
+    const answer: FromCompileWorld = { life: number, made };
+    Atomics.add(sent, 0, 1);
+    this.#port.postMessage(answer);
+  }
+}
+
+/** Reads and compiles regions of an earlier run; whatever cannot be read or compiled is no cache. */
+function readKept(bytes: Uint8Array<ArrayBuffer>): Kept | undefined {
+  try {
+    const { layout, regions, module } = decodeRegions(bytes);
+    const translations = regions.map(({ parts, entries, instructions }, i) => ({
+      slot: i + 1,
+      parts,
+      entries,
+      instructions,
+    }));
+    const compiled = new WebAssembly.Module(module);
+    const batch = { kept: true, module: compiled, bytes: module.length, translations };
+    return { layout, regions, batch };
+  } catch {
+    return undefined;
+  }
+}

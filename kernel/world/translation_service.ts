@@ -1,0 +1,154 @@
+/**
+ * The kernel world's side of the translator tier: starts the compile world, connects VMs with it, and
+ * keeps regions in files for later runs (issue 3 section 1, "Persistent profiles").
+ *
+ * Invariants: a file that cannot be read or written costs time, never a VM; files are replaced whole.
+ */
+import { Digest } from "../base/checksum.ts";
+import { HostError } from "../base/errors.ts";
+import type { Host } from "../host/host.ts";
+import type { WorldDeath, WorldWorker } from "../host/workers.ts";
+import type { MachineConfig } from "./machine_port.ts";
+import type { KernelToCompileWorld, ToKeep } from "./translation_protocol.ts";
+
+/** Bytes at the start of a kernel image that tell it from others, with its length. */
+const IMAGE_HEAD_BYTES = 65536;
+/** Milliseconds between looks for new regions while a VM runs. */
+const KEEP_MILLISECONDS = 20_000;
+/** Milliseconds that keeping may take at the end of a VM. */
+const LAST_KEEP_MILLISECONDS = 2_000;
+
+/** What a VM world needs for its machine's regions. */
+export interface Connection {
+  readonly port: MessagePort;
+  /** Whether there are regions of earlier runs. */
+  readonly keeps: boolean;
+  /** Keeps what is new, a last time, and ends the connection. */
+  close(): Promise<void>;
+}
+
+interface Connected {
+  readonly path: string | undefined;
+  answered: PromiseWithResolvers<void> | undefined;
+}
+
+/** Connects VMs with the compile world. */
+export class TranslationService {
+  readonly #connected = new Map<number, Connected>();
+  #worker: WorldWorker | undefined;
+  #died: WorldDeath | undefined;
+  #count = 0;
+
+  /**
+   * @param directory where regions are kept; undefined when none are
+   * @param warn called with a line when the compile world has failed
+   */
+  constructor(
+    private readonly host: Host,
+    private readonly directory: string | undefined,
+    private readonly warn: (line: string) => void,
+  ) {}
+
+  /** Starts the compile world, if it does not run: before it is needed, because that takes a while. */
+  start(): void {
+    this.#worker ??= this.host.workers.start(
+      new URL("./compile_world.ts", import.meta.url),
+      "compiler",
+      (death) => this.#dies(death),
+      (message) => this.#keep(message as ToKeep),
+    );
+  }
+
+  /** Connects a VM. */
+  async connect(config: MachineConfig): Promise<Connection> {
+    this.start();
+    const path = this.directory && `${this.directory}/${nameOf(config)}`;
+    const kept = path === undefined ? undefined : await this.#read(path);
+    const id = this.#count++;
+    const { port1, port2 } = new MessageChannel();
+    this.#connected.set(id, { path, answered: undefined });
+    const transfer = kept === undefined ? [port1] : [port1, kept.buffer];
+    this.#say({ kind: "introduce", vm: { id, port: port1, kept } }, transfer);
+    const cancel = new AbortController();
+    void this.#keepNowAndThen(id, cancel.signal);
+    const close = async () => {
+      cancel.abort();
+      await this.#askToKeep(id, true);
+      this.#connected.delete(id);
+    };
+    return { port: port2, keeps: kept !== undefined, close };
+  }
+
+  /** Ends the compile world. */
+  stop(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
+  async #keepNowAndThen(id: number, signal: AbortSignal): Promise<void> {
+    while (await this.host.timers.delay(KEEP_MILLISECONDS, signal)) {
+      await this.#askToKeep(id, false);
+    }
+  }
+
+  async #askToKeep(id: number, last: boolean): Promise<void> {
+    const connected = this.#connected.get(id);
+    if (connected === undefined || this.#died !== undefined) return;
+    const answered = connected.answered = Promise.withResolvers<void>();
+    this.#say({ kind: "keep", id, wanted: connected.path !== undefined, last });
+    const timeout = new AbortController();
+    void answered.promise.then(() => timeout.abort());
+    await this.host.timers.delay(LAST_KEEP_MILLISECONDS, timeout.signal);
+  }
+
+  #keep({ id, bytes }: ToKeep): void {
+    const connected = this.#connected.get(id);
+    if (connected === undefined) return;
+    if (bytes !== undefined && connected.path !== undefined) this.#write(connected.path, bytes);
+    connected.answered?.resolve();
+  }
+
+  async #read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    try {
+      return await this.host.files.readAll(path);
+    } catch (error) {
+      if (error instanceof HostError) return undefined;
+      throw error;
+    }
+  }
+
+  #write(path: string, bytes: Uint8Array): void {
+    try {
+      this.host.files.replace(path, bytes);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+    }
+  }
+
+  #dies(death: WorldDeath): void {
+    this.#died = death;
+    this.warn(
+      `The translator has failed; guests go on, but slowly: ${death.message} ${death.place}`,
+    );
+    for (const { answered } of this.#connected.values()) answered?.resolve();
+  }
+
+  #say(what: KernelToCompileWorld, transfer: Transferable[] = []): void {
+    this.#worker?.post(what, transfer);
+  }
+}
+
+/** The name of the file for a machine: the same for the same kernel image on the same board. */
+function nameOf(config: MachineConfig): string {
+  const { kernel, memoryBytes, harts, disks, tlbEntries = 0, cacheElements = 0 } = config;
+  const digest = new Digest();
+  for (const number of [memoryBytes, harts, disks.length, tlbEntries, cacheElements]) {
+    digest.number(number);
+  }
+  if (kernel !== undefined) {
+    digest.number(kernel.length);
+    const words = Math.min(IMAGE_HEAD_BYTES, kernel.length) >> 2;
+    digest.words(new Uint32Array(kernel.slice(0, words * 4).buffer));
+  }
+  return `${digest.hex()}.regions`;
+}
