@@ -58,7 +58,13 @@ export class Apt {
   /** Prepares the folders and fetches package lists that are missing or old. */
   static async open(folder: string, progress: (line: string) => void): Promise<Apt> {
     for (
-      const name of ["lists/partial", "archives/partial", "etc/preferences.d", "etc/apt.conf.d"]
+      const name of [
+        "lists/partial",
+        "archives/partial",
+        "none/partial",
+        "etc/preferences.d",
+        "etc/apt.conf.d",
+      ]
     ) {
       await Deno.mkdir(`${folder}/${name}`, { recursive: true });
     }
@@ -95,8 +101,11 @@ export class Apt {
 
   /** Packages with all they depend on, downloaded; gives the paths of their files. */
   async download(packages: readonly string[], progress: (line: string) => void): Promise<string[]> {
+    // What is in the archives already is not printed, so the plan is made as if nothing were.
     const plan = await output("apt-get", [
       "install",
+      "-o",
+      `Dir::Cache::archives=${this.folder}/none`,
       "--print-uris",
       "-qq",
       "-y",

@@ -1,0 +1,73 @@
+/**
+ * Benchmark suite `userland`: Debian's own programs at work in a Linux guest, here and under QEMU, and on
+ * the host itself where it has them.
+ */
+import { linuxSuite, type PartTimes, timeParts } from "./support/linux_contest.ts";
+
+/** What the guest has to do before the parts. */
+const SET_UP = `#!/usr/bin/busybox sh
+bb=/usr/bin/busybox
+$bb mount -t proc proc /proc
+$bb mount -t devtmpfs dev /dev
+$bb mount -t tmpfs tmpfs /tmp
+cd /tmp
+export PATH=/usr/bin:/usr/sbin LC_ALL=C
+$bb --install -s /usr/local/bin
+PATH=$PATH:/usr/local/bin
+[ -e /bin/sh ] || $bb ln -s busybox /bin/sh
+`;
+const TURN_OFF = "$bb poweroff -f\n";
+
+/** A part is left out where its program is missing. */
+const PARTS = `
+part() { command -v "$1" >/dev/null && echo "@$2"; }
+echo @prepare
+seq 1 400000 >numbers
+cat numbers numbers >data
+part openssl sha256 && for i in 1 2 3 4 5 6; do openssl dgst -sha256 data >/dev/null; done
+part openssl aes && for i in 1 2 3 4; do
+  openssl enc -aes-128-cbc -K 00112233445566778899aabbccddeeff -iv 00112233445566778899aabbccddeeff \\
+    -in data -out encrypted
+done
+part gzip gzip && gzip -6 <numbers >numbers.gz
+part xz xz && xz -2 <numbers >numbers.xz
+part python3 python && python3 -S -c '
+total = 0
+words = {}
+for i in range(300000):
+    total += i * i % 7
+    words[i % 1000] = words.get(i % 1000, 0) + len(str(i))
+print(total, len(words))'
+part sqlite3 sqlite && sqlite3 :memory: '
+create table t (a integer primary key, b text);
+with recursive n (i) as (select 1 union all select i + 1 from n where i < 60000)
+insert into t select i, hex(i * 7919) from n;
+select count(*) from t where b like "%39%";'
+part perl perl && perl -e '
+open my $in, "<", "numbers"; my $n = 0;
+while (<$in>) { $n++ if /^(\\d)\\d*?(\\d\\d)\\1/; tr/1-8/2-9/; $n++ if /98?7/ }
+print "$n\\n"'
+echo @end
+`;
+
+async function native(): Promise<PartTimes> {
+  const folder = await Deno.makeTempDir({ prefix: "chronovisor-native-" });
+  try {
+    await Deno.writeTextFile(`${folder}/script`, PARTS);
+    return await timeParts("sh", ["script"], folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+export default linuxSuite({
+  description: "Debian's programs in a Linux guest, against QEMU",
+  packages: ["openssl", "gzip", "xz-utils", "python3-minimal", "sqlite3", "perl-base"],
+  program: {
+    name: "userland",
+    bytes: () => Promise.resolve(new TextEncoder().encode(SET_UP + PARTS + TURN_OFF)),
+  },
+  apart: ["prepare"],
+  native,
+  leastMean: 1.2,
+});
