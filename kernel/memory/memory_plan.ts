@@ -43,6 +43,8 @@ export const PAGE_CACHES = 64;
 export const PAGE_CACHE_BYTES = 16;
 /** Entries of a cache element's jump cache, a power of two. */
 export const JUMP_ENTRIES = 2048;
+/** Bits that tell which virtual pages the jump cache of an element leads to. */
+export const JUMP_PAGES = 2048;
 /**
  * Bytes of a jump-cache entry: virtual address (i64, -1 when empty), table slot of the region (u32), entry
  * number (u16) and halfword of the entry in its region (u16).
@@ -85,6 +87,11 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly elementBytes: number;
   /** Offset of the jump cache in an element's tables. */
   readonly jumpCache: number;
+  /**
+   * Offset in an element's tables of one bit for each virtual page modulo JUMP_PAGES: 0 when the jump cache
+   * may lead to a region with code there.
+   */
+  readonly jumpPages: number;
   /** Page caches of the region that runs: for each base register one for reads, one for writes. */
   readonly pageCaches: number;
   /** Counters of lookups, u16. */
@@ -143,7 +150,8 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
   };
   const ramPages = ramBytes / 4096;
   const jumpCache = 3 * tlbEntries * TLB_ENTRY_BYTES;
-  const elementBytes = jumpCache + JUMP_ENTRIES * JUMP_ENTRY_BYTES;
+  const jumpPages = jumpCache + JUMP_ENTRIES * JUMP_ENTRY_BYTES;
+  const elementBytes = jumpPages + JUMP_PAGES / 8;
   const plan = {
     hartHomes: area(harts * HART_BLOCK_BYTES, 4096),
     deviceState: area(options.deviceStateBytes, 4096),
@@ -152,6 +160,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     elementBytes,
     pageCaches: area(PAGE_CACHES * PAGE_CACHE_BYTES),
     jumpCache,
+    jumpPages,
     hotCounters: area(HOT_COUNTERS * 2),
     pageRegions: area(ramPages),
     tableList: area(TABLE_LIST_ENTRIES * 4),

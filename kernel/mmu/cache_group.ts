@@ -22,6 +22,7 @@ import {
   ELEMENT_HEADER_BYTES,
   JUMP_ENTRIES,
   JUMP_ENTRY_BYTES,
+  JUMP_PAGES,
   PAGE_ELEMENT_MASKS,
   TABLE_LIST_ENTRIES,
   TLB_ENTRY_BYTES,
@@ -245,7 +246,7 @@ function emitDrops(code: MmuCode): void {
     f.loop((next) => {
       const at = i32.add(tables(code, index), code.plan.jumpCache);
       f.if(i32.load(header(code, index), HEADER.valid), () => {
-        f.fill(at, 0xff, JUMP_ENTRIES * JUMP_ENTRY_BYTES);
+        f.fill(at, 0xff, JUMP_ENTRIES * JUMP_ENTRY_BYTES + JUMP_PAGES / 8);
       });
       f.set(index, i32.add(index, 1));
       f.brIf(next, i32.ltU(index, code.plan.cacheElements));
@@ -324,6 +325,18 @@ function emitDropEntry(code: MmuCode): void {
 
 /** Drops the jumps of an element into regions that may have code in a page: one stands for fetch entries. */
 function emitDropJumpsNear(
+  code: MmuCode,
+  f: FunctionBuilder,
+  element: Expression<"i32">,
+  address: Local<"i64">,
+): void {
+  const page = f.let(i32.and(i32.wrap(i64.shrU(address, 12)), JUMP_PAGES - 1));
+  const bits = i32.load8U(i32.add(element, i32.shrU(page, 3)), code.plan.jumpPages);
+  const leadsThere = i32.eqz(i32.and(i32.shrU(bits, i32.and(page, 7)), 1));
+  f.if(leadsThere, () => emitDropNear(code, f, element, address), undefined, "unlikely");
+}
+
+function emitDropNear(
   code: MmuCode,
   f: FunctionBuilder,
   element: Expression<"i32">,

@@ -8,7 +8,13 @@
 import type { Core, RegionService } from "../cpu/core.ts";
 import { CONTROL } from "../memory/control_layout.ts";
 import { HART } from "../memory/hart_layout.ts";
-import { CONTROL_BLOCK, HART_BLOCK, HOT_COUNTERS, TLB_ENTRY_BYTES } from "../memory/memory_plan.ts";
+import {
+  CONTROL_BLOCK,
+  HART_BLOCK,
+  HOT_COUNTERS,
+  JUMP_PAGES,
+  TLB_ENTRY_BYTES,
+} from "../memory/memory_plan.ts";
 import { JUMP, jumpOffsetOf, tlbOffsetOf } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { Catalogue } from "./catalogue.ts";
@@ -297,7 +303,16 @@ export class Translator implements RegionService {
     words[jump + 1] = high;
     words[jump + (JUMP.slot >> 2)] = region.translation.slot;
     words[jump + (JUMP.entry >> 2)] = entry << 16 | at;
+    const own = (low >>> 12) - Math.floor(at / PAGE_HALVES);
+    region.pages.forEach((_, i) => this.#markJumpPage(own + i));
     this.#core.setControlWord("elementUsed", 1);
+  }
+
+  /** Notes that the jump cache of the current element leads to a region with code in a virtual page. */
+  #markJumpPage(page: number): void {
+    const { plan, words, bytes } = this.#core;
+    const bit = page & JUMP_PAGES - 1;
+    bytes[words[ELEMENT]! + plan.jumpPages + (bit >> 3)]! &= ~(1 << (bit & 7));
   }
 
   #takeSlot(): number {

@@ -30,7 +30,7 @@ part openssl aes && for i in 1 2 3 4; do
     -in data -out encrypted
 done
 part gzip gzip && gzip -6 <numbers >numbers.gz
-part xz xz && xz -2 <numbers >numbers.xz
+part xz xz && xz -2 -c numbers >numbers.xz
 part python3 python && python3 -S -c '
 total = 0
 words = {}
