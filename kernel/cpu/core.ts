@@ -133,6 +133,7 @@ export class Core {
     this.flags.attachDropper(this.exports);
     writeCsrIndex(this.bytes);
     this.setControlWord("element", plan.elements);
+    this.setControlWord("pageCachesStale", 1);
     for (let i = 0; i < options.harts; i++) this.resetHart(i);
   }
 

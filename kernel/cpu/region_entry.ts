@@ -5,8 +5,16 @@
  * Invariant: which tier runs is never visible to the guest; only places that are looked up (targets of
  * jumps that go far or back) are entered or counted.
  */
-import { control64, count, hart64, setControl64, setHart64 } from "../memory/block_access.ts";
-import { HOT_COUNTERS } from "../memory/memory_plan.ts";
+import {
+  control32,
+  control64,
+  count,
+  hart64,
+  setControl32,
+  setControl64,
+  setHart64,
+} from "../memory/block_access.ts";
+import { HOT_COUNTERS, PAGE_CACHE_BYTES, PAGE_CACHES } from "../memory/memory_plan.ts";
 import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
 import { call, callIndirect, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
@@ -44,6 +52,15 @@ export function emitRegionEntry(
     const jump = f.let(i32.add(element, jumpOffset(code.plan, pc)));
     f.if(i64.eq(i64.load(jump, JUMP.address), pc), () => {
       setControl64(f, "budget", budget);
+      f.if(
+        control32("pageCachesStale"),
+        () => {
+          f.fill(code.plan.pageCaches, 0xff, PAGE_CACHES * PAGE_CACHE_BYTES);
+          setControl32(f, "pageCachesStale", 0);
+        },
+        undefined,
+        "unlikely",
+      );
       count(f, "statRegionEntries");
       const type = code.module.typeIndex(REGION_TYPE.parameters, REGION_TYPE.result);
       const slot = f.let(i32.load(jump, JUMP.slot));

@@ -39,6 +39,8 @@ export const CONTROL = fieldTable({
   elementIndex: [4, 1],
   /** 1 when the current element received entries since it was last emptied. */
   elementUsed: [4, 1],
+  /** 1 when page caches may hold what the current element does not any more: empty them before a region. */
+  pageCachesStale: [4, 1],
   /** Counts element uses, for least-recently-used eviction. */
   elementStamp: [8, 1],
   /** Counts how often all caches were emptied; wraps. */

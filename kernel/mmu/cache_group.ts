@@ -132,6 +132,7 @@ function emitSelect(code: MmuCode): void {
     const current = f.let(header(code, control32("elementIndex")));
     f.if(matches(current), () => f.return());
     count(f, "statElementSwitches");
+    setControl32(f, "pageCachesStale", 1);
     const stamp = f.let(i64.add(control64("elementStamp"), 1));
     setControl64(f, "elementStamp", stamp);
     const index = f.let(i32.const(0));
@@ -170,6 +171,7 @@ function emitSelect(code: MmuCode): void {
 
 function emitFlushAll(code: MmuCode): void {
   code.module.define(code.functions.flushAll, (f) => {
+    setControl32(f, "pageCachesStale", 1);
     const index = f.let(i32.const(0));
     f.loop((next) => {
       f.if(i32.ne(index, control32("elementIndex")), () => {
@@ -231,10 +233,12 @@ function emitDrops(code: MmuCode): void {
     const [page] = f.parameters;
     f.if(i32.eqz(i32.load8U(page, code.plan.pageWritable)), () => f.return());
     f.store8(page, code.plan.pageWritable, 0);
+    setControl32(f, "pageCachesStale", 1);
     forEachEntry(code, f, 1, (entry) => drop(f, page, entry));
   }, true);
   code.module.define(code.functions.dropReads, (f) => {
     const [page] = f.parameters;
+    setControl32(f, "pageCachesStale", 1);
     forEachEntry(code, f, 0, (entry) => drop(f, page, entry));
     forEachEntry(code, f, 2, (entry) => drop(f, page, entry));
     // A jump stands for fetch entries of all pages of its region.
@@ -297,6 +301,7 @@ function emitDropEntry(code: MmuCode): void {
       f.return();
     });
     count(f, "statEntryDrops");
+    setControl32(f, "pageCachesStale", 1);
     const slot = i64.extendI32U(i32.and(i32.shrU(offset, 3), 511));
     const address = f.let(i64.add(i64.sub(info, 12), i64.shl(slot, 12)));
     const gpa = f.let(i64.shl(i64.and(i64.shrU(before, PTE_PPN_SHIFT), PPN_MASK), 12));

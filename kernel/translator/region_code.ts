@@ -157,7 +157,6 @@ class RegionWriter {
     f.set(element, control32("element"));
     for (const [register, local] of registers.x) f.set(local, hart64("x", register));
     for (const [register, local] of registers.fpr) f.set(local, hart64("f", register));
-    for (const { tag } of this.#pageCaches.values()) f.store64(0, tag, -1);
     f.block((leave) => {
       f.loop((dispatch) => {
         f.block((chain) => {
