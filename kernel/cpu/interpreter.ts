@@ -120,7 +120,7 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
   const { pc, decoded, pageAddress, pointer, element, budget } = locals;
   const offset = tlbOffset(code.mmuCode, 2);
   f.scope(() => {
-    const entry = f.let(i32.add(element, entryOffset(code.mmuCode, pc)));
+    const entry = f.let(i32.add(element, entryOffset(f, code.plan, pc)));
     f.set(pageAddress, i64.and(pc, -4096));
     f.if(i64.eq(i64.load(entry, offset), pageAddress), () => {
       f.set(decoded, i32.load(entry, offset + 8));

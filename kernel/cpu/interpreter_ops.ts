@@ -440,7 +440,7 @@ export class InterpreterOps extends SharedOps implements Ops {
   #probe(kind: 0 | 1, width: Width, address: Local<"i64">): { hit: I32; host: I32 } {
     const { f, code, locals } = this;
     const offset = tlbOffset(code.mmuCode, kind);
-    const entry = f.let(i32.add(locals.element, entryOffset(code.mmuCode, address)));
+    const entry = f.let(i32.add(locals.element, entryOffset(f, code.plan, address)));
     const tag = i64.and(address, -4096 | (width - 1));
     return {
       hit: i64.eq(i64.load(entry, offset), tag),

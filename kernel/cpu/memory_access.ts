@@ -93,7 +93,7 @@ function probe(
   address: Local<"i64">,
   hit: (host: I32) => void,
 ): void {
-  const entry = f.let(i32.add(control32("element"), entryOffset(code.mmuCode, address)));
+  const entry = f.let(i32.add(control32("element"), entryOffset(f, code.plan, address)));
   const offset = tlbOffset(code.mmuCode, kind);
   f.if(i64.eq(i64.load(entry, offset), i64.and(address, -4096)), () => {
     hit(i32.add(i32.wrap(address), i32.load(entry, offset + 8)));

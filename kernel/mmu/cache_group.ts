@@ -36,10 +36,23 @@ import { PPN_MASK, PTE_PPN_SHIFT } from "./pte.ts";
 /** Offsets in an element's header. */
 const HEADER = { satp: 0, view: 8, stamp: 16, valid: 24 } as const;
 
-/** Byte offset of the entry of a virtual address in one TLB of an element. */
-export function entryOffset(code: MmuCode, address: Expression<"i64">): Expression<"i32"> {
-  const mask = (code.plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
-  return i32.and(i32.wrap(i64.shrU(address, 8)), mask);
+/**
+ * Byte offset of the entry of a virtual address in one TLB of an element. Stacks, heaps and mappings like to
+ * begin at the same low bits, so that higher ones take part.
+ */
+export function entryOffset(
+  f: FunctionBuilder,
+  plan: MemoryPlan,
+  address: Expression<"i64">,
+): Expression<"i32"> {
+  const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
+  const page = f.let(i32.wrap(i64.shrU(address, 8)));
+  return i32.and(i32.xor(page, i32.shrU(page, 10)), mask);
+}
+
+/** Number of the entry of a virtual address, given as two words. */
+export function entryNumber(plan: MemoryPlan, low: number, high: number): number {
+  return (low >>> 12 ^ low >>> 22 ^ high << 10) & plan.tlbEntries - 1;
 }
 
 /** Byte offset of the write (1) or fetch (2) TLB in an element; the read TLB (0) comes first. */
@@ -314,7 +327,7 @@ function emitDropEntry(code: MmuCode): void {
       f.loop((next) => {
         f.brIf(done, i64.eqz(left));
         const index = i32.wrap(i64.ctz(left));
-        const at = f.let(i32.add(tables(code, index), entryOffset(code, address)));
+        const at = f.let(i32.add(tables(code, index), entryOffset(f, code.plan, address)));
         for (const kind of [0, 1, 2] as const) {
           const tag = i64.load(at, tlbOffset(code, kind));
           f.if(i64.eq(tag, address), () => f.store64(at, tlbOffset(code, kind), -1));
@@ -387,7 +400,7 @@ export function emitFill(
 ): void {
   f.if(i32.eqz(walkOvertaken()), () => {
     const entry = f.let(
-      i32.add(i32.load(0, controlAddress("element")), entryOffset(code, address)),
+      i32.add(i32.load(0, controlAddress("element")), entryOffset(f, code.plan, address)),
     );
     f.store64(entry, tlbOffset(code, kind), i64.and(address, -4096));
     const mask = f.let(elementsOf(address));

@@ -23,7 +23,7 @@ import {
 } from "../memory/block_access.ts";
 import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
-import { TLB_ENTRY_BYTES } from "../memory/memory_plan.ts";
+import { entryOffset, tlbOffsetOf } from "../mmu/cache_group.ts";
 import {
   call,
   type Expression,
@@ -137,9 +137,8 @@ export class RegionOps extends SharedOps implements Ops {
    */
   tlbEntry(kind: 0 | 1, page: Local<"i64">): { readonly answers: I32; readonly addend: I32 } {
     const { f, frame: { plan, element } } = this;
-    const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
-    const offset = kind * plan.tlbEntries * TLB_ENTRY_BYTES;
-    const entry = f.let(i32.add(element, i32.and(i32.wrap(i64.shrU(page, 8)), mask)));
+    const offset = tlbOffsetOf(plan, kind);
+    const entry = f.let(i32.add(element, entryOffset(f, plan, page)));
     return {
       answers: i64.eq(i64.load(entry, offset), page),
       addend: i32.load(entry, offset + 8),
@@ -389,9 +388,8 @@ export class RegionOps extends SharedOps implements Ops {
     cache?: PageCache,
   ): Local<"i32"> {
     const { f, frame: { plan, element } } = this;
-    const mask = (plan.tlbEntries - 1) * TLB_ENTRY_BYTES;
-    const offset = kind * plan.tlbEntries * TLB_ENTRY_BYTES;
-    const entry = f.let(i32.add(element, i32.and(i32.wrap(i64.shrU(address, 8)), mask)));
+    const offset = tlbOffsetOf(plan, kind);
+    const entry = f.let(i32.add(element, entryOffset(f, plan, address)));
     const tag = atomic ? i64.and(address, -4096 | (width - 1)) : this.#pageOf(width, address);
     this.#stepIf(i64.ne(i64.load(entry, offset), tag));
     const addend = f.let(i32.load(entry, offset + 8));

@@ -15,7 +15,7 @@ import {
   JUMP_PAGES,
   TLB_ENTRY_BYTES,
 } from "../memory/memory_plan.ts";
-import { JUMP, jumpOffsetOf, tlbOffsetOf } from "../mmu/cache_group.ts";
+import { entryNumber, JUMP, jumpOffsetOf, tlbOffsetOf } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { Catalogue } from "./catalogue.ts";
 import { type PlacedEntry, Placements } from "./placements.ts";
@@ -281,7 +281,7 @@ export class Translator implements RegionService {
     const address = (low & -4096) + pagesOn * 4096;
     // Regions do not reach across a multiple of 4 GiB.
     if ((address < 0) !== (low < 0)) return undefined;
-    const index = address >>> 12 & plan.tlbEntries - 1;
+    const index = entryNumber(plan, address, high);
     const entry = (words[ELEMENT]! + tlbOffsetOf(plan, 2) + index * TLB_ENTRY_BYTES) >> 2;
     return words[entry] === (address | 0) && words[entry + 1] === high
       ? words[entry + 3]
