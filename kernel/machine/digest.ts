@@ -1,9 +1,19 @@
 /**
  * The state digest: harts, machine, clock, devices and RAM. What it covers is what a checkpoint saves.
+ * And how much RAM holds anything.
  */
 import { Digest, isZero } from "../base/checksum.ts";
 import { HART } from "../memory/hart_layout.ts";
 import type { Machine } from "./machine.ts";
+
+/** Bytes of the pages of RAM that are not all zero. */
+export function touchedBytes({ core: { buffer, plan } }: Machine): number {
+  let touched = 0;
+  for (let page = 0; page < plan.ramPages; page++) {
+    if (!isZero(new Int32Array(buffer, plan.ram + page * 4096, 1024))) touched += 4096;
+  }
+  return touched;
+}
 
 /** Sixteen hexadecimal digits. */
 export function machineDigest(machine: Machine): string {

@@ -103,7 +103,7 @@ const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
 assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devices above");
 const DEFAULT_TLB_ENTRIES = 1024;
 const DEFAULT_ELEMENTS = 32;
-const DEFAULT_DECODED_PAGES = 2048;
+const DEFAULT_DECODED_PAGES = 1408;
 /** Lookups after which a place is looked for among the regions of earlier runs. */
 const FIRST_LOOK = 16;
 
@@ -136,8 +136,15 @@ function boardOf(disks: number): BoardEntry[] {
   return [...fixed, ...slots];
 }
 
+/** What stays of a configuration when the machine is loaded. */
+function withoutImages({ kernel: _, initrd: __, ...config }: MachineConfig): MachineConfig {
+  return config;
+}
+
 /** One virtual machine. */
 export class Machine {
+  /** What it is made of, but for the images. */
+  readonly config: MachineConfig;
   readonly core: Core;
   /** The fast tier; undefined when only the interpreter executes. */
   readonly translator?: Translator;
@@ -154,7 +161,8 @@ export class Machine {
   readonly #diskResults = new Map<number, { status: number; data: Uint8Array | undefined }>();
 
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
-  constructor(readonly config: MachineConfig, registry: DeviceRegistry) {
+  constructor(config: MachineConfig, registry: DeviceRegistry) {
+    this.config = withoutImages(config);
     const { harts, translator = TRANSLATOR_DEFAULTS, compiler } = config;
     const { hotLookups } = translator;
     const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, hotLookups) : hotLookups;
@@ -195,7 +203,8 @@ export class Machine {
     this.devices = board.map((entry, index) =>
       this.#attach(entry, index, declarations[index]!, offsets[index]!)
     );
-    this.plan = this.#load();
+    // The images are in RAM now, and are not kept twice.
+    this.plan = { ...this.#load(config), placements: [] };
     startHarts(this);
   }
 
@@ -351,8 +360,8 @@ export class Machine {
   }
 
   /** Places images and the device tree; watches `tohost`. */
-  #load(): BootPlan {
-    const { config, core } = this;
+  #load(config: MachineConfig): BootPlan {
+    const { core } = this;
     const plan = planBoot({ ...config, ramBytes: config.memoryBytes });
     for (const { gpa, bytes } of plan.placements) {
       assert(this.memory.write(gpa, bytes), "a placement lies in RAM");

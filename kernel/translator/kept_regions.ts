@@ -104,6 +104,7 @@ function digestOf(bytes: Uint8Array<ArrayBuffer>): string {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   const start = aligned.byteOffset + HEAD_BYTES;
   const digest = new Digest();
+  digest.number(new DataView(aligned.buffer, aligned.byteOffset).getUint32(8, true));
   digest.words(new Uint32Array(aligned.buffer, start, (bytes.length - HEAD_BYTES) / 4));
   return digest.hex();
 }

@@ -5,6 +5,7 @@
 import { csrName } from "../cpu/csr_table.ts";
 import { CSR_ROWS } from "../cpu/csr_table.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
+import { touchedBytes } from "../machine/digest.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
 import type { CompilePort, RemoteCompiler } from "./remote_compiler.ts";
@@ -211,6 +212,10 @@ class MachineAdapter implements MachinePort {
 
   digest(): string {
     return this.machine.digest();
+  }
+
+  touchedBytes(): number {
+    return touchedBytes(this.machine);
   }
 
   memoryTree(): string {

@@ -220,6 +220,11 @@ export class VM {
     return this.#ask("memory-tree");
   }
 
+  /** Bytes of the pages of guest memory that are not all zero. */
+  touchedBytes(): Promise<number> {
+    return this.#ask("touched-bytes");
+  }
+
   /**
    * Runs a command in the guest to its end. A string is given to the guest's shell, a list is a
    * program and its arguments. Rejects with `HostError` when the guest has no exec agent.

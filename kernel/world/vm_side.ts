@@ -184,6 +184,8 @@ export class VmSide {
         return { icount: machine.icount, digest: machine.digest() };
       case "memory-tree":
         return machine.memoryTree();
+      case "touched-bytes":
+        return machine.touchedBytes();
       default:
         return unreachable(`question "${question}" is unknown to a VM world`);
     }

@@ -7,6 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { Prng } from "../../kernel/base/prng.ts";
 import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
+import { lateCompiler } from "./compilers.ts";
 import { testMachine } from "./machine.ts";
 
 const SLICES: readonly number[] = [10, 300, 5000, 100_000, 10_000_000];
@@ -38,7 +39,7 @@ export function forSeeds(count: number, body: (seed: number, rng: Prng) => void)
   }
 }
 
-/** Options that make regions soon and caches small, by chance. */
+/** Options that make regions soon, or late, and caches small, by chance. */
 export function randomOptions(rng: Prng): Partial<MachineConfig> {
   return {
     tier: "translator",
@@ -46,6 +47,7 @@ export function randomOptions(rng: Prng): Partial<MachineConfig> {
     tlbEntries: rng.pick([16, 64, 1024, 4096]),
     cacheElements: rng.pick([1, 2, 32, 64]),
     decodedPages: rng.pick([2, 3, 5, 2048]),
+    ...(rng.pick([true, false]) ? { compiler: lateCompiler(rng, [0, 1, 5, 50]) } : {}),
   };
 }
 

@@ -91,6 +91,10 @@ export class FakeMachine implements MachinePort {
     return this.icount.toString(16).padStart(16, "0");
   }
 
+  touchedBytes(): number {
+    return 0;
+  }
+
   memoryTree(): string {
     return "0x80000000 ram";
   }

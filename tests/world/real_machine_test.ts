@@ -53,6 +53,8 @@ Deno.test("what is typed reaches the guest, and it can be looked at while it wai
   const registers = await vm.registers(0);
   assertEquals([registers.privilege, registers.x[5]], ["M", "0x10000000"]);
   assert((await vm.memoryTree()).includes("uart0"));
+  const touched = await vm.touchedBytes();
+  assert(touched > 0 && touched % 4096 === 0, `${touched}`);
   assertEquals((await vm.digest()).digest.length, 16);
   await vm.powerOff();
   assertEquals(vm.state, "stopped");

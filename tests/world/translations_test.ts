@@ -1,0 +1,63 @@
+/** Claims about translations that are kept in a folder from one run of a guest to the next. */
+import { assert, assertEquals } from "@std/assert";
+import { VMKernel, type VmStats } from "../../mod.ts";
+
+const BENCH = new URL("../../guests/bench/bench.elf", import.meta.url);
+/** Long enough that its hot code is made into regions while it runs. */
+const WORK = "bench=sort scale=1500";
+
+async function run(folder: string | undefined): Promise<{ stats: VmStats; text: string }> {
+  await using kernel = await VMKernel.start(folder === undefined ? {} : { translations: folder });
+  const options = { kernel: BENCH, append: WORK, memory: "64M", clock: "virtual" } as const;
+  const vm = await kernel.powerOn(options);
+  const text = await new Response(vm.console.readable as BodyInit).text();
+  await vm.waitForExit();
+  return { stats: await vm.stats(), text };
+}
+
+async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
+  try {
+    await body(`${folder}/translations`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function onlyFile(folder: string): string {
+  const [file, ...others] = [...Deno.readDirSync(folder)];
+  assert(file !== undefined && others.length === 0, "one file is kept, and nothing partial");
+  return `${folder}/${file.name}`;
+}
+
+Deno.test("a second run uses what the first one kept, and does the same", () =>
+  withFolder(async (folder) => {
+    const first = await run(folder);
+    assert(first.stats.translator["regions"]! > 0, "the first run makes regions");
+    assert(Deno.statSync(onlyFile(folder)).size > 0);
+    const second = await run(folder);
+    assert(second.stats.translator["kept"]! > 0, "the second run knows them");
+    assert(second.stats.tiers["translator"]! > 0);
+    assertEquals(second.text, first.text);
+    assertEquals(second.stats.instructions, first.stats.instructions);
+  }));
+
+Deno.test("damaged translations are ignored, and replaced", () =>
+  withFolder(async (folder) => {
+    const first = await run(folder);
+    const file = onlyFile(folder);
+    for (const damage of [new Uint8Array(0), Deno.readFileSync(file).fill(7, 1000, 1100)]) {
+      Deno.writeFileSync(file, damage);
+      const again = await run(folder);
+      assertEquals(again.stats.translator["kept"], 0);
+      assertEquals(again.text, first.text);
+      assertEquals(again.stats.instructions, first.stats.instructions);
+      assert(Deno.statSync(onlyFile(folder)).size > damage.length / 2);
+    }
+  }));
+
+Deno.test("nothing is kept where no folder was given", async () => {
+  const { stats } = await run(undefined);
+  assertEquals(stats.translator["kept"], 0);
+  assert(stats.translator["regions"]! > 0);
+});
