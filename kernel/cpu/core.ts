@@ -74,6 +74,7 @@ function sizeMask(size: number): number {
 export function generateCore(plan: MemoryPlan, hotLookups: number): Uint8Array<ArrayBuffer> {
   const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
   const module = new ModuleBuilder(memory, hotLookups > 0);
+  module.named = true;
   const code = declareCpu(module, plan, hotLookups);
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);

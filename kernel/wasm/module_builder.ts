@@ -45,6 +45,9 @@ export class ModuleBuilder {
    */
   constructor(readonly memory: MemoryImport, readonly importsTable = false) {}
 
+  /** Whether the module carries the names of its functions, for profiles and stack traces. */
+  named = false;
+
   /** Index of a function type, made when it is new. */
   typeIndex(parameters: readonly WasmType[], result: WasmType | undefined): number {
     const key = `${parameters.join(",")}>${result ?? ""}`;
@@ -161,6 +164,7 @@ export class ModuleBuilder {
     });
     out.section(SECTION.code, code);
     const sectionAt = out.length - code.length;
+    if (this.named) out.section(SECTION.custom, this.#nameSection());
     return { bytes: out.bytes().slice(), bodies: inSection.map((at) => sectionAt + at) };
   }
 
@@ -227,6 +231,22 @@ export class ModuleBuilder {
       elements.unsigned(index);
     }
     return elements;
+  }
+
+  /** The "name" section (WebAssembly appendix, "Name Section"): functions only. */
+  #nameSection(): ByteSink {
+    const names = new ByteSink();
+    names.unsigned(this.#declared.length);
+    for (const { reference } of this.#declared) {
+      names.unsigned(reference.index);
+      names.name(reference.name);
+    }
+    const section = new ByteSink();
+    section.name("name");
+    section.byte(1);
+    section.unsigned(names.length);
+    section.append(names.bytes());
+    return section;
   }
 
   #hintSection(all: FinishedFunction["hints"][]): ByteSink | undefined {

@@ -18,7 +18,10 @@ PATH=$PATH:/usr/local/bin
 `;
 const TURN_OFF = "$bb poweroff -f\n";
 
-/** A part is left out where its program is missing. */
+/**
+ * A part is left out where its program is missing. Full names keep the guest's shell from taking its own
+ * gzip and xz.
+ */
 const PARTS = `
 part() { command -v "$1" >/dev/null && echo "@$2"; }
 echo @prepare
@@ -29,8 +32,8 @@ part openssl aes && for i in 1 2 3 4; do
   openssl enc -aes-128-cbc -K 00112233445566778899aabbccddeeff -iv 00112233445566778899aabbccddeeff \\
     -in data -out encrypted
 done
-part gzip gzip && gzip -6 <numbers >numbers.gz
-part xz xz && xz -2 -c numbers >numbers.xz
+part /usr/bin/gzip gzip && /usr/bin/gzip -6 <numbers >numbers.gz
+part /usr/bin/xz xz && /usr/bin/xz -0 -c numbers >numbers.xz
 part python3 python && python3 -S -c '
 total = 0
 words = {}
@@ -50,6 +53,18 @@ print "$n\\n"'
 echo @end
 `;
 
+/** What the guest runs. */
+export const SCRIPT = SET_UP + PARTS + TURN_OFF;
+/** Debian packages that it needs. */
+export const USERLAND_PACKAGES: readonly string[] = [
+  "openssl",
+  "gzip",
+  "xz-utils",
+  "python3-minimal",
+  "sqlite3",
+  "perl-base",
+];
+
 async function native(): Promise<PartTimes> {
   const folder = await Deno.makeTempDir({ prefix: "chronovisor-native-" });
   try {
@@ -62,10 +77,10 @@ async function native(): Promise<PartTimes> {
 
 export default linuxSuite({
   description: "Debian's programs in a Linux guest, against QEMU",
-  packages: ["openssl", "gzip", "xz-utils", "python3-minimal", "sqlite3", "perl-base"],
+  packages: USERLAND_PACKAGES,
   program: {
     name: "userland",
-    bytes: () => Promise.resolve(new TextEncoder().encode(SET_UP + PARTS + TURN_OFF)),
+    bytes: () => Promise.resolve(new TextEncoder().encode(SCRIPT)),
   },
   apart: ["prepare"],
   native,
