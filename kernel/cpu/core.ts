@@ -71,11 +71,11 @@ function sizeMask(size: number): number {
 }
 
 /** Generates the module of a plan: the same plan gives the same bytes. */
-export function generateCore(plan: MemoryPlan, hotLookups: number): Uint8Array<ArrayBuffer> {
+export function generateCore(plan: MemoryPlan, heat: number): Uint8Array<ArrayBuffer> {
   const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
-  const module = new ModuleBuilder(memory, hotLookups > 0);
+  const module = new ModuleBuilder(memory, heat > 0);
   module.named = true;
-  const code = declareCpu(module, plan, hotLookups);
+  const code = declareCpu(module, plan, heat);
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
@@ -108,10 +108,10 @@ export class Core {
   /**
    * @param options sizes
    * @param bus the board
-   * @param hotLookups lookups that make a place hot; 0 when there is no translator tier
+   * @param heat heat that makes a place hot; 0 when there is no translator tier
    * Throws RangeError when the host cannot give that much memory.
    */
-  constructor(options: MemoryPlanOptions, bus: Bus, hotLookups = 0) {
+  constructor(options: MemoryPlanOptions, bus: Bus, heat = 0) {
     const plan = this.plan = planMemory(options);
     this.memory = new WebAssembly.Memory({
       initial: plan.wasmPages,
@@ -126,7 +126,7 @@ export class Core {
     this.decodedPages = new DecodedPages(this.buffer, plan, this.flags, () => {
       this.exports.flushAll();
     });
-    const module = new WebAssembly.Module(generateCore(plan, hotLookups));
+    const module = new WebAssembly.Module(generateCore(plan, heat));
     const env = { memory: this.memory, table: this.table, ...this.#imports(bus) };
     const { exports } = new WebAssembly.Instance(module, { env });
     this.functions = exports as WebAssembly.ModuleImports;

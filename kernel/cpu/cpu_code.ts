@@ -72,8 +72,8 @@ export interface CpuCode {
   readonly mmu: MmuFunctions;
   readonly mmuCode: MmuCode;
   readonly float: Record<FloatFunctionName, FunctionReference>;
-  /** Lookups that make a place hot; 0 when there is no translator tier. */
-  readonly hotLookups: number;
+  /** Heat that makes a place hot; 0 when there is no translator tier. */
+  readonly heat: number;
 }
 
 function declareImports(module: ModuleBuilder): CpuImports {
@@ -111,7 +111,7 @@ function declareFunctions(module: ModuleBuilder): CpuFunctions {
 }
 
 /** Declares everything in a fresh module. */
-export function declareCpu(module: ModuleBuilder, plan: MemoryPlan, hotLookups: number): CpuCode {
+export function declareCpu(module: ModuleBuilder, plan: MemoryPlan, heat: number): CpuCode {
   const imports = declareImports(module);
   const float = emitSoftFloat(module, { address: hartAddress("fflags") });
   const functions = declareFunctions(module);
@@ -121,5 +121,5 @@ export function declareCpu(module: ModuleBuilder, plan: MemoryPlan, hotLookups: 
   for (const name of ["csrRead", "csrWrite"] as const) {
     module.export(functions[name]);
   }
-  return { module, plan, imports, functions, mmu, mmuCode, float, hotLookups };
+  return { module, plan, imports, functions, mmu, mmuCode, float, heat };
 }

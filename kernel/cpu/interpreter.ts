@@ -18,7 +18,7 @@ import {
   setHart64,
 } from "../memory/block_access.ts";
 import { CAUSE } from "../memory/hart_layout.ts";
-import { RECORD_BYTES } from "../memory/memory_plan.ts";
+import { HOT_COUNTERS, RECORD_BYTES } from "../memory/memory_plan.ts";
 import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { call, type Expression, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
@@ -37,12 +37,15 @@ export function emitInterpreter(code: CpuCode): void {
       budget: f.local("i64"),
       element: f.local("i32"),
       pc: f.local("i64"),
+      heated: f.local("i32"),
+      heatedAt: f.local("i64"),
     };
+    f.set(locals.heated, HOT_COUNTERS * 4);
     f.set(locals.budget, control64("budget"));
     f.loop((check) => {
       emitCheck(code, f, locals);
       f.loop((lookup) => {
-        if (code.hotLookups > 0) emitRegionEntry(code, f, locals, { check, lookup });
+        if (code.heat > 0) emitRegionEntry(code, f, locals, { check, lookup });
         f.block((illegal) => {
           f.block((fault) => {
             emitLookup(code, f, locals, check);

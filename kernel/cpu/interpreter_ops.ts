@@ -53,6 +53,9 @@ export interface RunLocals {
   readonly element: Local<"i32">;
   /** Address to look up next. */
   readonly pc: Local<"i64">;
+  /** Offset of the heat counter of the place that was looked up last, and the budget then. */
+  readonly heated: Local<"i32">;
+  readonly heatedAt: Local<"i64">;
 }
 
 /** Where handlers go. */
@@ -153,7 +156,7 @@ export class InterpreterOps extends SharedOps implements Ops {
     const { f, locals: { pointer, pc }, labels } = this;
     this.#left = true;
     const step = this.#variant.length * 8;
-    if (this.#variant.near && this.code.hotLookups > 0) {
+    if (this.#variant.near && this.code.heat > 0) {
       const target = f.let(i32.add(pointer, i32.load(pointer, RECORD.immediate)));
       const backward = i32.leU(target, pointer);
       f.if(i32.and(condition, backward), () => this.#lookUpAt(target));
@@ -178,7 +181,7 @@ export class InterpreterOps extends SharedOps implements Ops {
     this.#left = true;
     if (this.#variant.near) {
       const target = f.let(i32.add(pointer, i32.load(pointer, RECORD.immediate)));
-      if (this.code.hotLookups > 0) f.if(i32.leU(target, pointer), () => this.#lookUpAt(target));
+      if (this.code.heat > 0) f.if(i32.leU(target, pointer), () => this.#lookUpAt(target));
       f.set(pointer, target);
       f.br(labels.next);
       return;

@@ -37,6 +37,11 @@ export const REGION_END = {
   budget: 3,
 } as const;
 
+/** Instructions that make as much heat as a lookup, as a power of two. */
+const HEAT_SHIFT = 3;
+/** More instructions than lie between two lookups. */
+const HEAT_MOST_EXECUTED = 1 << 14;
+
 /**
  * Runs the region that the jump cache knows for `pc`; counts places that have none, and reports the hot
  * ones. Falls through when the interpreter is to run.
@@ -52,6 +57,7 @@ export function emitRegionEntry(
     const jump = f.let(i32.add(element, jumpOffset(code.plan, pc)));
     f.if(i64.eq(i64.load(jump, JUMP.address), pc), () => {
       setControl64(f, "budget", budget);
+      f.set(locals.heated, HOT_COUNTERS * 4);
       f.if(
         control32("pageCachesStale"),
         () => {
@@ -87,13 +93,25 @@ export function emitRegionEntry(
   });
 }
 
+/**
+ * A place becomes hotter by each lookup that no region answers, and by what the interpreter executes from
+ * there to the next lookup: a long row of instructions is worth a region sooner than a short one.
+ */
 function emitHotCount(code: CpuCode, f: FunctionBuilder, locals: RunLocals, lookup: Label): void {
-  const { pc } = locals;
-  const counter = f.let(i32.and(i32.wrap(pc), (HOT_COUNTERS - 1) << 1));
-  const counted = f.let(i32.add(i32.load16U(counter, code.plan.hotCounters), 1));
-  f.store16(counter, code.plan.hotCounters, counted);
+  const { pc, budget, heated, heatedAt } = locals;
+  const { hotCounters } = code.plan;
+  const executed = f.let(i32.wrap(i64.sub(heatedAt, budget)));
+  // Not where the budget was set aside in between.
+  f.if(i32.leU(executed, HEAT_MOST_EXECUTED), () => {
+    const heat = i32.add(i32.load(heated, hotCounters), i32.shrU(executed, HEAT_SHIFT));
+    f.store32(heated, hotCounters, heat);
+  });
+  f.set(heated, i32.and(i32.shl(i32.wrap(pc), 1), (HOT_COUNTERS - 1) << 2));
+  f.set(heatedAt, budget);
+  const heat = f.let(i32.add(i32.load(heated, hotCounters), 1));
+  f.store32(heated, hotCounters, heat);
   f.if(
-    i32.eq(counted, code.hotLookups),
+    i32.geS(heat, code.heat),
     () => {
       setHart64(f, "pc", pc);
       f.brIf(lookup, call(code.imports.hotPlace));

@@ -104,8 +104,8 @@ assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devic
 const DEFAULT_TLB_ENTRIES = 1024;
 const DEFAULT_ELEMENTS = 32;
 const DEFAULT_DECODED_PAGES = 1408;
-/** Lookups after which a place is looked for among the regions of earlier runs. */
-const FIRST_LOOK = 16;
+/** Heat at which a place is looked for among the regions of earlier runs. */
+const FIRST_LOOK = 50;
 
 interface BoardEntry {
   readonly name: string;
@@ -164,8 +164,8 @@ export class Machine {
   constructor(config: MachineConfig, registry: DeviceRegistry) {
     this.config = withoutImages(config);
     const { harts, translator = TRANSLATOR_DEFAULTS, compiler } = config;
-    const { hotLookups } = translator;
-    const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, hotLookups) : hotLookups;
+    const { heat } = translator;
+    const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, heat) : heat;
     const board = boardOf(config.disks.length);
     const declarations = board.map((entry) => registry.get(entry.driver));
     let stateBytes = MACHINE_STATE.byteLength;

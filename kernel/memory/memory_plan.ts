@@ -94,7 +94,7 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly jumpPages: number;
   /** Page caches of the region that runs: for each base register one for reads, one for writes. */
   readonly pageCaches: number;
-  /** Counters of lookups, u16. */
+  /** Heat of places, i32, see region_entry.ts. */
   readonly hotCounters: number;
   /** 1 for each guest page that holds code of a region. */
   readonly pageRegions: number;
@@ -161,7 +161,8 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     pageCaches: area(PAGE_CACHES * PAGE_CACHE_BYTES),
     jumpCache,
     jumpPages,
-    hotCounters: area(HOT_COUNTERS * 2),
+    // One more for what is nobody's.
+    hotCounters: area((HOT_COUNTERS + 1) * 4),
     pageRegions: area(ramPages),
     tableList: area(TABLE_LIST_ENTRIES * 4),
     decodedIndex: area(ramPages * 2),

@@ -49,21 +49,21 @@ export interface TranslatorStatistics {
 
 /** When places become regions; for tests that want many. */
 export interface TranslatorOptions {
-  /** Lookups that make a place hot, at least 1. */
-  readonly hotLookups: number;
+  /** Heat that makes a place hot, at least 1: lookups, and eighths of instructions interpreted behind them. */
+  readonly heat: number;
   /** Places that make a batch. A place that is hot a second time is made at once. */
   readonly batch: number;
 }
 
 /** What is best for guests of all kinds (docs/performance.md). */
-export const TRANSLATOR_DEFAULTS: TranslatorOptions = { hotLookups: 8000, batch: 8 };
+export const TRANSLATOR_DEFAULTS: TranslatorOptions = { heat: 20_000, batch: 8 };
 
 /** Words of VM memory: the current hart's pc, and the current cache element. */
 const PC = HART_BLOCK + HART.offset.pc >> 2;
 const ELEMENT = CONTROL_BLOCK + CONTROL.offset.element >> 2;
 
-/** A place that waits asks again after so small a part of the lookups that made it hot. */
-const WAITING_LOOKUPS = 16;
+/** A place that waits asks again after so small a part of the heat that made it hot. */
+const WAITING_PART = 16;
 
 /** Most places that are known to have asked once. */
 const LOOKED_MAXIMUM = 1 << 16;
@@ -71,7 +71,7 @@ const LOOKED_MAXIMUM = 1 << 16;
 /** Makes and keeps the regions of one VM. */
 export class Translator implements RegionService {
   readonly #core: Core;
-  readonly #counters: Uint16Array;
+  readonly #counters: Int32Array;
   readonly #placements: Placements;
   readonly #catalogue: Catalogue;
   /** Places that asked once, before they were hot. */
@@ -94,11 +94,11 @@ export class Translator implements RegionService {
     core: Core,
     private readonly compiler: RegionCompiler,
     private readonly options: TranslatorOptions,
-    /** Lookups at which the run asks first; at most `options.hotLookups`. */
-    private readonly firstLook: number = options.hotLookups,
+    /** Heat at which the run asks first; at most `options.heat`. */
+    private readonly firstLook: number = options.heat,
   ) {
     const { plan } = this.#core = core;
-    this.#counters = new Uint16Array(core.buffer, plan.hotCounters, HOT_COUNTERS);
+    this.#counters = new Int32Array(core.buffer, plan.hotCounters, HOT_COUNTERS);
     this.#placements = new Placements(core, ({ translation }) => {
       this.#dropped++;
       this.#catalogue.unplaced(translation);
@@ -124,7 +124,7 @@ export class Translator implements RegionService {
     };
   }
 
-  /** The place at the hart's pc was looked up often. */
+  /** The place at the hart's pc is hot. */
   hotPlace(): number {
     const { words } = this.#core;
     const low = words[PC]!;
@@ -139,7 +139,7 @@ export class Translator implements RegionService {
       this.#writeJump(low, high, known);
       return this.#ask(low, 1, 1);
     }
-    if (this.#isFirstLook(key)) return this.#ask(low, this.options.hotLookups - this.firstLook);
+    if (this.#isFirstLook(key)) return this.#ask(low, this.options.heat - this.firstLook);
     if (this.#waiting.has(key)) this.#workSoon();
     else {
       const pages = Array.from(
@@ -149,7 +149,7 @@ export class Translator implements RegionService {
       this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + slot, pages });
       if (this.#waiting.size >= this.options.batch) this.#workSoon();
     }
-    return this.#ask(low, Math.ceil(this.options.hotLookups / WAITING_LOOKUPS));
+    return this.#ask(low, Math.ceil(this.options.heat / WAITING_PART));
   }
 
   /** Orders what is waiting, when it is enough or very hot, and takes what was made. Between runs. */
@@ -262,16 +262,15 @@ export class Translator implements RegionService {
 
   /** Whether the place is known to no region so far, but has not been looked up often enough for its own. */
   #isFirstLook(key: number): boolean {
-    if (this.firstLook === this.options.hotLookups || this.#looked.has(key)) return false;
+    if (this.firstLook === this.options.heat || this.#looked.has(key)) return false;
     if (this.#looked.size >= LOOKED_MAXIMUM) this.#looked.clear();
     this.#looked.add(key);
     return true;
   }
 
-  /** Lets the place ask again after so many more lookups. */
-  #ask<T extends 0 | 1 = 0>(low: number, lookups: number, answer: T = 0 as T): T {
-    // Modulo 2^16: below the first look, a counter comes to it by wrapping.
-    this.#counters[low >>> 1 & HOT_COUNTERS - 1] = this.firstLook - lookups;
+  /** Lets the place ask again after so much more heat. */
+  #ask<T extends 0 | 1 = 0>(low: number, heat: number, answer: T = 0 as T): T {
+    this.#counters[low >>> 1 & HOT_COUNTERS - 1] = this.firstLook - heat;
     return answer;
   }
 

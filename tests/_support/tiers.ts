@@ -43,7 +43,7 @@ export function forSeeds(count: number, body: (seed: number, rng: Prng) => void)
 export function randomOptions(rng: Prng): Partial<MachineConfig> {
   return {
     tier: "translator",
-    translator: { hotLookups: rng.pick([1, 1, 2, 5, 30]), batch: rng.pick([1, 1, 3, 24]) },
+    translator: { heat: rng.pick([1, 1, 2, 5, 30]), batch: rng.pick([1, 1, 3, 24]) },
     tlbEntries: rng.pick([16, 64, 1024, 4096]),
     cacheElements: rng.pick([1, 2, 32, 64]),
     decodedPages: rng.pick([2, 3, 5, 2048]),

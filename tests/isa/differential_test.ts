@@ -39,7 +39,7 @@ interface Outcome {
 }
 
 /** Regions as early as can be. */
-const EAGER = { hotLookups: 2, batch: 1 };
+const EAGER = { heat: 2, batch: 1 };
 
 /** Runs on both tiers, which must agree in everything. */
 function runOurs(image: Uint8Array, label: string): Outcome & { readonly instructions: number } {

@@ -137,7 +137,7 @@ class Chaos {
 function options(rng: Prng): Partial<MachineConfig> {
   return {
     tier: "translator",
-    translator: { hotLookups: rng.pick([1, 2, 5, 30]), batch: rng.pick([1, 3, 24]) },
+    translator: { heat: rng.pick([1, 2, 5, 30]), batch: rng.pick([1, 3, 24]) },
     tlbEntries: rng.pick([16, 64, 1024, 4096]),
     cacheElements: rng.pick([1, 2, 32, 64]),
     decodedPages: rng.pick([2, 5, 2048]),

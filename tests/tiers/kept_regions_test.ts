@@ -17,7 +17,7 @@ import { KeepingCompiler } from "../_support/compilers.ts";
 import { golden } from "../_support/golden.ts";
 import { runToEnd, testMachine } from "../_support/machine.ts";
 
-const EAGER = { hotLookups: 20, batch: 3 };
+const EAGER = { heat: 20, batch: 3 };
 const BENCH = new URL("../../guests/bench/bench.elf", import.meta.url);
 
 async function bench(kernel: string, config: Partial<MachineConfig>): Promise<Machine> {

@@ -147,7 +147,7 @@ function randomProgram(rng: Prng): Uint8Array<ArrayBuffer> {
 
 function options(rng: Prng): Partial<MachineConfig> {
   return {
-    translator: { hotLookups: rng.pick([1, 2, 4]), batch: 1 },
+    translator: { heat: rng.pick([1, 2, 4]), batch: 1 },
     tlbEntries: rng.pick([16, 1024]),
     cacheElements: rng.pick([1, 32]),
   };
