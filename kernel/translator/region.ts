@@ -69,6 +69,8 @@ class Growth {
   readonly leaders = new Set<number>();
   readonly entries = new Set<number>();
   readonly returnPoints = new Set<number>();
+  /** Whether a jump goes to a computed place, and is no return. */
+  hasSwitch = false;
   readonly #decoded = newDecoded();
   readonly #work: number[] = [];
 
@@ -143,6 +145,7 @@ class Growth {
   /** Calls make two entries: the function, and the place that it returns to. */
   #leave(instruction: Instruction, next: number, target: number, direct: boolean): void {
     const isCall = instruction.rd !== 0;
+    this.hasSwitch ||= !direct && !isCall && instruction.rs1 !== 1 && instruction.rs1 !== 5;
     if (direct && this.#wasNear(target)) {
       if (isCall) this.entries.add(target);
       this.#want(target);
@@ -188,7 +191,7 @@ function blockAt(growth: Growth, start: number): Block {
 
 /**
  * The region at a hot place; undefined when its first instruction is for the interpreter.
- * @param others hot places nearby, such as the cases of a switch, which become entries too
+ * @param others warm places nearby: entries too where a jump of the region may be a switch that leads there
  */
 export function growRegion(
   source: CodeSource,
@@ -197,7 +200,7 @@ export function growRegion(
 ): RegionCode | undefined {
   const growth = new Growth(source);
   growth.grow(start);
-  for (const other of others) growth.grow(other);
+  if (growth.hasSwitch) { for (const other of others) growth.grow(other); }
   if (!growth.instructions.has(start)) return undefined;
   const blocks = new Map<number, Block>();
   const work = [...growth.leaders];

@@ -18,11 +18,8 @@ import {
 import { growRegion, type Instruction, PAGE_HALVES, type RegionCode } from "./region.ts";
 import { writeRegion } from "./region_code.ts";
 import type { RegionImports } from "./region_ops.ts";
-import type { Batch, CodePart, HotPlace, MadeBatch, MadeRegion, Order } from "./translation.ts";
+import type { Batch, CodePart, MadeBatch, MadeRegion, Order } from "./translation.ts";
 import { placeKey } from "./translation.ts";
-
-/** Hot places so many halfwords apart become entries of one region. */
-const NEAR_HALVES = 512;
 
 /** A function and the slot of the table that it is to have. */
 export interface Linked {
@@ -118,8 +115,7 @@ export class RegionMaker {
     };
   }
 
-  #grow(order: Order, { orders, code }: Batch): RegionCode | undefined {
-    const { start, pages } = order;
+  #grow({ start, pages, near }: Order, { code }: Batch): RegionCode | undefined {
     return growRegion(
       {
         pageOf: (index) => {
@@ -130,17 +126,9 @@ export class RegionMaker {
         wasNear: (page, slot) => (code.get(page)!.near[slot >> 3]! >> (slot & 7) & 1) !== 0,
       },
       start,
-      orders.flatMap((other) => other === order ? [] : nearby(other, order)),
+      near,
     );
   }
-}
-
-/** Where another hot place lies in the region of an order, if it lies near. */
-function nearby(other: HotPlace, { start, pages }: HotPlace): number[] {
-  const key = placeKey(other.pages, other.start);
-  const page = pages.indexOf(Math.floor(key / PAGE_HALVES));
-  const at = page * PAGE_HALVES + key % PAGE_HALVES;
-  return page >= 0 && at !== start && Math.abs(at - start) <= NEAR_HALVES ? [at] : [];
 }
 
 /** The code of instructions, those that lie in a row together. */

@@ -53,10 +53,14 @@ export interface HotPlace {
   readonly start: number;
   /** Guest pages around it, as the fetch TLB knew them. */
   readonly pages: readonly (number | undefined)[];
+  /** Low word of its virtual address. */
+  readonly low: number;
 }
 
 /** A hot place and the slot that its function will have. */
 export interface Order extends HotPlace {
+  /** Warm places nearby, such as the cases of a switch: they become entries too. */
+  readonly near: readonly number[];
   readonly slot: number;
 }
 

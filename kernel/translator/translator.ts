@@ -65,6 +65,11 @@ const ELEMENT = CONTROL_BLOCK + CONTROL.offset.element >> 2;
 /** A place that waits asks again after so small a part of the heat that made it hot. */
 const WAITING_PART = 16;
 
+/** Warm places so many halfwords from a hot one become entries of its region. */
+const NEAR_HALVES = 512;
+/** What makes a place warm, as a part of what makes it hot. */
+const WARM_PART = 16;
+
 /** Most places that are known to have asked once. */
 const LOOKED_MAXIMUM = 1 << 16;
 
@@ -146,7 +151,7 @@ export class Translator implements RegionService {
         { length: 2 * PAGES_AROUND + 1 },
         (_, i) => this.#fetchPage(low, high, i - PAGES_AROUND),
       );
-      this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + slot, pages });
+      this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + slot, pages, low });
       if (this.#waiting.size >= this.options.batch) this.#workSoon();
     }
     return this.#ask(low, Math.ceil(this.options.heat / WAITING_PART));
@@ -183,7 +188,7 @@ export class Translator implements RegionService {
     const orders = [...this.#waiting].flatMap(([key, place]): Order[] => {
       if (this.#placements.at(key) !== undefined) return [];
       for (const page of place.pages) if (page !== undefined) this.#addCode(code, page);
-      return [{ ...place, slot: this.#takeSlot() }];
+      return [{ ...place, near: this.#warmPlaces(place, code), slot: this.#takeSlot() }];
     });
     this.#waiting.clear();
     if (orders.length === 0) return;
@@ -193,6 +198,22 @@ export class Translator implements RegionService {
   }
 
   #pagesOf: ReadonlyMap<number, HotPlace["pages"]> = new Map();
+
+  /** Places near a hot one that are getting hot themselves and are no entries of regions yet. */
+  #warmPlaces({ start, pages, low }: HotPlace, code: ReadonlyMap<number, CodePage>): number[] {
+    const warm = this.firstLook - this.options.heat + Math.ceil(this.options.heat / WARM_PART);
+    const places: number[] = [];
+    for (let at = start - NEAR_HALVES; at <= start + NEAR_HALVES; at++) {
+      const counter = (low >>> 1) + at - start & HOT_COUNTERS - 1;
+      if (at === start || this.#counters[counter]! < warm) continue;
+      const page = pages[Math.floor(at / PAGE_HALVES)];
+      const near = page === undefined ? undefined : code.get(page)?.near;
+      const slot = at % PAGE_HALVES;
+      if (near === undefined || (near[slot >> 3]! >> (slot & 7) & 1) === 0) continue;
+      if (this.#placements.at(page! * PAGE_HALVES + slot) === undefined) places.push(at);
+    }
+    return places;
+  }
 
   #addCode(code: Map<number, CodePage>, page: number): void {
     if (code.has(page)) return;

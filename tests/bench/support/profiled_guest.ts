@@ -25,7 +25,7 @@ while (!text.includes(end)) {
   if (stop.kind === "off" || stop.kind === "reset") break;
 }
 console.log(JSON.stringify({
+  ...machine.translator!.statistics,
   instructions: machine.icount,
   inRegions: Number(machine.core.control("statRegionInstructions")),
-  ...machine.translator!.statistics,
 }));
