@@ -55,8 +55,8 @@ export interface PowerOnOptions {
   readonly clock?: "virtual" | "host";
   /** Seed of all randomness in the VM; random with the host clock, 0 with the virtual one. */
   readonly seed?: number;
-  /** Which tiers execute; "auto" by default. */
-  readonly tier?: "auto" | "interpreter" | "translator";
+  /** Which tiers execute; "auto" by default. "check" runs translated code twice and compares: slow. */
+  readonly tier?: "auto" | "interpreter" | "translator" | "check";
   /** Entries of each software TLB, a power of two; 1024 by default. */
   readonly tlbEntries?: number;
   /** Address spaces and views whose translations are kept at once; 32 by default. */
@@ -124,7 +124,7 @@ export interface VmSpec {
   /** Seed, if the user chose one. */
   readonly seed: number | undefined;
   /** Which tiers execute. */
-  readonly tier: "auto" | "interpreter" | "translator";
+  readonly tier: "auto" | "interpreter" | "translator" | "check";
   /** Entries of each software TLB, if the user chose. */
   readonly tlbEntries: number | undefined;
   /** Number of cache elements, if the user chose. */
@@ -167,7 +167,7 @@ export function parsePowerOn(
     seed: options.seed === undefined
       ? undefined
       : integer("seed", options.seed, 0, Number.MAX_SAFE_INTEGER),
-    tier: choice("tier", options.tier ?? "auto", ["auto", "interpreter", "translator"]),
+    tier: choice("tier", options.tier ?? "auto", ["auto", "interpreter", "translator", "check"]),
     tlbEntries: tlbEntries(options.tlbEntries),
     cacheElements: options.cacheElements === undefined
       ? undefined

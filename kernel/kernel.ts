@@ -70,7 +70,9 @@ export class Kernel {
    */
   async powerOn(options: PowerOnOptions): Promise<VM> {
     if (this.#stopped) throw new ConfigError("Cannot power on a VM: the kernel is stopped");
-    const translates = options.tier !== "interpreter" && options.trace !== true;
+    // Regions that are checked are made by the VM world itself, and none of them is kept.
+    const translates = options.tier !== "interpreter" && options.tier !== "check" &&
+      options.trace !== true;
     // Workers load their modules while the images are read.
     if (translates) this.#translations.start();
     const called = options.name ?? options.guest ?? "vm";

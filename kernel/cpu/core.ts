@@ -46,9 +46,21 @@ export interface RegionService {
   regionWritten(page: number, offset: number, size: number): void;
 }
 
+/** What the tier `check` does around each region. */
+export interface RegionCheck {
+  /** A region is about to run at the hart's pc. */
+  begin(): void;
+  /** It has run: its slot, its packed entry and its REGION_END. Throws when the interpreter disagrees. */
+  end(slot: number, entry: number, end: number): void;
+  /** A store is about to happen: host address, bytes, and the value's words. */
+  store(host: number, size: number, low: number, high: number): void;
+}
+
 /** Functions of the generated module. */
 export interface CoreExports {
   run(): number;
+  /** The same without regions, its stores written down; only in the tier `check`. */
+  runPlainly?(): number;
   flushAll(): void;
   dropWrites(page: number): void;
   dropReads(page: number): void;
@@ -71,11 +83,15 @@ function sizeMask(size: number): number {
 }
 
 /** Generates the module of a plan: the same plan gives the same bytes. */
-export function generateCore(plan: MemoryPlan, heat: number): Uint8Array<ArrayBuffer> {
+export function generateCore(
+  plan: MemoryPlan,
+  heat: number,
+  checks = false,
+): Uint8Array<ArrayBuffer> {
   const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
   const module = new ModuleBuilder(memory, heat > 0);
   module.named = true;
-  const code = declareCpu(module, plan, heat);
+  const code = declareCpu(module, plan, heat, checks);
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
@@ -97,21 +113,24 @@ export class Core {
   readonly flags: PageFlags;
   readonly decodedPages: DecodedPages;
   readonly exports: CoreExports;
-  /** The functions of the module, for modules of regions to import. */
+  /** The functions that modules of regions import. */
   readonly functions: WebAssembly.ModuleImports;
   /** The functions of regions; imported by every module of the translator tier. */
   readonly table = new WebAssembly.Table({ initial: 64, element: "anyfunc" });
   /** Who makes regions; nobody by default. */
   regions: RegionService = { hotPlace: () => 0, regionWritten: () => {} };
+  /** Who checks regions, in a core that was made for it. */
+  check: RegionCheck = { begin: () => {}, end: () => {}, store: () => {} };
   #current = 0;
 
   /**
    * @param options sizes
    * @param bus the board
    * @param heat heat that makes a place hot; 0 when there is no translator tier
+   * @param checks whether `check` is asked around each region
    * Throws RangeError when the host cannot give that much memory.
    */
-  constructor(options: MemoryPlanOptions, bus: Bus, heat = 0) {
+  constructor(options: MemoryPlanOptions, bus: Bus, heat = 0, checks = false) {
     const plan = this.plan = planMemory(options);
     this.memory = new WebAssembly.Memory({
       initial: plan.wasmPages,
@@ -126,10 +145,11 @@ export class Core {
     this.decodedPages = new DecodedPages(this.buffer, plan, this.flags, () => {
       this.exports.flushAll();
     });
-    const module = new WebAssembly.Module(generateCore(plan, heat));
-    const env = { memory: this.memory, table: this.table, ...this.#imports(bus) };
+    const module = new WebAssembly.Module(generateCore(plan, heat, checks));
+    const imports = { ...this.#imports(bus), ...this.#checkImports() };
+    const env = { memory: this.memory, table: this.table, ...imports };
     const { exports } = new WebAssembly.Instance(module, { env });
-    this.functions = exports as WebAssembly.ModuleImports;
+    this.functions = { ...exports as WebAssembly.ModuleImports, logStore: imports.logStore };
     this.exports = exports as unknown as CoreExports;
     this.flags.attachDropper(this.exports);
     writeCsrIndex(this.bytes);
@@ -216,6 +236,15 @@ export class Core {
     this.setRegister(hart, "mstatus", XLEN_64 << 32n | XLEN_64 << 34n);
     this.setRegister(hart, "menvcfg", MENVCFG_ADUE);
     this.setRegister(hart, "stimecmp", (1n << 64n) - 1n);
+  }
+
+  #checkImports() {
+    return {
+      beginCheck: () => this.check.begin(),
+      endCheck: (slot: number, entry: number, end: number) => this.check.end(slot, entry, end),
+      logStore: (host: number, size: number, low: number, high: number) =>
+        this.check.store(host, size, low, high),
+    };
   }
 
   #imports(bus: Bus): WebAssembly.ModuleImports {

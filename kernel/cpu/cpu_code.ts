@@ -4,6 +4,7 @@
  */
 import { declareMmuFunctions, type MmuCode, type MmuFunctions } from "../mmu/mmu_code.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { LOG_STORE_PARAMETERS, type LogStore } from "../memory/store_log.ts";
 import type { FunctionReference, ModuleBuilder } from "../wasm/mod.ts";
 import { emitSoftFloat } from "./softfloat/mod.ts";
 import type { FloatFunctionName } from "./softfloat/names.ts";
@@ -27,6 +28,15 @@ export interface CpuImports {
   readonly regionWritten: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
   /** (instruction bits): decodes an instruction that lies on two pages. */
   readonly decodeStraddle: FunctionReference<readonly ["i32"], undefined>;
+}
+
+/** Services of the tier `check`, which runs each region a second time in the interpreter. */
+export interface CheckImports {
+  /** A region is about to run at the hart's pc. */
+  readonly begin: FunctionReference<readonly [], undefined>;
+  /** (slot, packed entry as in REGION_TYPE, REGION_END): it has run. */
+  readonly end: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
+  readonly store: LogStore;
 }
 
 /** Functions of the hart that other generated code calls. */
@@ -74,6 +84,8 @@ export interface CpuCode {
   readonly float: Record<FloatFunctionName, FunctionReference>;
   /** Heat that makes a place hot; 0 when there is no translator tier. */
   readonly heat: number;
+  /** Undefined but in the tier `check`. */
+  readonly check: CheckImports | undefined;
 }
 
 function declareImports(module: ModuleBuilder): CpuImports {
@@ -110,16 +122,34 @@ function declareFunctions(module: ModuleBuilder): CpuFunctions {
   };
 }
 
-/** Declares everything in a fresh module. */
-export function declareCpu(module: ModuleBuilder, plan: MemoryPlan, heat: number): CpuCode {
+function declareCheck(module: ModuleBuilder): CheckImports {
+  return {
+    begin: module.import("beginCheck", [], undefined),
+    end: module.import("endCheck", ["i32", "i32", "i32"], undefined),
+    store: module.import("logStore", LOG_STORE_PARAMETERS, undefined),
+  };
+}
+
+/**
+ * Declares everything in a fresh module.
+ * @param checks whether regions are checked
+ */
+export function declareCpu(
+  module: ModuleBuilder,
+  plan: MemoryPlan,
+  heat: number,
+  checks: boolean,
+): CpuCode {
   const imports = declareImports(module);
+  const check = checks ? declareCheck(module) : undefined;
   const float = emitSoftFloat(module, { address: hartAddress("fflags") });
   const functions = declareFunctions(module);
   const mmu = declareMmuFunctions(module);
-  const mmuCode = { module, plan, functions: mmu, imports, dropCode: functions.dropCode };
+  const { dropCode } = functions;
+  const mmuCode = { module, plan, functions: mmu, imports, dropCode, logStore: check?.store };
   for (const reference of Object.values(float)) module.export(reference);
   for (const name of ["csrRead", "csrWrite"] as const) {
     module.export(functions[name]);
   }
-  return { module, plan, imports, functions, mmu, mmuCode, float, heat };
+  return { module, plan, imports, functions, mmu, mmuCode, float, heat, check };
 }

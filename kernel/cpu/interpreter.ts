@@ -19,6 +19,7 @@ import {
 } from "../memory/block_access.ts";
 import { CAUSE } from "../memory/hart_layout.ts";
 import { HOT_COUNTERS, RECORD_BYTES } from "../memory/memory_plan.ts";
+import type { LogStore } from "../memory/store_log.ts";
 import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { call, type Expression, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
@@ -27,9 +28,17 @@ import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./inter
 import { emitRegionEntry } from "./region_entry.ts";
 import { OPERATIONS, RECORD, VARIANTS } from "./records.ts";
 
-/** Generates the exported function `run`, which gives one of RUN_END. */
+/**
+ * Generates the exported function `run`, which gives one of RUN_END; in the tier `check` also `runPlainly`,
+ * which enters no regions and writes its stores down.
+ */
 export function emitInterpreter(code: CpuCode): void {
-  code.module.function("run", [], "i32", (f) => {
+  emitRun(code, "run", undefined);
+  if (code.check) emitRun({ ...code, heat: 0 }, "runPlainly", code.check.store);
+}
+
+function emitRun(code: CpuCode, name: string, log: LogStore | undefined): void {
+  code.module.function(name, [], "i32", (f) => {
     const locals: RunLocals = {
       pointer: f.local("i32"),
       pageAddress: f.local("i64"),
@@ -46,10 +55,11 @@ export function emitInterpreter(code: CpuCode): void {
       emitCheck(code, f, locals);
       f.loop((lookup) => {
         if (code.heat > 0) emitRegionEntry(code, f, locals, { check, lookup });
+        if (log) emitEndOfBudget(f, locals, check);
         f.block((illegal) => {
           f.block((fault) => {
             emitLookup(code, f, locals, check);
-            emitDispatch(code, f, locals, { check, lookup, fault, illegal });
+            emitDispatch(code, f, locals, { check, lookup, fault, illegal }, log);
           });
           setHart64(f, "pc", currentPc(locals));
           emitFaultTrap(code, f, check);
@@ -91,6 +101,17 @@ function emitFetchFault(code: CpuCode, f: FunctionBuilder, locals: RunLocals, ch
   });
   f.set(budget, i64.sub(budget, 1));
   emitFaultTrap(code, f, check);
+}
+
+/**
+ * A run that stands for a region ends where the region did: the instruction behind is not even fetched, as
+ * its walk might set an A bit.
+ */
+function emitEndOfBudget(f: FunctionBuilder, { budget, pc }: RunLocals, check: Label): void {
+  f.if(i64.leS(budget, 0), () => {
+    setHart64(f, "pc", pc);
+    f.br(check);
+  });
 }
 
 /** Attention, the end of the budget, interrupts, and the cache element of the hart's view. */
@@ -160,11 +181,12 @@ function emitDispatch(
   f: FunctionBuilder,
   locals: RunLocals,
   outer: Omit<RunLabels, "next">,
+  log: LogStore | undefined,
 ): void {
   const { budget, pointer } = locals;
   f.loop((next) => {
     const labels = { ...outer, next };
-    const ops = new InterpreterOps(f, code, locals, labels);
+    const ops = new InterpreterOps(f, code, locals, labels, log);
     const nest = (position: number, cases: Label[]): void => {
       if (position === OPERATIONS) {
         f.set(budget, i64.sub(budget, 1));

@@ -18,6 +18,7 @@ import {
 } from "../memory/block_access.ts";
 import { CAUSE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { HART_BLOCK } from "../memory/memory_plan.ts";
+import { type LogStore, logStore } from "../memory/store_log.ts";
 import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { setFault } from "../mmu/mmu_code.ts";
 import {
@@ -88,6 +89,7 @@ export class InterpreterOps extends SharedOps implements Ops {
     private readonly code: CpuCode,
     private readonly locals: RunLocals,
     private readonly labels: RunLabels,
+    private readonly log: LogStore | undefined,
   ) {
     super();
   }
@@ -210,7 +212,7 @@ export class InterpreterOps extends SharedOps implements Ops {
     const { f, code } = this;
     const at = f.let(address);
     const { hit, host } = this.#probe(1, width, at);
-    f.if(hit, () => storeTo(f, width, host, value), () => {
+    f.if(hit, () => storeTo(f, width, host, logStore(f, this.log, host, width, value)), () => {
       this.#slow(() => f.call(code.functions.storeSlow, at, width, value));
     }, "likely");
   }

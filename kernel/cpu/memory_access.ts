@@ -24,6 +24,7 @@ import {
   SERVICE_WRITE_TRACES,
   WRITE_TRACES,
 } from "../memory/page_flags.ts";
+import { logStore } from "../memory/store_log.ts";
 import {
   emitFill,
   emitTranslate,
@@ -74,7 +75,8 @@ function loadSized(f: FunctionBuilder, host: I32, size: I32): Local<"i64"> {
   return value;
 }
 
-function storeSized(f: FunctionBuilder, host: I32, size: I32, value: I64): void {
+function storeSized(code: CpuCode, f: FunctionBuilder, host: I32, size: I32, value: I64): void {
+  logStore(f, code.check?.store, host, size, value);
   f.if(i32.eq(size, 8), () => f.store64(host, 0, value), () => {
     f.if(i32.eq(size, 4), () => f.store32(host, 0, value), () => {
       f.if(i32.eq(size, 2), () => f.store16(host, 0, value), () => f.store8(host, 0, value));
@@ -201,7 +203,7 @@ function emitStoreSlow(code: CpuCode): void {
     count(f, "statSlowStores");
     f.if(crossesPage(address, size), () => emitSplitStore(code, f, address, size, value));
     probe(code, f, 1, address, (host) => {
-      storeSized(f, host, size, value);
+      storeSized(code, f, host, size, value);
       f.return();
     });
     const gpa = emitTranslate(code.mmuCode, f, address, ACCESS.store, size, () => f.return());
@@ -315,7 +317,7 @@ function emitWriteTraced(code: CpuCode): void {
     f.if(i32.and(flags, PAGE_FLAG.table), () => {
       count(f, "statTableWrites");
       emitTableStore(code, f, { host, size, value });
-    }, () => storeSized(f, host, size, value));
+    }, () => storeSized(code, f, host, size, value));
     f.if(i32.and(flags, PAGE_FLAG.code), () => {
       count(f, "statCodeWrites");
       f.call(code.functions.dropCode, page, offset, size);
@@ -337,7 +339,7 @@ function emitTableStore(
   const last = f.let(i32.and(i32.sub(i32.add(host, size), 1), -8));
   const before = f.let(i64.load(first));
   const beforeLast = f.let(i64.load(last));
-  storeSized(f, host, size, value);
+  storeSized(code, f, host, size, value);
   const changed = (old: I64, at: I32) =>
     i32.and(i64.ne(i64.and(old, PTE.V), 0), i64.ne(old, i64.load(at)));
   f.if(changed(before, first), () => f.call(code.mmu.dropEntry, first, before));

@@ -16,8 +16,16 @@ import {
 } from "../memory/block_access.ts";
 import { HOT_COUNTERS, PAGE_CACHE_BYTES, PAGE_CACHES } from "../memory/memory_plan.ts";
 import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
-import { call, callIndirect, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
-import type { CpuCode } from "./cpu_code.ts";
+import {
+  call,
+  callIndirect,
+  type FunctionBuilder,
+  i32,
+  i64,
+  type Label,
+  type Local,
+} from "../wasm/mod.ts";
+import type { CheckImports, CpuCode } from "./cpu_code.ts";
 import type { RunLocals } from "./interpreter_ops.ts";
 
 /**
@@ -70,7 +78,10 @@ export function emitRegionEntry(
       count(f, "statRegionEntries");
       const type = code.module.typeIndex(REGION_TYPE.parameters, REGION_TYPE.result);
       const slot = f.let(i32.load(jump, JUMP.slot));
-      const end = f.let(callIndirect("i32", type, slot, i32.load(jump, JUMP.entry), pc, slot));
+      const entry = i32.load(jump, JUMP.entry);
+      const end = code.check === undefined
+        ? f.let(callIndirect("i32", type, slot, entry, pc, slot))
+        : emitCheckedCall(code.check, f, { pc, slot, entry: f.let(entry), type });
       setControl64(
         f,
         "statRegionInstructions",
@@ -91,6 +102,25 @@ export function emitRegionEntry(
       });
     }, () => emitHotCount(code, f, locals, labels.lookup));
   });
+}
+
+/** Runs a region between what the check does before and after it: its entry may be gone behind it. */
+function emitCheckedCall(
+  check: CheckImports,
+  f: FunctionBuilder,
+  region: {
+    readonly pc: Local<"i64">;
+    readonly slot: Local<"i32">;
+    readonly entry: Local<"i32">;
+    readonly type: number;
+  },
+): Local<"i32"> {
+  const { pc, slot, entry, type } = region;
+  setHart64(f, "pc", pc);
+  f.call(check.begin);
+  const end = f.let(callIndirect("i32", type, slot, entry, pc, slot));
+  f.call(check.end, slot, entry, end);
+  return end;
 }
 
 /**

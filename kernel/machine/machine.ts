@@ -24,8 +24,10 @@ import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import { InlineCompiler } from "../translator/inline_compiler.ts";
+import { RegionChecker } from "../translator/region_check.ts";
 import type { RegionCompiler } from "../translator/translation.ts";
 import {
+  CHECK_DEFAULTS,
   Translator,
   TRANSLATOR_DEFAULTS,
   type TranslatorOptions,
@@ -59,8 +61,11 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
   readonly tlbEntries?: number;
   readonly cacheElements?: number;
   readonly decodedPages?: number;
-  /** Which tiers execute; the translator by default. */
-  readonly tier?: "interpreter" | "translator";
+  /**
+   * Which tiers execute; the translator by default. `check` is the translator with each region run a second
+   * time in the interpreter and compared (translator/region_check.ts).
+   */
+  readonly tier?: "interpreter" | "translator" | "check";
   readonly translator?: TranslatorOptions;
   /** Who makes regions; without it, the machine's own thread does. */
   readonly compiler?: MachineCompiler;
@@ -70,8 +75,8 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
 export interface MachineCompiler {
   /** Whether regions of earlier runs are to be expected. */
   readonly keeps: boolean;
-  /** The compiler for a machine with this layout. */
-  begin(plan: MemoryPlan): RegionCompiler;
+  /** The compiler for a machine with this layout; `checks` tells whether its regions are for the tier `check`. */
+  begin(plan: MemoryPlan, checks: boolean): RegionCompiler;
 }
 
 /** A device that is attached: where, and its behaviour. */
@@ -163,7 +168,8 @@ export class Machine {
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
   constructor(config: MachineConfig, registry: DeviceRegistry) {
     this.config = withoutImages(config);
-    const { harts, translator = TRANSLATOR_DEFAULTS, compiler } = config;
+    const checks = config.tier === "check";
+    const { harts, translator = checks ? CHECK_DEFAULTS : TRANSLATOR_DEFAULTS, compiler } = config;
     const { heat } = translator;
     const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, heat) : heat;
     const board = boardOf(config.disks.length);
@@ -185,11 +191,13 @@ export class Machine {
       },
       this.#bus,
       config.tier === "interpreter" ? 0 : firstLook,
+      checks,
     );
     const { core } = this;
     if (config.tier !== "interpreter") {
-      const made = compiler?.begin(core.plan) ?? new InlineCompiler(core.plan);
-      this.translator = new Translator(core, made, translator, firstLook);
+      const made = compiler?.begin(core.plan, checks) ?? new InlineCompiler(core.plan, checks);
+      const service = this.translator = new Translator(core, made, translator, firstLook);
+      if (checks) core.check = new RegionChecker(core, (slot) => service.translationIn(slot));
     }
     this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
       core.exports.dmaWrote(BigInt(gpa), length);

@@ -5,6 +5,7 @@
 import { control32, setControl32, setControl64 } from "../memory/block_access.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import { READ_TRACES } from "../memory/page_flags.ts";
+import type { LogStore } from "../memory/store_log.ts";
 import {
   type Expression,
   type FunctionBuilder,
@@ -60,6 +61,8 @@ export interface MmuCode {
   readonly imports: MmuImports;
   /** Drops decoded instructions in (guest page, first byte, bytes). */
   readonly dropCode: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
+  /** Where stores are written down in the tier `check`. */
+  readonly logStore: LogStore | undefined;
 }
 
 /** Declares the functions of this folder. */

@@ -17,6 +17,7 @@ import {
 } from "../memory/block_access.ts";
 import { CAUSE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { PAGE_FLAG, SERVICE_WRITE_TRACES } from "../memory/page_flags.ts";
+import { logStore } from "../memory/store_log.ts";
 import {
   call,
   type Expression,
@@ -245,7 +246,8 @@ function emitTableWrite(
     undefined,
     "unlikely",
   );
-  f.store64(hostAddress(code.plan, pteAddress), 0, pte);
+  const host = hostAddress(code.plan, pteAddress);
+  f.store64(host, 0, logStore(f, code.logStore, host, 8, pte));
   f.if(
     i32.and(flags, PAGE_FLAG.code),
     () => {

@@ -44,6 +44,15 @@ export class Catalogue {
     return this.#byCode.get(codeKey(slot, half)) ?? NOTHING;
   }
 
+  /** The translation whose function has a slot, for messages: slow. */
+  inSlot(slot: number): Translation | undefined {
+    for (const known of this.#byCode.values()) {
+      const found = known.find(({ translation }) => translation.slot === slot);
+      if (found !== undefined) return found.translation;
+    }
+    return undefined;
+  }
+
   /** A translation lies somewhere now. */
   placed(translation: Translation): void {
     this.#unplaced.delete(translation);

@@ -11,8 +11,9 @@ export class InlineCompiler implements RegionCompiler {
   readonly #maker: RegionMaker;
   #made: MadeBatch | undefined;
 
-  constructor(plan: MemoryPlan) {
-    this.#maker = new RegionMaker(plan);
+  /** @param checks whether the regions are for the tier `check` */
+  constructor(plan: MemoryPlan, checks = false) {
+    this.#maker = new RegionMaker(plan, checks);
   }
 
   get busy(): boolean {

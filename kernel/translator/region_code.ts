@@ -471,15 +471,11 @@ class RegionWriter {
   #goOn(): void {
     const f = this.#f;
     setControl64(f, "budget", this.#frame.budget);
-    f.if(
-      i32.geS(this.#slot, 0),
-      () => {
-        const { typeIndex } = this.order;
-        f.returnCallIndirect(typeIndex, this.#slot, this.#next, this.#exitAddress, this.#slot);
-      },
-      undefined,
-      "likely",
-    );
+    const { typeIndex, imports: { logStore } } = this.order;
+    const chain = () =>
+      f.returnCallIndirect(typeIndex, this.#slot, this.#next, this.#exitAddress, this.#slot);
+    // A region that is checked is checked alone.
+    if (logStore === undefined) f.if(i32.geS(this.#slot, 0), chain, undefined, "likely");
     setHart64(f, "pc", this.#exitAddress);
     f.return(REGION_END.lookUp);
   }

@@ -9,6 +9,7 @@ import { assert } from "../base/assert.ts";
 import { REGION_TYPE } from "../cpu/region_entry.ts";
 import { FLOAT_FUNCTIONS, type FloatFunctionName } from "../cpu/softfloat/names.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { LOG_STORE_PARAMETERS } from "../memory/store_log.ts";
 import {
   type FinishedFunction,
   type FunctionReference,
@@ -32,7 +33,8 @@ export class RegionMaker {
   readonly #imports: RegionImports;
   readonly #typeIndex: number;
 
-  constructor(private readonly plan: MemoryPlan) {
+  /** @param checks whether the regions are for the tier `check` */
+  constructor(private readonly plan: MemoryPlan, private readonly checks = false) {
     const { imports, typeIndex } = this.#newModule();
     this.#imports = imports;
     this.#typeIndex = typeIndex;
@@ -107,7 +109,7 @@ export class RegionMaker {
     const { plan } = this;
     const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
     const module = new ModuleBuilder(memory, true);
-    const imports = declareImports(module);
+    const imports = declareImports(module, this.checks);
     return {
       module,
       imports,
@@ -160,7 +162,7 @@ function partsOf(
   return parts;
 }
 
-function declareImports(module: ModuleBuilder): RegionImports {
+function declareImports(module: ModuleBuilder, checks: boolean): RegionImports {
   const float = {} as Record<FloatFunctionName, FunctionReference>;
   for (const [name, [parameters, result]] of Object.entries(FLOAT_FUNCTIONS)) {
     float[name as FloatFunctionName] = module.import(
@@ -173,5 +175,6 @@ function declareImports(module: ModuleBuilder): RegionImports {
     csrRead: module.import("csrRead", ["i32", "i32"], "i64"),
     csrWrite: module.import("csrWrite", ["i32", "i64"], undefined),
     float,
+    ...(checks && { logStore: module.import("logStore", LOG_STORE_PARAMETERS, undefined) }),
   };
 }

@@ -23,6 +23,7 @@ import {
 } from "../memory/block_access.ts";
 import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { type LogStore, logStore } from "../memory/store_log.ts";
 import { entryOffset, tlbOffsetOf } from "../mmu/cache_group.ts";
 import {
   call,
@@ -41,6 +42,8 @@ export interface RegionImports {
   readonly csrRead: FunctionReference<readonly ["i32", "i32"], "i64">;
   readonly csrWrite: FunctionReference<readonly ["i32", "i64"], undefined>;
   readonly float: Readonly<Record<FloatFunctionName, FunctionReference>>;
+  /** Only in regions that are checked: these write their stores down and go to no other region. */
+  readonly logStore?: LogStore;
 }
 
 /**
@@ -234,7 +237,7 @@ export class RegionOps extends SharedOps implements Ops {
     return this.f.let(loadFrom(width, signed, host));
   }
   store(width: Width, address: I64, value: I64): void {
-    storeTo(this.f, width, this.#cached(1, width, this.f.let(address)), value);
+    this.#write(width, this.#cached(1, width, this.f.let(address)), value);
   }
   loadReserved(width: 4 | 8, address: I64): Local<"i64"> {
     const { f } = this;
@@ -251,7 +254,7 @@ export class RegionOps extends SharedOps implements Ops {
     f.if(reservation, () => {
       const host = this.#access(1, width, at);
       f.if(i32.eq(this.#reserved(host), reservation), () => {
-        storeTo(f, width, host, value);
+        this.#write(width, host, value);
         f.set(failed, 0);
       });
     });
@@ -262,7 +265,7 @@ export class RegionOps extends SharedOps implements Ops {
     const { f } = this;
     const host = this.#access(1, width, f.let(address), true);
     const old = f.let(loadFrom(width, true, host));
-    storeTo(f, width, host, update(old));
+    this.#write(width, host, update(old));
     return old;
   }
   zeroBlock(address: I64): void {
@@ -272,7 +275,10 @@ export class RegionOps extends SharedOps implements Ops {
     this.#stepIf(i32.and(i32.ne(privilege, PRIVILEGE.machine), off("menvcfg")));
     this.#stepIf(i32.and(i32.eqz(privilege), off("senvcfg")));
     const host = this.#access(1, 1, f.let(i64.and(address, -64)));
-    for (let offset = 0; offset < 64; offset += 8) f.store64(host, offset, 0);
+    const { logStore: log } = this.frame.imports;
+    for (let offset = 0; offset < 64; offset += 8) {
+      f.store64(host, offset, logStore(f, log, i32.add(host, offset), 8, i64.const(0)));
+    }
   }
   manageBlock(): void {
     this.illegal();
@@ -343,6 +349,11 @@ export class RegionOps extends SharedOps implements Ops {
     if (this.#floatDirty) return;
     this.#floatDirty = true;
     setHart64(this.f, "mstatus", i64.or(hart64("mstatus"), MSTATUS.FS));
+  }
+
+  #write(width: Width, host: Local<"i32">, value: I64): void {
+    const { f, frame: { imports } } = this;
+    storeTo(f, width, host, logStore(f, imports.logStore, host, width, value));
   }
 
   #reserved(host: I32): I32 {

@@ -58,6 +58,9 @@ export interface TranslatorOptions {
 /** What is best for guests of all kinds (docs/performance.md). */
 export const TRANSLATOR_DEFAULTS: TranslatorOptions = { heat: 20_000, batch: 8 };
 
+/** For the tier `check`: what is to be checked is to be seen early. */
+export const CHECK_DEFAULTS: TranslatorOptions = { heat: 1000, batch: 8 };
+
 /** Words of VM memory: the current hart's pc, and the current cache element. */
 const PC = HART_BLOCK + HART.offset.pc >> 2;
 const ELEMENT = CONTROL_BLOCK + CONTROL.offset.element >> 2;
@@ -127,6 +130,11 @@ export class Translator implements RegionService {
       modules: this.#modules,
       bytes: this.#bytes,
     };
+  }
+
+  /** The translation whose function has a slot, for messages. */
+  translationIn(slot: number): Translation | undefined {
+    return this.#catalogue.inSlot(slot);
   }
 
   /** The place at the hart's pc is hot. */

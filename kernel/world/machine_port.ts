@@ -47,7 +47,7 @@ export interface MachineConfig {
   /** Whether guest time follows the host's clock or the count of retired instructions. */
   readonly clock: "virtual" | "host";
   /** Which tiers execute. */
-  readonly tier: "auto" | "interpreter" | "translator";
+  readonly tier: "auto" | "interpreter" | "translator" | "check";
   /** Entries of each software TLB; undefined for the machine's choice. */
   readonly tlbEntries: number | undefined;
   /** Number of cache elements; undefined for the machine's choice. */

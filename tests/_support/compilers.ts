@@ -1,6 +1,6 @@
 /**
- * Makers of regions for tests: some that take their time, and some that remember, or bring regions of
- * earlier runs.
+ * Makers of regions for tests: some that take their time, some that remember, or bring regions of earlier
+ * runs, and some that make mistakes.
  */
 import type { Prng } from "../../kernel/base/prng.ts";
 import type { MachineCompiler } from "../../kernel/machine/machine.ts";
@@ -18,7 +18,7 @@ import type {
 export function lateCompiler(rng: Prng, looks: readonly number[]): MachineCompiler {
   return {
     keeps: false,
-    begin: (plan) => new TestCompiler(plan, () => rng.pick(looks)),
+    begin: (plan, checks) => new TestCompiler(plan, checks, () => rng.pick(looks)),
   };
 }
 
@@ -33,11 +33,76 @@ export class KeepingCompiler implements MachineCompiler {
     return this.kept !== undefined;
   }
 
-  begin(plan: MemoryPlan): RegionCompiler {
+  begin(plan: MemoryPlan, checks: boolean): RegionCompiler {
     this.plan = plan;
-    const compiler = new TestCompiler(plan, () => 0, (regions) => this.regions.push(...regions));
+    const compiler = new TestCompiler(
+      plan,
+      checks,
+      () => 0,
+      (regions) => this.regions.push(...regions),
+    );
     if (this.kept !== undefined) compiler.ready.push(keptBatch(this.kept));
     return compiler;
+  }
+}
+
+/**
+ * A compiler that makes mistakes: its regions execute one instruction in place of another of the same
+ * format, wherever that lies on its own in the code.
+ * @param from the 32 bits of the instruction
+ * @param to what is executed
+ */
+export function wrongCompiler(from: number, to: number): MachineCompiler {
+  const alter = (halves: Uint16Array<ArrayBuffer>) => {
+    const altered = halves.slice();
+    for (let i = 0; i + 1 < halves.length; i++) {
+      if (halves[i] !== (from & 0xffff) || halves[i + 1] !== from >>> 16) continue;
+      altered[i] = to & 0xffff;
+      altered[i + 1] = to >>> 16;
+    }
+    return altered;
+  };
+  return {
+    keeps: false,
+    begin: (plan, checks) => new WrongCompiler(new RegionMaker(plan, checks), alter),
+  };
+}
+
+/** Makes regions of altered code, which say that they were made of what guest memory holds. */
+class WrongCompiler implements RegionCompiler {
+  readonly firstSlot = 1;
+  #made: MadeBatch | undefined;
+
+  constructor(
+    private readonly maker: RegionMaker,
+    private readonly alter: (halves: Uint16Array<ArrayBuffer>) => Uint16Array<ArrayBuffer>,
+  ) {}
+
+  get busy(): boolean {
+    return this.#made !== undefined;
+  }
+
+  submit({ orders, code }: Batch): void {
+    const altered = new Map(
+      [...code].map(([page, { halves, near }]) => [page, { halves: this.alter(halves), near }]),
+    );
+    const { made } = this.maker.compile({ orders, code: altered });
+    const translations = made.translations.map((translation) => {
+      const { pages } = orders.find(({ slot }) => slot === translation.slot)!;
+      const parts = translation.parts.map(({ page, first, code: { length } }) => ({
+        page,
+        first,
+        code: code.get(pages[page]!)!.halves.slice(first, first + length),
+      }));
+      return { ...translation, parts };
+    });
+    this.#made = { ...made, translations };
+  }
+
+  take(): MadeBatch | undefined {
+    const made = this.#made;
+    this.#made = undefined;
+    return made;
   }
 }
 
@@ -64,10 +129,11 @@ class TestCompiler implements RegionCompiler {
 
   constructor(
     plan: MemoryPlan,
+    checks: boolean,
     private readonly delay: () => number,
     private readonly made: (regions: readonly MadeRegion[]) => void = () => {},
   ) {
-    this.#maker = new RegionMaker(plan);
+    this.#maker = new RegionMaker(plan, checks);
   }
 
   submit(batch: Batch): void {

@@ -39,10 +39,10 @@ export function forSeeds(count: number, body: (seed: number, rng: Prng) => void)
   }
 }
 
-/** Options that make regions soon, or late, and caches small, by chance. */
+/** Options that make regions soon, or late, and caches small, and check regions, by chance. */
 export function randomOptions(rng: Prng): Partial<MachineConfig> {
   return {
-    tier: "translator",
+    tier: rng.pick(["translator", "translator", "check"]),
     translator: { heat: rng.pick([1, 1, 2, 5, 30]), batch: rng.pick([1, 1, 3, 24]) },
     tlbEntries: rng.pick([16, 64, 1024, 4096]),
     cacheElements: rng.pick([1, 2, 32, 64]),

@@ -136,7 +136,7 @@ class Chaos {
 
 function options(rng: Prng): Partial<MachineConfig> {
   return {
-    tier: "translator",
+    tier: rng.pick(["translator", "translator", "check"]),
     translator: { heat: rng.pick([1, 2, 5, 30]), batch: rng.pick([1, 3, 24]) },
     tlbEntries: rng.pick([16, 64, 1024, 4096]),
     cacheElements: rng.pick([1, 2, 32, 64]),

@@ -147,6 +147,7 @@ function randomProgram(rng: Prng): Uint8Array<ArrayBuffer> {
 
 function options(rng: Prng): Partial<MachineConfig> {
   return {
+    tier: rng.pick(["translator", "translator", "check"]),
     translator: { heat: rng.pick([1, 2, 4]), batch: 1 },
     tlbEntries: rng.pick([16, 1024]),
     cacheElements: rng.pick([1, 32]),

@@ -121,6 +121,7 @@ Deno.test("usage errors end with 2 and say what was expected, with a near match"
     [["rum", "debian"], /unknown command 'rum'\n\(Did you mean run\?\)/],
     [["run", "--memroy", "1G"], /unknown option '--memroy'\n\(Did you mean --memory\?\)/],
     [["run", "--harts", "9"], /Expected a whole number from 1 to 8/],
+    [["run", "--tier", "chek"], /Did you mean check\?/],
     [["run", "--clock", "vritual"], /Expected host or virtual\. \(Did you mean virtual\?\)/],
     [["run", "--memory", "lots"], /"lots" is no size/],
     [["run", "--drive", "disk.img,readonyl"], /Did you mean disk.img,readonly\?/],

@@ -17,7 +17,7 @@ export interface MachineOptions {
   readonly drive?: DriveOption[];
   readonly packages?: string[];
   readonly clock?: "virtual" | "host";
-  readonly tier?: "auto" | "interpreter" | "translator";
+  readonly tier?: "auto" | "interpreter" | "translator" | "check";
   readonly tlbEntries?: number;
   readonly cacheElements?: number;
   readonly seed?: number;
@@ -46,6 +46,7 @@ export function addMachineOptions(command: Command): Command {
         "auto",
         "interpreter",
         "translator",
+        "check",
       ]),
     )
     .addOption(choice("--network <backend>", "where frames go", ["none", "loopback"]))
