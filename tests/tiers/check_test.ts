@@ -15,8 +15,8 @@ import { Program } from "../_support/program.ts";
 
 const BASE = 0x8000_0000;
 const DATA = 0x8020_0000;
-/** From power-on to where the kernel starts its first process. */
-const BOOT_SLICE = 250_000_000;
+/** Instructions of the slice of the boot, from power-on. */
+const BOOT_SLICE = 150_000_000;
 /** Iterations of a canary's loop. */
 const ROUNDS = 1000;
 /** Regions appear between slices. */

@@ -100,12 +100,16 @@ Deno.test("guest memory that the guest has not touched is not resident", async (
   assert(after - before < 512, `3072 MiB of guest memory made ${after - before} MiB resident`);
 });
 
-Deno.test("sizes of the caches change nothing that the guest does", async () => {
+Deno.test("sizes of the caches and tiers change nothing that the guest does", async () => {
   await using kernel = await VMKernel.start();
   const counts = [];
-  for (
-    const sizes of [{}, { tlbEntries: 16, cacheElements: 1 }, { tier: "interpreter" }] as const
-  ) {
+  const variants = [
+    {},
+    { tlbEntries: 16, cacheElements: 1 },
+    { tier: "interpreter" },
+    { tier: "check" },
+  ] as const;
+  for (const sizes of variants) {
     const vm = await kernel.powerOn({
       ...BARE,
       kernel: PRINT_AND_FAIL,
