@@ -17,6 +17,7 @@ import {
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { emitCacheGroup } from "../mmu/cache_group.ts";
+import { emitTableTracker } from "../mmu/table_tracker.ts";
 import { emitPmp } from "../mmu/pmp.ts";
 import { emitWalk, MENVCFG_ADUE } from "../mmu/walk.ts";
 import { ModuleBuilder } from "../wasm/mod.ts";
@@ -95,6 +96,7 @@ export function generateCore(
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
+  emitTableTracker(code.mmuCode);
   emitMemoryAccess(code);
   emitTraps(code);
   emitCsr(code);

@@ -27,6 +27,7 @@ import {
 import { logStore } from "../memory/store_log.ts";
 import {
   emitFill,
+  emitNoteWritable,
   emitTranslate,
   entryOffset,
   tlbOffset,
@@ -34,6 +35,7 @@ import {
 } from "../mmu/cache_group.ts";
 import { askReadTraces, hostAddress, inRam, pageOf, setFault } from "../mmu/mmu_code.ts";
 import { ACCESS, PTE } from "../mmu/pte.ts";
+import { emitCountStore } from "../mmu/table_tracker.ts";
 import {
   call,
   type Expression,
@@ -260,7 +262,7 @@ function emitWriteFill(
   const traced = i32.and(i32.load8U(page, code.plan.pageFlags), WRITE_TRACES);
   f.if(i32.and(i32.eqz(traced), control32("pmpUniform")), () => {
     count(f, "statFillsWrite");
-    f.store8(page, code.plan.pageWritable, 1);
+    emitNoteWritable(code.mmuCode, f, page, address);
     const addend = i32.sub(hostAddress(code.plan, gpa), i32.wrap(address));
     emitFill(code.mmuCode, f, 1, address, addend, page);
   });
@@ -317,6 +319,7 @@ function emitWriteTraced(code: CpuCode): void {
     f.if(i32.and(flags, PAGE_FLAG.table), () => {
       count(f, "statTableWrites");
       emitTableStore(code, f, { host, size, value });
+      emitCountStore(code.mmuCode, f, page);
     }, () => storeSized(code, f, host, size, value));
     f.if(i32.and(flags, PAGE_FLAG.code), () => {
       count(f, "statCodeWrites");
@@ -465,7 +468,7 @@ function emitDmaWrote(code: CpuCode): void {
           i32.and(flags, PAGE_FLAG.code),
           () => f.call(code.functions.dropCode, page, i32.and(i32.wrap(at), 4095), bytes),
         );
-        f.if(i32.and(flags, PAGE_FLAG.table), () => f.call(code.mmu.flushAll));
+        f.if(i32.and(flags, PAGE_FLAG.table), () => f.call(code.mmu.dropTable, page));
         f.set(at, pageEnd);
         f.br(next);
       });

@@ -47,8 +47,10 @@ export const CONTROL = fieldTable({
   flushEpoch: [4, 1],
   /** `flushEpoch` when the last walk began: what a later flush has overtaken must not be cached. */
   walkEpoch: [4, 1],
-  /** Number of pages in the list of traced table pages. */
+  /** Table pages that are tracked; trackers that were ever used; first free one plus one. */
   tablePages: [4, 1],
+  trackersUsed: [4, 1],
+  trackerFree: [4, 1],
   /** 1 when supervisor ecalls go to the built-in firmware. */
   builtinFirmware: [4, 1],
   /** Result of a walk: level of the leaf, and the leaf PTE. */
@@ -75,6 +77,19 @@ export const CONTROL = fieldTable({
   statJumpDrops: [8, 1],
   /** Table entries that changed and took just their own translations with them. */
   statEntryDrops: [8, 1],
+  /** Of those, the ones that nothing depended on any more. */
+  statFalseDrops: [8, 1],
+  /** Valid table entries that changed without having led to anything cached. */
+  statUnusedEdits: [8, 1],
+  /** TLB and jump-cache entries that went with table entries; a whole element counts as one. */
+  statDependentsDropped: [8, 1],
+  /** Drops of all that lay in a range, for an entry above the leaf or a page that is no table any more. */
+  statRangeDrops: [8, 1],
+  statTablesTracked: [8, 1],
+  statTablesEnded: [8, 1],
+  statElementEvictions: [8, 1],
+  /** Fills by the level of their leaf: 0 without translation, 1 for 4 KiB pages, 2 for 2 MiB, and so on. */
+  statFillsByLevel: [8, 6],
   statElementSwitches: [8, 1],
   statElementHits: [8, 1],
   statTableWrites: [8, 1],

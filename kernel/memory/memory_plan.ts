@@ -54,8 +54,12 @@ export const JUMP_ENTRY_BYTES = 16;
 export const HOT_COUNTERS = 8192;
 /** Bytes of a cache element's header in the directory. */
 export const ELEMENT_HEADER_BYTES = 32;
-/** Most page-table pages traced at once; more empty all caches. */
-export const TABLE_LIST_ENTRIES = 8192;
+/** Most page-table pages tracked at once; more empty all caches. */
+export const TRACKERS = 8192;
+/** Offset in a tracker of the bits of used slots, one for each entry of the table. */
+export const TRACKER_SLOTS_OFFSET = 32;
+/** Bytes of a tracker of a table page, see table_tracker.ts. */
+export const TRACKER_BYTES = TRACKER_SLOTS_OFFSET + 512 / 8;
 
 /** Sizes that a plan is made of. */
 export interface MemoryPlanOptions {
@@ -98,8 +102,10 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly hotCounters: number;
   /** 1 for each guest page that holds code of a region. */
   readonly pageRegions: number;
-  /** List of traced page-table pages, u32 page numbers. */
-  readonly tableList: number;
+  /** Trackers of page-table pages. */
+  readonly trackers: number;
+  /** Number of the tracker of each guest page that has the table flag, u16. */
+  readonly trackerIndex: number;
   /** Decoded-page number plus one for each guest page, u16. */
   readonly decodedIndex: number;
   /** Guest page of each decoded page, u32. */
@@ -109,18 +115,16 @@ export interface MemoryPlan extends MemoryPlanOptions {
   /** Records for an instruction that lies on two pages. */
   readonly straddle: number;
   /**
-   * What each traced table page translates (i64): virtual address of its first entry | log2 of what an
-   * entry covers; -1 when it is met at several places.
-   */
-  readonly tableInfo: number;
-  /**
    * Which cache elements may hold entries of virtual pages with a hash (i64 bit masks): set by fills,
    * emptied with all caches.
    */
   readonly pageElements: number;
   /** Trace flags, one byte for each guest page. */
   readonly pageFlags: number;
-  /** 1 for each guest page that may have a write-TLB entry. */
+  /**
+   * Where each guest page may be in write TLBs (i64): 0 nowhere, 2 at several virtual pages, else the one
+   * virtual page with bit 0 set.
+   */
   readonly pageWritable: number;
   /** Guest RAM. */
   readonly ram: number;
@@ -164,14 +168,14 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     // One more for what is nobody's.
     hotCounters: area((HOT_COUNTERS + 1) * 4),
     pageRegions: area(ramPages),
-    tableList: area(TABLE_LIST_ENTRIES * 4),
+    trackers: area(TRACKERS * TRACKER_BYTES),
+    trackerIndex: area(ramPages * 2),
     decodedIndex: area(ramPages * 2),
     decodedOwner: area(decodedPages * 4),
     straddle: area(4 * RECORD_BYTES),
-    tableInfo: area(ramPages * 8),
     pageElements: area(PAGE_ELEMENT_MASKS * 8),
     pageFlags: area(ramPages),
-    pageWritable: area(ramPages),
+    pageWritable: area(ramPages * 8),
     decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),
     ram: area(ramBytes, WASM_PAGE_BYTES),
   };

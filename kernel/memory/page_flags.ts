@@ -63,6 +63,8 @@ export interface TlbDropper {
 export class PageFlags {
   readonly #flags: Uint8Array;
   readonly #services = new Map<number, TraceService>();
+  /** How often each flag was hit, by the number of its bit; never seen by the guest. */
+  readonly #hits = new Float64Array(8);
   #dropper: TlbDropper | undefined;
 
   /** @param buffer the VM's memory @param plan where the flags lie */
@@ -113,9 +115,17 @@ export class PageFlags {
     const flags = this.get(page) & wanted;
     for (let flag = 1; flag <= 0x80; flag <<= 1) {
       if ((flags & flag) === 0) continue;
+      this.#hits[31 - Math.clz32(flag)]!++;
       const stay = this.#services.get(flag)?.({ kind, gpa, size, value, flags }) ?? true;
       if (!stay) this.clear(page, flag);
     }
+  }
+
+  /** How often services were asked, by the name of their flag. */
+  hits(): Record<keyof typeof PAGE_FLAG, number> {
+    const entries = Object.entries(PAGE_FLAG) as [keyof typeof PAGE_FLAG, number][];
+    const hits = entries.map(([name, flag]) => [name, this.#hits[31 - Math.clz32(flag)]!] as const);
+    return Object.fromEntries(hits) as Record<keyof typeof PAGE_FLAG, number>;
   }
 
   #checked(page: number): number {

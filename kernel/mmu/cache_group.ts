@@ -1,7 +1,7 @@
 /**
  * Cache elements: one set of software TLBs for each address space and view (S12.1 to S12.3), their
- * eviction, and what drops entries from them (S21.3 to S21.5). Generates the functions that select,
- * fill and drop. A TLB entry is 16 bytes: tag (i64, virtual page or -1), addend (i32), guest page (i32).
+ * eviction, and what drops entries from them; which ones, the table tracker says. Generates the functions
+ * that select, fill and drop. A TLB entry is 16 bytes: tag (i64, virtual page or -1), addend (i32), guest page (i32).
  *
  * Invariants: an element's entries agree with the guest's page tables at all times, because the store
  * that edits a valid entry of a traced table page drops them before the next instruction; an entry comes
@@ -24,14 +24,12 @@ import {
   JUMP_ENTRY_BYTES,
   JUMP_PAGES,
   PAGE_ELEMENT_MASKS,
-  TABLE_LIST_ENTRIES,
   TLB_ENTRY_BYTES,
 } from "../memory/memory_plan.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
-import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { call, type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
 import { ATTENTION, inRam, type MmuCode, pageOf, raiseAttention } from "./mmu_code.ts";
-import { PPN_MASK, PTE_PPN_SHIFT } from "./pte.ts";
+import { emitTrackerLimit } from "./table_tracker.ts";
 
 /** Offsets in an element's header. */
 const HEADER = { satp: 0, view: 8, stamp: 16, valid: 24 } as const;
@@ -67,6 +65,9 @@ export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
 
 /** A region has no code so many bytes or more from the page of its entry. */
 const REGION_REACH = 16 * 4096;
+/** Values of MemoryPlan.pageWritable: the virtual page with this bit, or this in its place. */
+const WRITABLE_AT_ONE = 1;
+const WRITABLE_AT_SEVERAL = 2;
 const JUMP_MASK = (JUMP_ENTRIES - 1) * JUMP_ENTRY_BYTES;
 
 /**
@@ -91,8 +92,9 @@ export function emitCacheGroup(code: MmuCode): void {
   emitSelect(code);
   emitFlushAll(code);
   emitDrops(code);
-  emitMarkTable(code);
-  emitDropEntry(code);
+  emitDropPage(code);
+  emitDropRange(code);
+  emitDropElements(code);
 }
 
 const header = (code: MmuCode, index: Expression<"i32">) =>
@@ -171,6 +173,7 @@ function emitSelect(code: MmuCode): void {
       f.brIf(next, i32.ltU(index, code.plan.cacheElements));
     });
     f.set(at, header(code, victim));
+    f.if(i32.load(at, HEADER.valid), () => emitEvict(code, f, victim));
     f.store64(at, HEADER.satp, satp);
     f.store64(at, HEADER.view, view);
     f.store64(at, HEADER.stamp, stamp);
@@ -180,6 +183,20 @@ function emitSelect(code: MmuCode): void {
     f.fill(control32("element"), 0xff, code.plan.elementBytes);
     setControl32(f, "elementUsed", 0);
   }, true);
+}
+
+/** An element goes to another address space: nothing may lead to what it held (S12.8). */
+function emitEvict(code: MmuCode, f: FunctionBuilder, victim: Local<"i32">): void {
+  count(f, "statElementEvictions");
+  f.call(code.functions.forgetElement, victim);
+  const others = f.let(i64.xor(i64.shl(1, i64.extendI32U(victim)), -1));
+  const mask = f.let(i32.const(0));
+  f.loop((next) => {
+    const left = i64.and(i64.load(mask, code.plan.pageElements), others);
+    f.store64(mask, code.plan.pageElements, left);
+    f.set(mask, i32.add(mask, 8));
+    f.brIf(next, i32.ltU(mask, PAGE_ELEMENT_MASKS * 8));
+  });
 }
 
 function emitFlushAll(code: MmuCode): void {
@@ -199,18 +216,7 @@ function emitFlushAll(code: MmuCode): void {
       setControl32(f, "elementUsed", 0);
     });
     f.fill(code.plan.pageElements, 0, PAGE_ELEMENT_MASKS * 8);
-    const listed = f.let(control32("tablePages"));
-    f.block((done) => {
-      f.loop((next) => {
-        f.brIf(done, i32.eqz(listed));
-        f.set(listed, i32.sub(listed, 1));
-        const page = f.let(i32.load(i32.shl(listed, 2), code.plan.tableList));
-        const flags = i32.and(i32.load8U(page, code.plan.pageFlags), 0xff & ~PAGE_FLAG.table);
-        f.store8(page, code.plan.pageFlags, flags);
-        f.br(next);
-      });
-    });
-    setControl32(f, "tablePages", 0);
+    f.call(code.functions.forgetTables);
     setControl32(f, "flushEpoch", i32.add(control32("flushEpoch"), 1));
     raiseAttention(f, ATTENTION.refetch);
   }, true);
@@ -244,10 +250,20 @@ function emitDrops(code: MmuCode): void {
     f.if(i32.eq(i32.load(entry, 12), page), () => f.store64(entry, 0, -1));
   code.module.define(code.functions.dropWrites, (f) => {
     const [page] = f.parameters;
-    f.if(i32.eqz(i32.load8U(page, code.plan.pageWritable)), () => f.return());
-    f.store8(page, code.plan.pageWritable, 0);
+    const known = f.let(i32.shl(page, 3));
+    const writable = f.let(i64.load(known, code.plan.pageWritable));
+    f.if(i64.eqz(writable), () => f.return());
+    f.store64(known, code.plan.pageWritable, 0);
     setControl32(f, "pageCachesStale", 1);
-    forEachEntry(code, f, 1, (entry) => drop(f, page, entry));
+    f.if(i64.eq(writable, WRITABLE_AT_SEVERAL), () => {
+      forEachEntry(code, f, 1, (entry) => drop(f, page, entry));
+      f.return();
+    });
+    const address = f.let(i64.sub(writable, WRITABLE_AT_ONE));
+    forEachElement(f, i64.load(elementsOf(address), code.plan.pageElements), (index) => {
+      const entry = f.let(i32.add(tables(code, index), entryOffset(f, code.plan, address)));
+      drop(f, page, f.let(i32.add(entry, tlbOffset(code, 1))));
+    });
   }, true);
   code.module.define(code.functions.dropReads, (f) => {
     const [page] = f.parameters;
@@ -272,72 +288,80 @@ function emitDrops(code: MmuCode): void {
   }, true);
 }
 
-/** The T bit (S21.1, S21.2). A full list empties everything: the rule by which marks end (S21.9). */
-function emitMarkTable(code: MmuCode): void {
-  code.module.define(code.functions.markTable, (f) => {
-    const [page, info] = f.parameters;
-    const flags = f.let(i32.load8U(page, code.plan.pageFlags));
-    const known = i32.shl(page, 3);
-    f.if(
-      i32.and(flags, PAGE_FLAG.table),
-      () => {
-        f.if(i64.ne(i64.load(known, code.plan.tableInfo), info), () => {
-          f.store64(known, code.plan.tableInfo, -1);
-        });
-        f.return();
-      },
-      undefined,
-      "likely",
-    );
-    f.store64(known, code.plan.tableInfo, info);
-    // A walk marks at most five pages, and those it marked before must stay marked.
-    const listed = f.let(control32("tablePages"));
-    f.store32(i32.shl(listed, 2), code.plan.tableList, page);
-    setControl32(f, "tablePages", i32.add(listed, 1));
-    f.store8(page, code.plan.pageFlags, i32.or(flags, PAGE_FLAG.table));
-    f.call(code.functions.dropWrites, page);
+/** Runs `body` for each element whose bit is set in a mask. */
+function forEachElement(
+  f: FunctionBuilder,
+  mask: Expression<"i64">,
+  body: (index: Local<"i32">) => void,
+): void {
+  const left = f.let(mask);
+  f.block((done) => {
+    f.loop((next) => {
+      f.brIf(done, i64.eqz(left));
+      body(f.let(i32.wrap(i64.ctz(left))));
+      f.set(left, i64.and(left, i64.sub(left, 1)));
+      f.br(next);
+    });
   });
 }
 
-/**
- * A store changed a valid entry of a traced table (S21.3 to S21.5). Where the table has one place in the
- * tree and its entries are pages, just that page's translations go; anything higher empties all caches.
- */
-function emitDropEntry(code: MmuCode): void {
-  code.module.define(code.functions.dropEntry, (f) => {
-    const [host, before] = f.parameters;
-    const offset = f.let(i32.sub(host, code.plan.ram));
-    const page = i32.shl(i32.shrU(offset, 12), 3);
-    const info = f.let(i64.load(page, code.plan.tableInfo));
-    f.if(i64.ne(i64.and(info, 0xfff), 12), () => {
-      f.call(code.functions.flushAll);
-      f.return();
-    });
-    count(f, "statEntryDrops");
-    setControl32(f, "pageCachesStale", 1);
-    const slot = i64.extendI32U(i32.and(i32.shrU(offset, 3), 511));
-    const address = f.let(i64.add(i64.sub(info, 12), i64.shl(slot, 12)));
-    const gpa = f.let(i64.shl(i64.and(i64.shrU(before, PTE_PPN_SHIFT), PPN_MASK), 12));
+const countDropped = (f: FunctionBuilder) => count(f, "statDependentsDropped");
+
+/** (virtual page, elements, guest-physical page that it led to): drops the entries of one page. */
+function emitDropPage(code: MmuCode): void {
+  code.module.define(code.functions.dropPage, (f) => {
+    const [address, elements, gpa] = f.parameters;
     const hasRegions = f.let(i32.const(0));
     f.if(inRam(code.plan, gpa), () => {
       f.set(hasRegions, i32.load8U(pageOf(code.plan, gpa), code.plan.pageRegions));
     });
-    const left = f.let(i64.load(elementsOf(address), code.plan.pageElements));
-    f.block((done) => {
-      f.loop((next) => {
-        f.brIf(done, i64.eqz(left));
-        const index = i32.wrap(i64.ctz(left));
-        const at = f.let(i32.add(tables(code, index), entryOffset(f, code.plan, address)));
-        for (const kind of [0, 1, 2] as const) {
-          const tag = i64.load(at, tlbOffset(code, kind));
-          f.if(i64.eq(tag, address), () => f.store64(at, tlbOffset(code, kind), -1));
-        }
-        f.if(hasRegions, () => emitDropJumpsNear(code, f, tables(code, index), address));
-        f.set(left, i64.and(left, i64.sub(left, 1)));
-        f.br(next);
-      });
+    const holders = i64.load(elementsOf(address), code.plan.pageElements);
+    forEachElement(f, i64.and(elements, holders), (index) => {
+      const at = f.let(i32.add(tables(code, index), entryOffset(f, code.plan, address)));
+      for (const kind of [0, 1, 2] as const) {
+        const tag = i64.load(at, tlbOffset(code, kind));
+        f.if(i64.eq(tag, address), () => {
+          f.store64(at, tlbOffset(code, kind), -1);
+          countDropped(f);
+        });
+      }
+      f.if(hasRegions, () => emitDropJumpsNear(code, f, tables(code, index), address));
     });
-    raiseAttention(f, ATTENTION.refetch);
+  });
+}
+
+/** (first address, log2 of bytes, elements): drops the entries of a naturally aligned range. */
+function emitDropRange(code: MmuCode): void {
+  code.module.define(code.functions.dropRange, (f) => {
+    const [address, shift, elements] = f.parameters;
+    count(f, "statRangeDrops");
+    forEachElement(f, elements, (index) => {
+      const entry = f.let(tables(code, index));
+      const end = f.let(i32.add(entry, code.plan.jumpCache));
+      f.loop((next) => {
+        const tag = f.let(i64.load(entry));
+        const inside = i64.eqz(i64.shrU(i64.xor(tag, address), shift));
+        f.if(i32.and(inside, i64.ne(tag, -1)), () => {
+          f.store64(entry, 0, -1);
+          countDropped(f);
+        });
+        f.set(entry, i32.add(entry, TLB_ENTRY_BYTES));
+        f.brIf(next, i32.ltU(entry, end));
+      });
+      const reach = i64.add(i64.shl(1, shift), 2 * REGION_REACH);
+      emitDropJumps(f, end, i64.sub(address, REGION_REACH), reach);
+    });
+  });
+}
+
+/** (elements): empties them. */
+function emitDropElements(code: MmuCode): void {
+  code.module.define(code.functions.dropElements, (f) => {
+    const [elements] = f.parameters;
+    forEachElement(f, elements, (index) => {
+      f.fill(tables(code, index), 0xff, code.plan.elementBytes);
+      countDropped(f);
+    });
   });
 }
 
@@ -360,25 +384,38 @@ function emitDropNear(
   element: Expression<"i32">,
   address: Local<"i64">,
 ): void {
-  const jump = f.let(i32.add(element, code.plan.jumpCache));
+  const first = i64.sub(address, REGION_REACH);
+  const jumps = f.let(i32.add(element, code.plan.jumpCache));
+  emitDropJumps(f, jumps, first, i64.const(BigInt(2 * REGION_REACH + 4096)));
+}
+
+/** Drops the jumps of a jump cache to so many bytes from an address on. */
+function emitDropJumps(
+  f: FunctionBuilder,
+  jumps: Local<"i32">,
+  from: Expression<"i64">,
+  bytes: Expression<"i64">,
+): void {
+  const first = f.let(from);
+  const length = f.let(bytes);
+  const jump = f.let(jumps);
   const end = f.let(i32.add(jump, JUMP_ENTRIES * JUMP_ENTRY_BYTES));
-  const first = f.let(i64.sub(address, REGION_REACH));
   f.loop((next) => {
-    const near = i64.ltU(i64.sub(i64.load(jump, JUMP.address), first), 2 * REGION_REACH + 4096);
-    f.if(near, () => f.store64(jump, JUMP.address, -1), undefined, "unlikely");
+    const target = f.let(i64.load(jump, JUMP.address));
+    f.if(
+      i64.ltU(i64.sub(target, first), length),
+      () => {
+        f.if(i64.ne(target, -1), () => {
+          f.store64(jump, JUMP.address, -1);
+          countDropped(f);
+        });
+      },
+      undefined,
+      "unlikely",
+    );
     f.set(jump, i32.add(jump, JUMP_ENTRY_BYTES));
     f.brIf(next, i32.ltU(jump, end));
   });
-}
-
-/** Empties everything when the list of table pages might not hold another walk's pages. */
-export function emitTableListLimit(code: MmuCode, f: FunctionBuilder): void {
-  f.if(
-    i32.gtU(control32("tablePages"), TABLE_LIST_ENTRIES - 8),
-    () => f.call(code.functions.flushAll),
-    undefined,
-    "unlikely",
-  );
 }
 
 /**
@@ -410,6 +447,31 @@ export function emitFill(
     f.store32(entry, tlbOffset(code, kind) + 8, addend);
     f.store32(entry, tlbOffset(code, kind) + 12, page);
     setControl32(f, "elementUsed", 1);
+    countLevel(f);
+  });
+}
+
+/** Counts a fill at the level of its leaf: 0 without translation, 1 for 4 KiB pages, and so on. */
+function countLevel(f: FunctionBuilder): void {
+  const level = i32.divU(i32.sub(control32("walkLevel"), 3), 9);
+  const at = f.let(i32.select(control32("walkLevel"), i32.shl(level, 3), 0));
+  const counter = controlAddress("statFillsByLevel");
+  f.store64(at, counter, i64.add(i64.load(at, counter), 1));
+}
+
+/** Notes where a page is going to be in the write TLB of the current element: see MemoryPlan.pageWritable. */
+export function emitNoteWritable(
+  code: MmuCode,
+  f: FunctionBuilder,
+  page: Expression<"i32">,
+  address: Expression<"i64">,
+): void {
+  const known = f.let(i32.shl(page, 3));
+  const before = f.let(i64.load(known, code.plan.pageWritable));
+  const now = f.let(i64.or(i64.and(address, -4096), WRITABLE_AT_ONE));
+  f.if(i64.ne(before, now), () => {
+    const several = i64.const(BigInt(WRITABLE_AT_SEVERAL));
+    f.store64(known, code.plan.pageWritable, i64.select(i64.eqz(before), now, several));
   });
 }
 
@@ -422,7 +484,7 @@ export function emitTranslate(
   size: Expression<"i32"> | number,
   onFault: () => void,
 ): Local<"i64"> {
-  emitTableListLimit(code, f);
+  emitTrackerLimit(code, f);
   const gpa = f.let(call(code.functions.translate, address, access, size));
   f.if(control32("faultCause"), onFault, undefined, "unlikely");
   return gpa;

@@ -41,10 +41,22 @@ export interface MmuFunctions {
   readonly dropReads: FunctionReference<readonly ["i32"], undefined>;
   /** Empties the jump cache of every element. */
   readonly dropJumps: FunctionReference<readonly [], undefined>;
-  /** (guest page, what it translates): marks a page table (the T bit). */
-  readonly markTable: FunctionReference<readonly ["i32", "i64"], undefined>;
+  /** (virtual page, elements, guest-physical address that it led to): drops the entries of a page. */
+  readonly dropPage: FunctionReference<readonly ["i64", "i64", "i64"], undefined>;
+  /** (first address, log2 of bytes, elements): drops the entries of a range. */
+  readonly dropRange: FunctionReference<readonly ["i64", "i64", "i64"], undefined>;
+  /** (elements): drops all their entries. */
+  readonly dropElements: FunctionReference<readonly ["i64"], undefined>;
+  /** (guest page, place in the tree) → tracker: marks a page table (the T bit). */
+  readonly markTable: FunctionReference<readonly ["i32", "i64"], "i32">;
   /** (host address of a table entry, its value before): drops what came from an entry that changed. */
   readonly dropEntry: FunctionReference<readonly ["i32", "i64"], undefined>;
+  /** (guest page): ends the tracking of a table page, with what depended on it. */
+  readonly dropTable: FunctionReference<readonly ["i32"], undefined>;
+  /** (element): takes it out of what depends on tables. */
+  readonly forgetElement: FunctionReference<readonly ["i32"], undefined>;
+  /** Ends the tracking of all tables, when nothing is cached. */
+  readonly forgetTables: FunctionReference<readonly [], undefined>;
 }
 
 /** Services in TypeScript that generated code imports. */
@@ -75,8 +87,14 @@ export function declareMmuFunctions(module: ModuleBuilder): MmuFunctions {
     dropWrites: module.declare("dropWrites", ["i32"], undefined),
     dropReads: module.declare("dropReads", ["i32"], undefined),
     dropJumps: module.declare("dropJumps", [], undefined),
-    markTable: module.declare("markTable", ["i32", "i64"], undefined),
+    dropPage: module.declare("dropPage", ["i64", "i64", "i64"], undefined),
+    dropRange: module.declare("dropRange", ["i64", "i64", "i64"], undefined),
+    dropElements: module.declare("dropElements", ["i64"], undefined),
+    markTable: module.declare("markTable", ["i32", "i64"], "i32"),
     dropEntry: module.declare("dropEntry", ["i32", "i64"], undefined),
+    dropTable: module.declare("dropTable", ["i32"], undefined),
+    forgetElement: module.declare("forgetElement", ["i32"], undefined),
+    forgetTables: module.declare("forgetTables", [], undefined),
   };
 }
 

@@ -37,6 +37,7 @@ import {
   PTE_RESERVED,
   SATP_MODE_SHIFT,
 } from "./pte.ts";
+import { emitUseSlot, placeOfTable } from "./table_tracker.ts";
 
 /** menvcfg.ADUE: the walker sets A and D itself (Svadu); clear: it faults (Svade). */
 export const MENVCFG_ADUE = 1n << 61n;
@@ -74,7 +75,10 @@ export function emitWalk(code: MmuCode): void {
         const mode = f.let(i32.wrap(i64.shrU(satp, SATP_MODE_SHIFT)));
         f.if(
           i32.or(i32.eq(privilege, PRIVILEGE.machine), i32.eqz(mode)),
-          () => f.set(gpa, address),
+          () => {
+            setControl32(f, "walkLevel", 0);
+            f.set(gpa, address);
+          },
           () => {
             const walk = {
               f,
@@ -148,20 +152,23 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
   const unused = f.let(i64.sub(52, i64.mul(levels, 9)));
   f.brIf(pageFault, i64.ne(i64.shrS(i64.shl(address, unused), unused), address));
   f.set(shift, i64.add(i64.mul(levels, 9), 12));
+  const rootShift = f.let(i64.sub(shift, 9));
   const table = f.let(i64.shl(i64.and(satp, PPN_MASK), 12));
   const page = f.local("i32");
   f.loop((next) => {
     f.set(shift, i64.sub(shift, 9));
-    const slot = i64.and(i64.shrU(address, shift), 511);
+    const slot = f.let(i64.and(i64.shrU(address, shift), 511));
     f.set(pteAddress, i64.add(table, i64.shl(slot, 3)));
     emitTableAccess(walk, PMP_READ);
     f.set(page, pageOf(code.plan, pteAddress));
-    f.call(code.functions.markTable, page, tableInfo(address, shift));
+    const place = placeOfTable(address, shift, i64.eq(shift, rootShift));
+    const tracker = f.let(call(code.functions.markTable, page, place));
     askReadTraces(code, f, page, i32.and(i32.wrap(pteAddress), 4095), 8);
     f.set(pte, i64.load(hostAddress(code.plan, pteAddress)));
     f.brIf(pageFault, i32.eqz(has(pte, PTE.V)));
     f.brIf(pageFault, has(pte, PTE_RESERVED));
     f.brIf(pageFault, i64.eq(i64.and(pte, PTE.R | PTE.W), PTE.W));
+    emitUseSlot(f, tracker, i32.wrap(slot));
     f.if(i32.eqz(has(pte, PTE.R | PTE.X)), () => {
       f.brIf(pageFault, has(pte, PTE_NON_LEAF_RESERVED));
       f.brIf(pageFault, i64.eq(shift, 12));
@@ -169,12 +176,6 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
       f.br(next);
     });
   });
-}
-
-/** What the table page met at a level of a walk translates: see MemoryPlan.tableInfo. */
-function tableInfo(address: Expression<"i64">, shift: Expression<"i64">): Expression<"i64"> {
-  const first = i64.and(address, i64.shl(-1, i64.add(shift, 9)));
-  return i64.or(first, shift);
 }
 
 /** Page tables must lie in RAM and PMP must let a supervisor reach them. */

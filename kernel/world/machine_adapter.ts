@@ -59,6 +59,8 @@ const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
   [PRIVILEGE.machine]: "M",
 };
 /** Registers whose reading changes nothing and that people ask for first. */
+/** Names of the counters of fills by level: no translation, then the sizes of pages. */
+const FILL_LEVELS = ["bare", "4KiB", "2MiB", "1GiB", "512GiB", "256TiB"];
 const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp/.test(name));
 
 class MachineAdapter implements MachinePort {
@@ -190,13 +192,30 @@ class MachineAdapter implements MachinePort {
         read: number("statFillsRead"),
         write: number("statFillsWrite"),
         fetch: number("statFillsFetch"),
-        walks: number("statWalks"),
-        flushes: number("statFlushes"),
-        entryDrops: number("statEntryDrops"),
+        ...Object.fromEntries(
+          FILL_LEVELS.map((level, index) => [level, number("statFillsByLevel", index)]),
+        ),
+      },
+      memory: {
         elementSwitches: number("statElementSwitches"),
         elementHits: number("statElementHits"),
-        tableWrites: number("statTableWrites"),
-        codeWrites: number("statCodeWrites"),
+        elementEvictions: number("statElementEvictions"),
+        walks: number("statWalks"),
+        flushes: number("statFlushes"),
+        trackedPages: core.controlWord("tablePages"),
+        pagesTracked: number("statTablesTracked"),
+        pagesEnded: number("statTablesEnded"),
+        usedEdits: number("statEntryDrops"),
+        unusedEdits: number("statUnusedEdits"),
+        falseDrops: number("statFalseDrops"),
+        dependentsDropped: number("statDependentsDropped"),
+        rangeDrops: number("statRangeDrops"),
+        jumpDrops: number("statJumpDrops"),
+      },
+      traces: {
+        ...this.machine.core.flags.hits(),
+        table: number("statTableWrites"),
+        code: number("statCodeWrites"),
       },
       traps: byCause("statExceptions"),
       interrupts: byCause("statInterrupts"),

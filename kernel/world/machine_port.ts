@@ -162,8 +162,12 @@ export interface MachineStats {
   readonly tiers: Readonly<Record<string, number>>;
   /** What the translator tier made. */
   readonly translator: Readonly<Record<string, number>>;
-  /** Software-TLB fills by kind. */
+  /** Software-TLB fills by kind of access, and by the size of page that they came from. */
   readonly tlbFills: Readonly<Record<string, number>>;
+  /** What the cache group and the page-table tracker did (S12, S21). */
+  readonly memory: Readonly<Record<string, number>>;
+  /** Accesses that hit a page trace, by its kind. */
+  readonly traces: Readonly<Record<string, number>>;
   /** Exceptions taken, by cause. */
   readonly traps: Readonly<Record<string, number>>;
   /** Interrupts taken, by cause. */

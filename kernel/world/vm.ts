@@ -389,6 +389,8 @@ const NO_STATS: MachineStats = {
   tiers: {},
   translator: {},
   tlbFills: {},
+  memory: {},
+  traces: {},
   traps: {},
   interrupts: {},
   devices: {},

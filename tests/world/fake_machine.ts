@@ -81,6 +81,8 @@ export class FakeMachine implements MachinePort {
       tiers: { interpreter: this.icount },
       translator: {},
       tlbFills: { read: 1 },
+      memory: {},
+      traces: {},
       traps: {},
       interrupts: {},
       devices: {},

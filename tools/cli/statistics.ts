@@ -17,6 +17,8 @@ export async function statisticsOf(vm: VM): Promise<Record<string, unknown>> {
     tierShares: shares,
     translator: stats.translator,
     tlbFills: stats.tlbFills,
+    memory: stats.memory,
+    traces: stats.traces,
     traps: stats.traps,
     interrupts: stats.interrupts,
     devices: stats.devices,
