@@ -7,10 +7,10 @@
  * before the next instruction; a slot whose bit is clear, and a page without a tracker, has no dependent in
  * any element. When tracking ends is never visible to the guest: whatever depended on the page goes first.
  */
-import { control32, control64, count, setControl32, setControl64 } from "../memory/block_access.ts";
+import { control32, control64, count, setControl32 } from "../memory/block_access.ts";
 import { TRACKER_BYTES, TRACKER_SLOTS_OFFSET, TRACKERS } from "../memory/memory_plan.ts";
 import { PAGE_FLAG } from "../memory/page_flags.ts";
-import { call, type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
+import { type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
 import { ATTENTION, inRam, type MmuCode, pageOf, raiseAttention } from "./mmu_code.ts";
 import { PPN_MASK, PTE, PTE_PPN_SHIFT } from "./pte.ts";
 
