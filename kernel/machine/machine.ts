@@ -106,7 +106,7 @@ const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
   ["rng0", "virtio_rng"],
 ];
 assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devices above");
-const DEFAULT_TLB_ENTRIES = 1024;
+const DEFAULT_TLB_ENTRIES = 2048;
 const DEFAULT_ELEMENTS = 32;
 const DEFAULT_DECODED_PAGES = 1408;
 /** Heat at which a place is looked for among the regions of earlier runs. */

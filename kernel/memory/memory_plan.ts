@@ -42,7 +42,7 @@ export const PAGE_CACHES = 64;
 /** Bytes of a page cache: virtual page (i64, -1 when empty), addend (i32). */
 export const PAGE_CACHE_BYTES = 16;
 /** Entries of a cache element's jump cache, a power of two. */
-export const JUMP_ENTRIES = 2048;
+export const JUMP_ENTRIES = 4096;
 /** Bits that tell which virtual pages the jump cache of an element leads to. */
 export const JUMP_PAGES = 2048;
 /**
@@ -96,7 +96,11 @@ export interface MemoryPlan extends MemoryPlanOptions {
    * may lead to a region with code there.
    */
   readonly jumpPages: number;
-  /** Page caches of the region that runs: for each base register one for reads, one for writes. */
+  /**
+   * Page caches of the region that runs: for each base register one for reads, one for writes. They lie
+   * elsewhere in their page than a hart's registers do in theirs: hosts take a load for one of a store
+   * under way when the low 12 bits of their addresses are the same, and wait.
+   */
   readonly pageCaches: number;
   /** Heat of places, i32, see region_entry.ts. */
   readonly hotCounters: number;
@@ -162,7 +166,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     elementDirectory: area(cacheElements * ELEMENT_HEADER_BYTES),
     elements: area(cacheElements * elementBytes, 4096),
     elementBytes,
-    pageCaches: area(PAGE_CACHES * PAGE_CACHE_BYTES),
+    pageCaches: area(4096, 4096) + 4096 - PAGE_CACHES * PAGE_CACHE_BYTES,
     jumpCache,
     jumpPages,
     // One more for what is nobody's.

@@ -75,7 +75,7 @@ function emitIterations(
   addends: Map<number, Local<"i32">>,
   none: Label,
 ): I64 {
-  const { frame: { f, budget, x }, ops, instructions: { length }, behind } = loop;
+  const { frame: { f, budget, registers: { x } }, ops, instructions: { length }, behind } = loop;
   const most = f.let(i64.divU(i64.sub(budget, behind), length));
   for (const base of bases) {
     const address = f.let(i64.add(x.get(base.register)!, base.low));

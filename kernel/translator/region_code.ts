@@ -1,19 +1,12 @@
 /**
- * Generates the function of a region: loads the registers that it uses, runs its blocks as structured
- * control flow under one dispatcher loop, and writes back at the exits (translator.md, "What follows" 2-6).
+ * Generates the function of a region: its blocks as structured control flow under one dispatcher loop, with
+ * registers in locals (translator.md, "What follows" 2-6; register_flow.ts).
  *
  * Invariants: every loop and every entry checks that the budget covers the longest way to the next check,
- * so that no block starts which could not end; the way out writes every register that may have changed.
+ * so that no block starts which could not end; where control leaves, the hart's block holds all registers.
  */
 import { assert } from "../base/assert.ts";
-import {
-  control32,
-  control64,
-  hart64,
-  hartAddress,
-  setControl64,
-  setHart64,
-} from "../memory/block_access.ts";
+import { control32, control64, setControl64, setHart64 } from "../memory/block_access.ts";
 import { ROWS } from "../cpu/isa/table.ts";
 import type { I32 } from "../cpu/isa/ops.ts";
 import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
@@ -28,6 +21,9 @@ import {
   type Local,
 } from "../wasm/mod.ts";
 import type { Block, Instruction, RegionCode } from "./region.ts";
+import { RegisterFlow, type Scope } from "./register_flow.ts";
+import { lastingWrites } from "./register_flow.ts";
+import { Registers } from "./registers.ts";
 import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
 import { emitPageLoop } from "./page_loop_code.ts";
 import { longestWays } from "./longest_ways.ts";
@@ -35,8 +31,6 @@ import { type LoopBase, loopBases } from "./page_loops.ts";
 import { COMPARE, shortSides, type Side } from "./short_sides.ts";
 import { type FlowGraph, type Structure, structure } from "./structure.ts";
 
-/** In `exit`: control goes to `exitAddress`. */
-const CHAINED = -1;
 /** In `exit`: position of the value of REGION_END. */
 const KIND_SHIFT = 28;
 /** Most places behind calls that a return compares with. */
@@ -67,12 +61,6 @@ export function writeRegion(order: RegionOrder): WrittenRegion {
   return { finished: f.finish(), entries: writer.entries };
 }
 
-interface Registers {
-  readonly x: Map<number, Local<"i64">>;
-  readonly fpr: Map<number, Local<"i64">>;
-  readonly written: { readonly address: number; readonly local: Local<"i64"> }[];
-}
-
 /** Labels of the ways out and of the dispatcher. */
 interface Ways {
   readonly dispatch: Label;
@@ -80,25 +68,36 @@ interface Ways {
   readonly chain: Label;
 }
 
+/** Where in the region code is being written. */
+interface Site {
+  readonly block: number;
+  /** What keeps writes in locals here. */
+  readonly scope: Scope | undefined;
+  /** Where ways out go. */
+  readonly leave: Label;
+}
+
 class RegionWriter {
   readonly #blocks: readonly Block[];
   readonly #number = new Map<number, number>();
   readonly #structure: Structure;
   readonly #need: Int32Array;
+  readonly #flow: RegisterFlow;
   readonly #labels = new Map<number, Label>();
   readonly #loops = new Map<number, Label>();
   readonly #pageCaches = new Map<number, PageCache>();
   #f!: FunctionBuilder<RegionParameters>;
   #ops!: RegionOps;
   #frame!: RegionFrame;
+  #registers!: Registers;
   #ways!: Ways;
   #next!: Local<"i32">;
-  /** Why and where control leaves: CHAINED, or halfword | instructions not executed << 16 | REGION_END << KIND_SHIFT. */
+  /** Why and where control leaves: halfword | instructions not executed << 16 | REGION_END << KIND_SHIFT. */
   #exit!: Local<"i32">;
   #exitAddress!: Local<"i64">;
-  /** Slot of the region at `exitAddress`, or -1. */
-  #slot!: Local<"i32">;
-  #current = 0;
+  #site!: Site;
+  /** Ways out of the scopes being written, which store what waits in locals. */
+  readonly #scopeLeaves = new Map<Scope, Label>();
   /** Whether sides of a branch were evaluated on the way here: blocks with checks are not, behind them. */
   #inside = false;
   /** How the branch of the loop being written goes on, where that is not as usual. */
@@ -113,6 +112,7 @@ class RegionWriter {
       entries: order.code.entries.map((at) => this.#number.get(at)!),
     };
     this.#structure = structure(graph);
+    this.#flow = new RegisterFlow(graph, this.#blocks, this.#structure);
     this.#need = longestWays(graph, this.#blocks, this.#structure, (b) => this.#isCheckpoint(b));
   }
 
@@ -143,20 +143,18 @@ class RegionWriter {
     this.#next = f.local("i32");
     this.#exit = f.local("i32");
     this.#exitAddress = f.local("i64");
-    this.#slot = f.local("i32");
-    const registers = this.#registers();
+    this.#registers = new Registers(f, this.#blocks, this.#flow);
     this.#makePageCaches();
     const base = f.local("i64");
     const budget = f.local("i64");
     const element = f.local("i32");
-    this.#frame = this.#makeFrame({ base, budget, element }, registers);
+    this.#frame = this.#makeFrame({ base, budget, element });
     this.#ops = new RegionOps(this.#frame);
     f.set(this.#next, i32.shrU(packed, 16));
     f.set(base, i64.sub(address, i64.extendI32U(i32.shl(i32.and(packed, 0xffff), 1))));
     f.set(budget, control64("budget"));
     f.set(element, control32("element"));
-    for (const [register, local] of registers.x) f.set(local, hart64("x", register));
-    for (const [register, local] of registers.fpr) f.set(local, hart64("f", register));
+    this.#registers.loadKept();
     f.block((leave) => {
       f.loop((dispatch) => {
         f.block((chain) => {
@@ -166,39 +164,7 @@ class RegionWriter {
         this.#chain();
       });
     });
-    for (const { address, local } of registers.written) f.store64(0, address, local);
-    f.if(i32.eq(this.#exit, CHAINED), () => this.#goOn());
     this.#return();
-  }
-
-  /** Locals for the registers that the region names. */
-  #registers(): Registers {
-    const x = new Map<number, Local<"i64">>();
-    const fpr = new Map<number, Local<"i64">>();
-    const written = new Map<number, Local<"i64">>();
-    const use = (map: Map<number, Local<"i64">>, register: number): Local<"i64"> => {
-      const local = map.get(register) ?? this.#f.local("i64");
-      map.set(register, local);
-      return local;
-    };
-    const useX = (register: number, writes: boolean) => {
-      if (register === 0) return;
-      const local = use(x, register);
-      if (writes) written.set(hartAddress("x", register), local);
-    };
-    for (const { instructions } of this.#blocks) {
-      for (const { row, rd, rs1, rs2, rs3 } of instructions) {
-        const { operands } = ROWS[row]!;
-        if (operands.includes("s")) useX(rs1, false);
-        if (operands.includes("t")) useX(rs2, false);
-        if (operands.includes("d")) useX(rd, true);
-        if (operands.includes("S")) use(fpr, rs1);
-        if (operands.includes("T")) use(fpr, rs2);
-        if (operands.includes("R")) use(fpr, rs3);
-        if (operands.includes("D")) written.set(hartAddress("f", rd), use(fpr, rd));
-      }
-    }
-    return { x, fpr, written: [...written].map(([address, local]) => ({ address, local })) };
   }
 
   /** Page caches for the base registers of loads and stores. */
@@ -217,7 +183,6 @@ class RegionWriter {
 
   #makeFrame(
     locals: Pick<RegionFrame, "base" | "budget" | "element">,
-    { x, fpr }: Registers,
   ): RegionFrame {
     const { plan, imports } = this.order;
     const f = this.#f;
@@ -226,17 +191,17 @@ class RegionWriter {
       f,
       plan,
       imports,
-      x,
-      fpr,
+      registers: this.#registers,
       pageCache: (register, kind) => this.#pageCaches.get(register << 1 | kind)!,
       leave: (kind, at, notExecuted) => {
         f.set(this.#exit, at | notExecuted << 16 | REGION_END[kind] << KIND_SHIFT);
-        f.br(this.#ways.leave);
+        f.br(this.#site.leave);
       },
       goTo: (at) => this.#goTo(at),
       goEither: (condition, target, next) => this.#goEither(condition, target, next),
       goToAddress: (address, isReturn) => {
         f.set(this.#exitAddress, address);
+        this.#storeWaiting();
         if (isReturn) this.#goBehindCall();
         f.br(this.#ways.chain);
       },
@@ -273,17 +238,38 @@ class RegionWriter {
     const { children, isLoop, isMerge } = this.#structure;
     const merges = children[block]!.filter((child) => isMerge[child]!).reverse();
     const body = () => this.#within(merges, () => this.#block(block));
-    if (!isLoop[block]!) return body();
-    this.#f.loop((label) => {
-      this.#loops.set(block, label);
+    const scope = this.#flow.scopeOf(block);
+    const whole = isLoop[block]!
+      ? () =>
+        this.#f.loop((label) => {
+          this.#loops.set(block, label);
+          body();
+          this.#loops.delete(block);
+        })
+      : body;
+    if (scope?.header === block) this.#enterScope(scope, whole);
+    else whole();
+  }
+
+  /** Loads what a scope names and writes it; the ways out of it store what waits in locals. */
+  #enterScope(scope: Scope, body: () => void): void {
+    this.#registers.startBlock(this.#flow.loadedBefore(scope.header), scope);
+    this.#registers.load(scope.named);
+    this.#f.block((leave) => {
+      this.#scopeLeaves.set(scope, leave);
       body();
-      this.#loops.delete(block);
+      this.#scopeLeaves.delete(scope);
     });
+    this.#registers.store(scope);
+    this.#f.br(this.#ways.leave);
   }
 
   #block(number: number): void {
     const { start, instructions, end } = this.#blocks[number]!;
-    this.#current = number;
+    const scope = this.#flow.scopeOf(number);
+    const leave = scope === undefined ? this.#ways.leave : this.#scopeLeaves.get(scope)!;
+    this.#site = { block: number, scope, leave };
+    this.#registers.startBlock(scope?.named ?? this.#flow.loadedBefore(number), scope);
     if (this.#isCheckpoint(number)) {
       const leave = () => this.#frame.leave("budget", start, 0);
       this.#f.if(i64.ltS(this.#frame.budget, this.#need[number]!), leave, undefined, "unlikely");
@@ -299,6 +285,7 @@ class RegionWriter {
   #pageLoop(number: number, bases: readonly LoopBase[]): void {
     const { instructions, end } = this.#blocks[number]!;
     assert(end.kind === "branch");
+    const site = this.#site;
     emitPageLoop({
       frame: this.#frame,
       ops: this.#ops,
@@ -311,7 +298,7 @@ class RegionWriter {
         this.#loopBranch = undefined;
       },
     }, bases);
-    this.#current = number;
+    this.#site = site;
     this.#goTo(end.next);
   }
 
@@ -322,29 +309,29 @@ class RegionWriter {
 
   #body(instructions: readonly Instruction[]): void {
     this.#ops.startBlock();
+    const lasting = lastingWrites(instructions);
+    // Registers that the block has loaded from memory: they lead somewhere new each time.
     const loaded = new Set<number>();
     instructions.forEach((instruction, i) => {
-      this.#f.scope(() => this.#instruction(instruction, instructions.length - i, loaded));
+      const { operands, meaning } = ROWS[instruction.row]!;
+      this.#f.scope(() => {
+        const steadyBase = !loaded.has(instruction.rs1);
+        this.#ops.take(instruction, instructions.length - i, steadyBase, lasting[i]!);
+        meaning(this.#ops);
+      });
+      if (!operands.includes("d")) return;
+      if (operands.includes("(s)")) loaded.add(instruction.rd);
+      else loaded.delete(instruction.rd);
     });
-  }
-
-  /** @param loaded registers that the block has loaded from memory: they lead somewhere new each time */
-  #instruction(instruction: Instruction, remaining: number, loaded: Set<number>): void {
-    const { operands, meaning } = ROWS[instruction.row]!;
-    this.#ops.take(instruction, remaining, !loaded.has(instruction.rs1));
-    meaning(this.#ops);
-    if (!operands.includes("d")) return;
-    if (operands.includes("(s)")) loaded.add(instruction.rd);
-    else loaded.delete(instruction.rd);
   }
 
   #goEither(condition: I32, target: number, next: number): void {
     if (this.#loopBranch !== undefined) return this.#loopBranch(condition);
     if (this.#evaluateBoth(condition, target, next)) return;
-    const from = this.#current;
-    const back = target < this.#blocks[from]!.start;
+    const site = this.#site;
+    const back = target < this.#blocks[site.block]!.start;
     this.#f.if(condition, () => this.#goTo(target), undefined, back ? "likely" : undefined);
-    this.#current = from;
+    this.#site = site;
     this.#goTo(next);
   }
 
@@ -362,27 +349,32 @@ class RegionWriter {
       ...pair.fallen.length > 0 ? [next] : [],
     ];
     if (this.#inside && sides.some((at) => this.#isCheckpoint(this.#number.get(at)!))) return false;
+    if (!this.#leaveScopeFor(sides)) return false;
     const f = this.#f;
-    const { budget, x } = this.#frame;
+    const { budget, registers } = this.#frame;
+    const { x } = registers;
     const chosen = f.let(condition);
     const evaluate = ({ instructions }: Side) =>
       this.#ops.aside(() => {
         for (const instruction of instructions) {
-          this.#ops.take(instruction, 0, false);
+          this.#ops.take(instruction, 0, false, true);
           ROWS[instruction.row]!.meaning(this.#ops);
         }
       });
     const [taken, fallen] = [evaluate(pair.taken), evaluate(pair.fallen)];
     for (const register of new Set([...taken.keys(), ...fallen.keys()])) {
       const local = x.get(register)!;
+      registers.load({ x: 1 << register, f: 0 });
       const values = [taken.get(register) ?? local, fallen.get(register) ?? local] as const;
       f.set(local, i64.select(chosen, ...values));
+      registers.wrote("x", register, true);
     }
     const charge = i64.select(chosen, pair.taken.length, pair.fallen.length);
     f.set(budget, i64.sub(budget, charge));
     const { way } = pair;
     if (way.kind === "join") this.#goTo(way.at);
     else {
+      registers.load({ x: (1 << way.rs1 | 1 << way.rs2) & ~1, f: 0 });
       const value = (register: number) => x.get(register) ?? i64.const(0);
       const holds = COMPARE[way.compare](value(way.rs1), value(way.rs2));
       const outside = this.#inside;
@@ -403,7 +395,7 @@ class RegionWriter {
     const to = this.#number.get(at);
     if (to === undefined) return true;
     const { position, isMerge, entries } = this.#structure;
-    if (position[to]! <= position[this.#current]!) {
+    if (position[to]! <= position[this.#site.block]!) {
       return this.#loops.has(to) || entries.includes(to);
     }
     return isMerge[to]! && this.#labels.has(to);
@@ -412,21 +404,40 @@ class RegionWriter {
   #goTo(at: number): void {
     const f = this.#f;
     const to = this.#number.get(at);
+    if (to === undefined || !this.#site.scope?.blocks.has(to)) this.#storeWaiting();
     if (to === undefined) {
       f.set(this.#exitAddress, i64.add(this.#frame.base, at * 2));
       return f.br(this.#ways.chain);
     }
     const { position, isMerge, entries } = this.#structure;
-    if (position[to]! <= position[this.#current]!) {
+    const site = this.#site;
+    if (position[to]! <= position[site.block]!) {
       const loop = this.#loops.get(to);
       if (loop !== undefined) return f.br(loop);
       f.set(this.#next, entries.indexOf(to));
       return f.br(this.#ways.dispatch);
     }
     if (isMerge[to]!) return f.br(this.#labels.get(to)!);
-    const from = this.#current;
     this.#tree(to);
-    this.#current = from;
+    this.#site = site;
+  }
+
+  /** Stores what waits in locals here: control leaves the scope. */
+  #storeWaiting(): void {
+    const { scope } = this.#site;
+    if (scope !== undefined) this.#registers.store(scope);
+  }
+
+  /** Makes the sides of a branch belong to where it is; false when they belong to another scope. */
+  #leaveScopeFor(sides: readonly number[]): boolean {
+    const { scope } = this.#site;
+    const scopes = sides.map((at) => this.#flow.scopeOf(this.#number.get(at)!));
+    if (scopes.every((other) => other === scope)) return true;
+    if (scope?.isLoop || scopes.some((other) => other !== undefined)) return false;
+    this.#storeWaiting();
+    this.#registers.endScope();
+    this.#site = { ...this.#site, scope: undefined };
+    return true;
   }
 
   /** Asks for the few places that a return may go to, before the jump cache is asked. */
@@ -435,10 +446,11 @@ class RegionWriter {
     if (returnPoints.length > RETURN_POINTS_MAXIMUM) return;
     const f = this.#f;
     const distance = f.let(i64.sub(this.#exitAddress, this.#frame.base));
-    const from = this.#current;
+    // What waited in locals was stored.
+    const site = this.#site = { ...this.#site, scope: undefined };
     for (const at of returnPoints) {
       f.if(i64.eq(distance, at * 2), () => this.#goTo(at));
-      this.#current = from;
+      this.#site = site;
     }
   }
 
@@ -448,35 +460,30 @@ class RegionWriter {
     const { base, element } = this.#frame;
     const target = this.#exitAddress;
     const jump = f.let(i32.add(element, jumpOffset(this.order.plan, target)));
-    f.set(this.#slot, -1);
+    const storeBudget = () => setControl64(f, "budget", this.#frame.budget);
     f.if(
       i64.eq(i64.load(jump, JUMP.address), target),
       () => {
         const entry = this.#next;
         f.set(entry, i32.load(jump, JUMP.entry));
-        f.set(this.#slot, i32.load(jump, JUMP.slot));
-        f.if(i32.eq(this.#slot, this.#f.parameters[2]), () => {
+        const slot = f.let(i32.load(jump, JUMP.slot));
+        f.if(i32.eq(slot, f.parameters[2]), () => {
           f.set(base, i64.sub(target, i64.extendI32U(i32.shl(i32.and(entry, 0xffff), 1))));
           f.set(entry, i32.shrU(entry, 16));
           f.br(this.#ways.dispatch);
         });
+        // A region that is checked is checked alone.
+        if (this.order.imports.logStore !== undefined) return;
+        this.#registers.storeKept();
+        storeBudget();
+        f.returnCallIndirect(this.order.typeIndex, slot, entry, target, slot);
       },
       undefined,
       "likely",
     );
-    f.set(this.#exit, CHAINED);
-  }
-
-  /** Goes to another region if the jump cache knows one, else back to the interpreter. */
-  #goOn(): void {
-    const f = this.#f;
-    setControl64(f, "budget", this.#frame.budget);
-    const { typeIndex, imports: { logStore } } = this.order;
-    const chain = () =>
-      f.returnCallIndirect(typeIndex, this.#slot, this.#next, this.#exitAddress, this.#slot);
-    // A region that is checked is checked alone.
-    if (logStore === undefined) f.if(i32.geS(this.#slot, 0), chain, undefined, "likely");
-    setHart64(f, "pc", this.#exitAddress);
+    this.#registers.storeKept();
+    storeBudget();
+    setHart64(f, "pc", target);
     f.return(REGION_END.lookUp);
   }
 
@@ -484,6 +491,7 @@ class RegionWriter {
   #return(): void {
     const f = this.#f;
     const { base, budget } = this.#frame;
+    this.#registers.storeKept();
     const at = i32.shl(i32.and(this.#exit, 0xffff), 1);
     setHart64(f, "pc", i64.add(base, i64.extendI32U(at)));
     const notExecuted = i32.and(i32.shrU(this.#exit, 16), 0xff);

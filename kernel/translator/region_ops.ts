@@ -36,6 +36,7 @@ import {
   type WasmType,
 } from "../wasm/mod.ts";
 import type { Instruction } from "./region.ts";
+import type { Registers } from "./registers.ts";
 
 /** Functions of the core that regions import. */
 export interface RegionImports {
@@ -62,9 +63,7 @@ export interface RegionFrame {
   readonly f: FunctionBuilder;
   readonly plan: MemoryPlan;
   readonly imports: RegionImports;
-  /** Integer registers that the region uses; x0 is not among them. */
-  readonly x: ReadonlyMap<number, Local<"i64">>;
-  readonly fpr: ReadonlyMap<number, Local<"i64">>;
+  readonly registers: Registers;
   /** Virtual address of the region's first page. */
   readonly base: Local<"i64">;
   readonly budget: Local<"i64">;
@@ -93,6 +92,7 @@ export class RegionOps extends SharedOps implements Ops {
   #remaining = 0;
   /** Whether the base register is likely to lead where it led before. */
   #steadyBase = false;
+  #lasting = true;
   /** Whether the block has made sure that floats are on, and marked them dirty. */
   #floatOn = false;
   #floatDirty = false;
@@ -115,9 +115,17 @@ export class RegionOps extends SharedOps implements Ops {
   /**
    * Takes the next instruction, which is one of the `remaining` last ones of its block.
    * @param steadyBase whether its base register is likely to lead to the same page each time
+   * @param lasting whether what it writes may be needed when control leaves
    */
-  take(instruction: Instruction, remaining: number, steadyBase: boolean): void {
+  take(
+    instruction: Instruction,
+    remaining: number,
+    steadyBase: boolean,
+    lasting: boolean,
+  ): void {
     const { float } = ROWS[instruction.row]!;
+    this.frame.registers.loadFor(instruction);
+    this.#lasting = lasting;
     this.#instruction = instruction;
     this.#steadyBase = steadyBase;
     this.#nextAt = instruction.at + instruction.length / 2;
@@ -167,8 +175,10 @@ export class RegionOps extends SharedOps implements Ops {
   }
   setRd(value: I64): void {
     const { rd } = this.#instruction;
-    const local = this.#side === undefined || rd === 0 ? this.frame.x.get(rd) : this.#sideLocal(rd);
-    if (local !== undefined) this.f.set(local, value);
+    if (rd === 0) return;
+    if (this.#side !== undefined) return this.f.set(this.#sideLocal(rd), value);
+    this.f.set(this.frame.registers.x.get(rd)!, value);
+    this.frame.registers.wrote("x", rd, this.#lasting);
   }
 
   fs1(): I64 {
@@ -181,7 +191,9 @@ export class RegionOps extends SharedOps implements Ops {
     return this.#fpr(this.#instruction.rs3);
   }
   setFd(bits: I64): void {
-    this.f.set(this.#fpr(this.#instruction.rd), bits);
+    const { rd } = this.#instruction;
+    this.f.set(this.#fpr(rd), bits);
+    this.frame.registers.wrote("f", rd, true);
     this.#dirtyFloat();
   }
   rounding(): Local<"i32"> {
@@ -324,7 +336,7 @@ export class RegionOps extends SharedOps implements Ops {
   }
 
   #x(register: number): I64 {
-    return this.#side?.get(register) ?? this.frame.x.get(register) ?? i64.const(0);
+    return this.#side?.get(register) ?? this.frame.registers.x.get(register) ?? i64.const(0);
   }
 
   #sideLocal(register: number): Local<"i64"> {
@@ -334,7 +346,7 @@ export class RegionOps extends SharedOps implements Ops {
   }
 
   #fpr(register: number): Local<"i64"> {
-    return this.frame.fpr.get(register)!;
+    return this.frame.registers.f.get(register)!;
   }
 
   #address(at: number): I64 {
