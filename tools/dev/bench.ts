@@ -53,7 +53,7 @@ async function loadSuite(name: string, folder: URL): Promise<Suite> {
 export function tableRow({ name, value, unit, bar, ok }: Figure): string {
   const number = Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
   const judged = bar === null ? "" : `${ok ? "ok" : "MISSED"} (${bar})`;
-  return `${name.padEnd(36)} ${number.padStart(12)} ${unit.padEnd(10)} ${judged}`.trimEnd();
+  return `${name.padEnd(44)} ${number.padStart(12)} ${unit.padEnd(10)} ${judged}`.trimEnd();
 }
 
 /** What the arguments ask for, or what is wrong with them. */

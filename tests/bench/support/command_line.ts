@@ -3,6 +3,7 @@
  * run in the same way, with the same images, so that their times can be compared.
  */
 import type { Revision } from "../../../tools/dev/bench_suite.ts";
+import { NoRevision } from "../../../tools/dev/revision.ts";
 import { runPeer } from "../../_support/peers.ts";
 
 const OURS = new URL("../../../tools/cli/main.ts", import.meta.url);
@@ -12,6 +13,7 @@ export const BENCH_ELF: string = decodeURIComponent(
 );
 /** The first run of a tree also makes its packages and compiles its modules. */
 const FIRST_RUN_SECONDS = 300;
+const DENO = ["run", "-A", "--quiet"];
 const FRESH = "--no-translation-cache";
 
 /** What a run shall be like, as far as the tree's command line can. */
@@ -34,12 +36,20 @@ export class CommandLine {
 
   /** This tree's. */
   static ours(): Promise<CommandLine> {
-    return CommandLine.of({ name: "this tree", cli: decodeURIComponent(OURS.pathname) });
+    return CommandLine.#open("this tree", decodeURIComponent(OURS.pathname));
   }
 
-  /** A revision's. Rejects when it cannot run a guest, with what it says itself. */
+  /** A revision's. Rejects with `NoRevision` when it cannot run a guest, and tells what it says itself. */
   static async of({ name, cli }: Revision): Promise<CommandLine> {
-    const line = new CommandLine(cli, await answer(name, ["run", "-A", cli, "run", "--help"]));
+    try {
+      return await CommandLine.#open(`the revision "${name}"`, cli);
+    } catch (cause) {
+      throw new NoRevision(cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+  }
+
+  static async #open(name: string, cli: string): Promise<CommandLine> {
+    const line = new CommandLine(cli, await answer(name, [...DENO, cli, "run", "--help"]));
     // Not only to see whether it can: what a first run costs shall not be in the times.
     await answer(name, line.run(["--kernel", BENCH_ELF, "--append", "bench=alu scale=1"]));
     return line;
@@ -49,7 +59,7 @@ export class CommandLine {
   run(args: readonly string[], { wanted = {}, keeps = false }: RunWishes = {}): string[] {
     const known = Object.entries(wanted).filter(([option]) => this.#knows(option)).flat();
     const cache = keeps || !this.#knows(FRESH) ? [] : [FRESH];
-    return ["run", "-A", this.#cli, "run", ...args, ...known, ...cache];
+    return [...DENO, this.#cli, "run", ...args, ...known, ...cache];
   }
 
   #knows(option: string): boolean {
