@@ -1,6 +1,10 @@
 // Float kernels: n-body, double matrix, FFT, Monte Carlo with another rounding mode.
 #include "kernels.h"
 
+#ifndef __riscv
+#include <fenv.h>
+#endif
+
 static u64 bits(double value) {
   union { double d; u64 u; } both = {value};
   return both.u;
@@ -87,11 +91,25 @@ u64 bench_fft(u64 scale) {
   return bits(re[3] + im[5]);
 }
 
-u64 bench_montecarlo(u64 scale) {
-  u64 x = 0x2545f4914f6cdd1dUL, inside = 0;
+static void round_down(void) {
 #ifdef __riscv
   asm volatile("csrwi frm, 2");
+#else
+  fesetround(FE_DOWNWARD);
 #endif
+}
+
+static void round_to_nearest(void) {
+#ifdef __riscv
+  asm volatile("csrwi frm, 0");
+#else
+  fesetround(FE_TONEAREST);
+#endif
+}
+
+u64 bench_montecarlo(u64 scale) {
+  u64 x = 0x2545f4914f6cdd1dUL, inside = 0;
+  round_down();
   double sum = 0;
   for (u64 i = 0; i < scale * 40000; i++) {
     x ^= x << 13, x ^= x >> 7, x ^= x << 17;
@@ -99,8 +117,6 @@ u64 bench_montecarlo(u64 scale) {
     if (a * a + b * b < 1.0) inside++;
     sum += a * b;
   }
-#ifdef __riscv
-  asm volatile("csrwi frm, 0");
-#endif
+  round_to_nearest();
   return inside ^ bits(sum);
 }

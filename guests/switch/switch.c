@@ -1,6 +1,7 @@
 // A first process for Linux that measures what an operating system costs: processes made and waited for,
 // pipes, mappings, context switches. It names each part on the console when it begins ("@fork") and turns
-// the machine off at the end, so that the host can time the parts. No libc: raw system calls only.
+// the machine off at the end, so that the host can time the parts. No libc: raw system calls only. With
+// native.c it is a program of the host.
 
 typedef unsigned long u64;
 typedef long s64;
@@ -10,12 +11,18 @@ enum { PIPE2 = 59, CLOSE = 57, READ = 63, WRITE = 64, EXIT = 93, REBOOT = 142, M
 enum { SIGCHLD = 17, PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22 };
 enum { FORKS = 400, ROUND_TRIPS = 12000, MAPPINGS = 1200, MAPPING_PAGES = 64, RING = 8, RING_TURNS = 2500 };
 
+#ifdef __riscv
 static s64 sys(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f) {
   register s64 a0 asm("a0") = a, a1 asm("a1") = b, a2 asm("a2") = c, a3 asm("a3") = d, a4 asm("a4") = e,
       a5 asm("a5") = f, a7 asm("a7") = n;
   asm volatile("ecall" : "+r"(a0) : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a7) : "memory");
   return a0;
 }
+#define SELF "/switch"
+#else
+s64 sys(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f);
+#define SELF "/proc/self/exe"
+#endif
 
 static void say(const char *text) {
   u64 n = 0;
@@ -57,7 +64,7 @@ static void forkExecWait(void) {
   static const char *const environment[] = {0};
   for (int i = 0; i < FORKS; i++) {
     if (fork() == 0) {
-      must(sys(EXECVE, (s64)"/switch", (s64)arguments, (s64)environment, 0, 0, 0), "execve");
+      must(sys(EXECVE, (s64)SELF, (s64)arguments, (s64)environment, 0, 0, 0), "execve");
       leave();
     }
     waitForChild();
@@ -121,4 +128,6 @@ void run(u64 *stack) {
   sys(REBOOT, 0xfee1dead, 672274793, 0x4321fedc, 0, 0, 0);
 }
 
+#ifdef __riscv
 asm(".globl _start\n_start:\n mv a0, sp\n andi sp, sp, -16\n call run\n");
+#endif

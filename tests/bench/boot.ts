@@ -1,19 +1,18 @@
 /**
- * Benchmark suite `boot`: Debian from the command to its shell prompt and to power-off, here and under
- * QEMU, alternating; once without translations of earlier runs and once with them; and the memory of the
- * process.
+ * Benchmark suite `boot`: Debian from the command to its shell prompt and to power-off, here, under QEMU,
+ * and at a revision of ours when one is given, in turn; once without translations of earlier runs and once
+ * with them; and the memory of the process.
  */
-import { defineSuite, type Measurement } from "../../tools/dev/bench_suite.ts";
-import { cacheFolder } from "../../tools/guests/cache.ts";
+import { type BenchContext, defineSuite, type Measurement } from "../../tools/dev/bench_suite.ts";
 import { resolveGuest } from "../../tools/guests/mod.ts";
 import { PROMPT } from "../_support/debian.ts";
 import { hasPeer } from "../_support/peers.ts";
-import { median, QEMU } from "./support/kernels.ts";
+import { CommandLine } from "./support/command_line.ts";
+import { QEMU } from "./support/kernels.ts";
 import type { MemoryUse } from "./support/memory_probe.ts";
+import { median, revisionRival, ROUNDS, Score } from "./support/score.ts";
 
-const CLI = new URL("../../tools/cli/main.ts", import.meta.url).pathname;
 const PROBE = new URL("support/memory_probe.ts", import.meta.url).pathname;
-const ROUNDS = 5;
 /** Most seconds to the prompt. */
 const MOST_SECONDS = 15;
 const MiB = 2 ** 20;
@@ -51,15 +50,43 @@ async function boot(program: string, args: readonly string[], env = {}): Promise
   return { prompt, off: since() };
 }
 
-/** A cache folder with the guest of the user's, and no translations. */
-async function freshCache(): Promise<string> {
+/** The two boots of a tree in a round. */
+interface Pair {
+  readonly cold: Boot;
+  readonly warm: Boot;
+}
+
+/**
+ * Boots with a cache folder that is empty, then with what that left. The guest's images are named, so that
+ * the folder has only the tree's translations, and older trees start the same guest.
+ */
+async function coldAndWarm(line: CommandLine, images: Images): Promise<Pair> {
   const folder = await Deno.makeTempDir({ prefix: "chronovisor-bench-" });
-  for await (const { name } of Deno.readDir(cacheFolder())) {
-    if (name !== "translations") {
-      await Deno.symlink(`${cacheFolder()}/${name}`, `${folder}/${name}`);
-    }
+  try {
+    const env = { CHRONOVISOR_CACHE: folder };
+    const { kernel, initrd, append } = images;
+    const guest = ["--kernel", kernel, "--initrd", initrd, "--append", append, "--memory", "512M"];
+    const args = line.run(guest, { keeps: true });
+    const cold = await boot(Deno.execPath(), args, env);
+    return { cold, warm: await boot(Deno.execPath(), args, env) };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
-  return folder;
+}
+
+async function underQemu({ kernel, initrd, append }: Images): Promise<Boot> {
+  return await boot(QEMU, [
+    ...["-M", "virt", "-m", "512M", "-display", "none", "-monitor", "none", "-serial", "stdio"],
+    ...["-kernel", kernel, "-initrd", initrd, "-append", append, "-no-reboot"],
+    ...["-global", "virtio-mmio.force-legacy=false", "-device", "virtio-serial-device"],
+  ]);
+}
+
+/** What both kinds of machine start. */
+interface Images {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly append: string;
 }
 
 async function memoryUse(): Promise<MemoryUse> {
@@ -72,26 +99,25 @@ async function memoryUse(): Promise<MemoryUse> {
   return JSON.parse(new TextDecoder().decode(stdout)) as MemoryUse;
 }
 
-async function* measure(): AsyncGenerator<Measurement> {
-  const { kernel, initrd, append } = await resolveGuest("debian", { packages: [] });
-  const cold: Boot[] = [];
-  const warm: Boot[] = [];
-  const theirs: Boot[] = [];
-  const ours = ["run", "-A", CLI, "run", "debian"];
-  const peer = [
-    ...["-M", "virt", "-m", "512M", "-display", "none", "-monitor", "none", "-serial", "stdio"],
-    ...["-kernel", `${kernel}`, "-initrd", `${initrd}`, "-append", append ?? "", "-no-reboot"],
-    ...["-global", "virtio-mmio.force-legacy=false", "-device", "virtio-serial-device"],
-  ];
+async function* measure({ against }: BenchContext): AsyncGenerator<Measurement> {
+  const { kernel, initrd, append = "" } = await resolveGuest("debian", { packages: [] });
+  const images: Images = { kernel: `${kernel}`, initrd: `${initrd}`, append };
+  const here = await CommandLine.ours();
+  const before = against && await CommandLine.of(against);
+  const ours: Pair[] = [];
+  const peers: Boot[] = [];
+  const theirs: Pair[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    const folder = await freshCache();
-    const env = { CHRONOVISOR_CACHE: folder };
-    cold.push(await boot(Deno.execPath(), ours, env));
-    if (hasPeer(QEMU)) theirs.push(await boot(QEMU, peer));
-    warm.push(await boot(Deno.execPath(), ours, env));
-    await Deno.remove(folder, { recursive: true });
+    ours.push(await coldAndWarm(here, images));
+    if (before) theirs.push(await coldAndWarm(before, images));
+    if (hasPeer(QEMU)) peers.push(await underQemu(images));
   }
-  yield* times(cold, warm, theirs);
+  yield* times(ours, peers);
+  if (against) yield* comparison(against.name, ours, theirs);
+  yield* memory();
+}
+
+async function* memory(): AsyncGenerator<Measurement> {
   const { peak, touched } = await memoryUse();
   yield { name: "process memory", value: peak / MiB, unit: "MiB" };
   yield { name: "guest memory touched", value: touched / MiB, unit: "MiB" };
@@ -99,23 +125,37 @@ async function* measure(): AsyncGenerator<Measurement> {
   yield { name: "memory over guest", value: over, unit: "MB", bar: { atMost: 250 } };
 }
 
-function* times(
-  cold: readonly Boot[],
-  warm: readonly Boot[],
-  theirs: readonly Boot[],
-): Generator<Measurement> {
-  const seconds = (boots: readonly Boot[], what: keyof Boot) =>
-    median(boots.map((boot) => boot[what]));
-  const prompt = seconds(cold, "prompt");
-  yield { name: "debian to prompt", value: prompt, unit: "s", bar: { atMost: MOST_SECONDS } };
-  yield { name: "debian to power-off, cold", value: seconds(cold, "off"), unit: "s" };
-  yield { name: "debian to power-off, warm", value: seconds(warm, "off"), unit: "s" };
+/** The times that are measured of a round. */
+const MEASURES = {
+  "debian to prompt": ({ cold }: Pair) => cold.prompt,
+  "debian to power-off, cold": ({ cold }: Pair) => cold.off,
+  "debian to power-off, warm": ({ warm }: Pair) => warm.off,
+};
+
+function* times(ours: readonly Pair[], theirs: readonly Boot[]): Generator<Measurement> {
+  for (const [name, secondsOf] of Object.entries(MEASURES)) {
+    const bar = name === "debian to prompt" ? { bar: { atMost: MOST_SECONDS } } : {};
+    yield { name, value: median(ours.map(secondsOf)), unit: "s", ...bar };
+  }
   if (theirs.length === 0) return;
-  const peer = seconds(theirs, "off");
+  const peer = median(theirs.map(({ off }) => off));
   yield { name: "debian to power-off under QEMU", value: peer, unit: "s" };
-  const ratio = (boots: readonly Boot[]) => peer / seconds(boots, "off");
-  yield { name: "ratio cold", value: ratio(cold), unit: "x", bar: { atLeast: 0.8 } };
-  yield { name: "ratio warm", value: ratio(warm), unit: "x", bar: { atLeast: 1.1 } };
+  const ratio = (kind: keyof Pair) => peer / median(ours.map((pair) => pair[kind].off));
+  yield { name: "ratio cold", value: ratio("cold"), unit: "x", bar: { atLeast: 0.8 } };
+  yield { name: "ratio warm", value: ratio("warm"), unit: "x", bar: { atLeast: 1.1 } };
+}
+
+function* comparison(
+  revision: string,
+  ours: readonly Pair[],
+  theirs: readonly Pair[],
+): Generator<Measurement> {
+  const score = new Score();
+  const rival = revisionRival(revision);
+  for (const [name, secondsOf] of Object.entries(MEASURES)) {
+    yield* score.compare(name, ours.map(secondsOf), { rival, seconds: theirs.map(secondsOf) });
+  }
+  yield* score.means();
 }
 
 export default defineSuite({

@@ -1,5 +1,5 @@
 /** Benchmark suite `cpu`: integer kernels on the translator tier against QEMU's TCG. */
-import { contestSuite } from "./support/against_qemu.ts";
+import { contestSuite } from "./support/kernel_contest.ts";
 import { CHASE, INTEGER_KERNELS } from "./support/kernels.ts";
 
 export default contestSuite({

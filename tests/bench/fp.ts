@@ -1,5 +1,5 @@
 /** Benchmark suite `fp`: float kernels on the translator tier against QEMU's TCG. */
-import { contestSuite } from "./support/against_qemu.ts";
+import { contestSuite } from "./support/kernel_contest.ts";
 import { FLOAT_KERNELS } from "./support/kernels.ts";
 
 export default contestSuite({

@@ -2,7 +2,7 @@
  * Benchmark suite `userland`: Debian's own programs at work in a Linux guest, here and under QEMU, and on
  * the host itself where it has them.
  */
-import { linuxSuite, type PartTimes, timeParts } from "./support/linux_contest.ts";
+import { linuxSuite, type NativeParts, timeParts } from "./support/linux_contest.ts";
 
 /** What the guest has to do before the parts. */
 const SET_UP = `#!/usr/bin/busybox sh
@@ -65,14 +65,13 @@ export const USERLAND_PACKAGES: readonly string[] = [
   "perl-base",
 ];
 
-async function native(): Promise<PartTimes> {
+async function native(): Promise<NativeParts> {
   const folder = await Deno.makeTempDir({ prefix: "chronovisor-native-" });
-  try {
-    await Deno.writeTextFile(`${folder}/script`, PARTS);
-    return await timeParts("sh", ["script"], folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  await Deno.writeTextFile(`${folder}/script`, PARTS);
+  return {
+    run: () => timeParts("sh", ["script"], folder),
+    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+  };
 }
 
 export default linuxSuite({

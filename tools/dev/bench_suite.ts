@@ -20,12 +20,28 @@ export interface Measurement {
   readonly command?: string;
 }
 
+/** Another revision of ours, checked out to be measured beside this tree. */
+export interface Revision {
+  /** As the user names it. */
+  readonly name: string;
+  /** Path of its command line's main module. */
+  readonly cli: string;
+}
+
+/** What a suite is given. */
+export interface BenchContext {
+  /** Revision to compare with. */
+  readonly against?: Revision;
+  /** Tells the user in one line what is left out, and why. */
+  readonly note: (text: string) => void;
+}
+
 /** A benchmark suite. */
 export interface Suite {
   /** One line for the list of suites. */
   readonly description: string;
   /** Measures; each figure is printed as it comes. */
-  run(): AsyncIterable<Measurement>;
+  run(context: BenchContext): AsyncIterable<Measurement>;
 }
 
 /** A figure as it is printed: one JSON object on one line. */
@@ -53,8 +69,9 @@ export function isSuite(candidate: unknown): candidate is Suite {
 }
 
 /** A measurement with its bar judged. Throws for a value that is not finite or a name that is empty. */
-export function figureOf(suite: string, measured: Measurement): Figure {
-  const { name, value, unit, bar, command = `deno task bench ${suite}` } = measured;
+export function figureOf(suite: string, measured: Measurement, against?: string): Figure {
+  const again = `deno task bench ${suite}${against === undefined ? "" : ` --against ${against}`}`;
+  const { name, value, unit, bar, command = again } = measured;
   if (name === "" || !Number.isFinite(value)) {
     throw new Error(`suite ${suite} measured "${name}" as ${value}: expected a name and a number`);
   }

@@ -1,14 +1,15 @@
 /**
- * The kernels of guests/bench, run here and under QEMU: for the suites interp, cpu and fp.
+ * The kernels of guests/bench, run by a command line of ours, under QEMU and natively: for the suites
+ * interp, cpu and fp. All three print one line with the time by the guest's own clock, which follows the
+ * host's, and a checksum.
  */
-import { readImage } from "../../../kernel/machine/image.ts";
-import type { MachineConfig } from "../../../kernel/machine/machine.ts";
-import { runToEnd, testMachine } from "../../_support/machine.ts";
 import { runPeer } from "../../_support/peers.ts";
+import { BENCH_ELF, type CommandLine, type RunWishes } from "./command_line.ts";
 
-const ELF = new URL("../../../guests/bench/bench.elf", import.meta.url);
 /** The reference. */
 export const QEMU = "qemu-system-riscv64";
+/** A kernel that takes longer has lost its way. */
+const MOST_SECONDS = 300;
 
 /** A kernel with as many units of work as QEMU does in about a twentieth of a second. */
 export interface BenchKernel {
@@ -40,48 +41,56 @@ export const FLOAT_KERNELS = kernels([
   ["montecarlo", 40],
 ]);
 
-/** One run here. */
+/** One run. */
 export interface KernelRun {
   readonly seconds: number;
+  /** Guest instructions; 0 where there is no guest. */
   readonly instructions: number;
+  readonly checksum: string;
 }
 
-/** Runs a kernel in this process. */
-export async function runHere(
-  { name, scale }: BenchKernel,
-  times: number,
-  tier: NonNullable<MachineConfig["tier"]>,
-): Promise<KernelRun> {
-  const kernel = await readImage(await Deno.readFile(ELF));
-  const append = `bench=${name} scale=${scale * times}`;
-  const machine = testMachine({ kernel, bios: "builtin", append, tier });
-  // The first slices run in the baseline tier of the host's compiler.
-  machine.run(300_000);
-  const before = machine.icount;
-  const start = performance.now();
-  runToEnd(machine);
-  const seconds = (performance.now() - start) / 1000;
-  return { seconds, instructions: machine.icount - before };
+/** Runs a kernel with so many times its work. */
+export type KernelRunner = (kernel: BenchKernel, times: number) => Promise<KernelRun>;
+
+/** Runs kernels with a command line. */
+export function runnerOf(line: CommandLine, wishes: RunWishes = {}): KernelRunner {
+  return (kernel, times) => {
+    const guest = [
+      "--kernel",
+      BENCH_ELF,
+      "--memory",
+      "64M",
+      "--append",
+      commandLine(kernel, times),
+    ];
+    return run(Deno.execPath(), line.run(guest, wishes));
+  };
 }
 
-/** Seconds of a kernel under QEMU, by the guest's own clock, which QEMU drives with the host's time. */
-export async function runQemu({ name, scale }: BenchKernel, times: number): Promise<number> {
-  const append = `bench=${name} scale=${scale * times}`;
-  const { stdout } = await runPeer(QEMU, [
+/** Runs kernels under QEMU. */
+export const runQemu: KernelRunner = (kernel, times) =>
+  run(QEMU, [
     ...["-M", "virt", "-m", "64M", "-display", "none", "-monitor", "none", "-serial", "stdio"],
-    ...["-kernel", decodeURIComponent(ELF.pathname), "-append", append],
+    ...["-kernel", BENCH_ELF, "-append", commandLine(kernel, times)],
   ]);
-  const ticks = /ticks (\d+)/.exec(new TextDecoder().decode(stdout))?.[1];
-  if (ticks === undefined) throw new Error(`QEMU did not run ${append}`);
-  return Number(ticks) / 1e7;
+
+/** Runs kernels with the program that guests/bench/native.c makes of them. */
+export function runnerOfNative(program: string): KernelRunner {
+  return ({ name, scale }, times) => run(program, [name, `${scale * times}`]);
 }
 
-/** Geometric mean. */
-export function geomean(values: readonly number[]): number {
-  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+function commandLine({ name, scale }: BenchKernel, times: number): string {
+  return `bench=${name} scale=${scale * times}`;
 }
 
-/** Middle value. */
-export function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
+async function run(program: string, args: readonly string[]): Promise<KernelRun> {
+  const { stdout, stderr } = await runPeer(program, args, MOST_SECONDS);
+  const text = new TextDecoder().decode(stdout);
+  const [, ticks, instructions, checksum] = LINE.exec(text) ?? [];
+  if (checksum === undefined) {
+    throw new Error(`${program} ${args.join(" ")} did not run a kernel: ${text}${stderr}`);
+  }
+  return { seconds: Number(ticks) / 1e7, instructions: Number(instructions), checksum };
 }
+
+const LINE = /^bench: \S+ ticks (\d+) instructions (\d+) checksum (\d+)/m;

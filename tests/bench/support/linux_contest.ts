@@ -1,19 +1,36 @@
 /**
- * Suites that run one program as the first process of Debian's Linux, here and under QEMU in turn. The
- * program names each of its parts on the console when it begins ("@part"), and "@end" at the end; the host
- * takes the times.
+ * Suites that run one program as the first process of Debian's Linux, here, under QEMU, and at a revision
+ * of ours when one is given, in turn; and on the host itself where it can. The program names each of its
+ * parts on the console when it begins ("@part"), and "@end" at the end; the host takes the times.
  */
-import { defineSuite, type Measurement, type Suite } from "../../../tools/dev/bench_suite.ts";
+import {
+  type BenchContext,
+  defineSuite,
+  type Measurement,
+  type Suite,
+} from "../../../tools/dev/bench_suite.ts";
 import { resolveGuest } from "../../../tools/guests/mod.ts";
 import { type CpioEntry, writeCpio } from "../../../tools/image/cpio.ts";
 import { hasPeer } from "../../_support/peers.ts";
-import { geomean, median, QEMU } from "./kernels.ts";
+import { CommandLine } from "./command_line.ts";
+import type { PartCounts } from "./counted_guest.ts";
+import { QEMU } from "./kernels.ts";
+import { MarkScanner } from "./marks.ts";
+import {
+  type Bars,
+  inTurn,
+  NATIVE_RIVAL,
+  QEMU_RIVAL,
+  revisionRival,
+  type Rival,
+  ROUNDS,
+  Score,
+} from "./score.ts";
 
-const CLI = new URL("../../../tools/cli/main.ts", import.meta.url).pathname;
-const ROUNDS = 5;
+const COUNTED = new URL("counted_guest.ts", import.meta.url).pathname;
 
 /** What a suite runs and has to reach. */
-export interface LinuxContest {
+export interface LinuxContest extends Bars {
   readonly description: string;
   /** Debian packages that the program needs. */
   readonly packages: readonly string[];
@@ -21,10 +38,13 @@ export interface LinuxContest {
   readonly program: { readonly name: string; readonly bytes: () => Promise<Uint8Array> };
   /** Names of the parts that are set-up, not measured. */
   readonly apart?: readonly string[];
-  /** Runs the parts on the host itself, where it can; gives seconds by part. */
-  readonly native?: () => Promise<ReadonlyMap<string, number>>;
-  /** Least geometric mean of the ratios. */
-  readonly leastMean: number;
+  /** Makes ready what runs the parts on the host itself; nothing, with a note, where that cannot be. */
+  readonly native?: (note: (why: string) => void) => Promise<NativeParts | undefined>;
+}
+
+/** Runs a suite's parts on the host itself; one whose program the host does not have is left out. */
+export interface NativeParts extends AsyncDisposable {
+  readonly run: () => Promise<PartTimes>;
 }
 
 /** Seconds by part. */
@@ -32,10 +52,16 @@ export type PartTimes = Map<string, number>;
 
 /** Declares the suite. */
 export function linuxSuite(contest: LinuxContest): Suite {
-  return defineSuite({ description: contest.description, run: () => measure(contest) });
+  return defineSuite({
+    description: contest.description,
+    run: (context) => measure(contest, context),
+  });
 }
 
-async function* measure(contest: LinuxContest): AsyncGenerator<Measurement> {
+async function* measure(
+  contest: LinuxContest,
+  context: BenchContext,
+): AsyncGenerator<Measurement> {
   const { kernel, initrd } = await resolveGuest("debian", { packages: contest.packages });
   const folder = await Deno.makeTempDir({ prefix: "chronovisor-bench-" });
   try {
@@ -43,7 +69,7 @@ async function* measure(contest: LinuxContest): AsyncGenerator<Measurement> {
     await Deno.writeFile(combined, await withProgram(`${initrd}`, contest.program));
     const append = `console=ttyS0 panic=-1 quiet rdinit=/${contest.program.name}`;
     const boot = ["--kernel", `${kernel}`, "--initrd", combined, "--append", append];
-    yield* rounds(contest, boot);
+    yield* rounds(contest, context, boot);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -64,34 +90,75 @@ async function withProgram(
   return whole;
 }
 
+/** Who runs the parts beside us. */
+interface PartsRival {
+  readonly rival: Rival;
+  readonly run: () => Promise<PartTimes>;
+}
+
 async function* rounds(
   contest: LinuxContest,
+  context: BenchContext,
   boot: readonly string[],
 ): AsyncGenerator<Measurement> {
-  const ours: PartTimes[] = [];
-  const theirs: PartTimes[] = [];
-  const here = ["run", "-A", CLI, "run", ...boot, "--memory", "512M", "--no-translation-cache"];
-  for (let round = 0; round < ROUNDS; round++) {
-    ours.push(await timeParts(Deno.execPath(), here));
-    if (hasPeer(QEMU)) theirs.push(await timeParts(QEMU, qemuArguments(boot)));
+  await using native = await contest.native?.(context.note);
+  const here = await CommandLine.ours();
+  const rivals = await guestRivals(context, boot);
+  if (native) rivals.push({ rival: NATIVE_RIVAL, run: native.run });
+  const sides = [
+    () => timeParts(Deno.execPath(), ours(here, boot)),
+    ...rivals.map(({ run }) => run),
+  ];
+  const [times, ...theirs] = await inTurn(ROUNDS, sides);
+  const counts = await countParts(boot);
+  const score = new Score(contest);
+  for (const part of times![0]!.keys()) {
+    if (contest.apart?.includes(part)) continue;
+    const others = theirs.map((runs, i) => ({
+      rival: rivals[i]!.rival,
+      seconds: secondsOf(runs, part),
+    }));
+    const instructions = counts[part]! / 1e6;
+    yield { name: `${part} instructions`, value: instructions, unit: "million" };
+    const there = others.filter(({ seconds }) => seconds.length > 0);
+    yield* score.measure(part, secondsOf(times!, part), there);
   }
-  const native = await contest.native?.();
-  const measured = [...ours[0]!.keys()].filter((part) => !contest.apart?.includes(part));
-  const ratios: number[] = [];
-  for (const part of measured) {
-    const of = (runs: readonly PartTimes[]) => median(runs.map((times) => times.get(part)!));
-    yield { name: `${part} time`, value: of(ours), unit: "s" };
-    if (theirs.length > 0) {
-      const ratio = of(theirs) / of(ours);
-      ratios.push(ratio);
-      yield { name: `${part} time under QEMU`, value: of(theirs), unit: "s" };
-      yield { name: `${part} ratio`, value: ratio, unit: "x" };
-    }
-    const alone = native?.get(part);
-    if (alone !== undefined) yield { name: `${part} time on the host`, value: alone, unit: "s" };
+  yield* score.means();
+}
+
+function secondsOf(runs: readonly PartTimes[], part: string): number[] {
+  return runs.flatMap((times) => times.get(part) ?? []);
+}
+
+async function guestRivals(
+  { against }: BenchContext,
+  boot: readonly string[],
+): Promise<PartsRival[]> {
+  const rivals: PartsRival[] = [];
+  if (hasPeer(QEMU)) {
+    rivals.push({ rival: QEMU_RIVAL, run: () => timeParts(QEMU, qemuArguments(boot)) });
   }
-  if (ratios.length === 0) return;
-  yield { name: "geomean", value: geomean(ratios), unit: "x", bar: { atLeast: contest.leastMean } };
+  if (against !== undefined) {
+    const line = await CommandLine.of(against);
+    const run = () => timeParts(Deno.execPath(), ours(line, boot));
+    rivals.push({ rival: revisionRival(against.name), run });
+  }
+  return rivals;
+}
+
+function ours(line: CommandLine, boot: readonly string[]): string[] {
+  return line.run([...boot, "--memory", "512M"]);
+}
+
+/** Guest instructions of each part, from a run of its own: asking for them takes time. */
+async function countParts(boot: readonly string[]): Promise<PartCounts> {
+  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", COUNTED, ...boot.filter((word) => !word.startsWith("--"))],
+    stdin: "null",
+    stderr: "inherit",
+  }).output();
+  if (!success) throw new Error("the run that counts instructions failed");
+  return JSON.parse(new TextDecoder().decode(stdout)) as PartCounts;
 }
 
 function qemuArguments(boot: readonly string[]): string[] {
@@ -116,23 +183,19 @@ export async function timeParts(
   const child = command.spawn();
   const times: PartTimes = new Map();
   let part: { name: string; start: number } | undefined;
-  let text = "";
+  const marks = new MarkScanner();
   let ended = false;
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
-    text += piece;
     const now = performance.now();
-    for (let found = MARK.exec(text); found !== null; found = MARK.exec(text)) {
+    for (const name of marks.scan(piece)) {
       if (part !== undefined) times.set(part.name, (now - part.start) / 1000);
-      part = { name: found[1]!, start: now };
-      ended ||= part.name === "end";
-      text = text.slice(found.index + found[0].length);
+      part = { name, start: now };
+      ended ||= name === "end";
     }
   }
   await child.status;
   if (!ended || times.has("failed")) {
-    throw new Error(`${program} did not come to its end after ${[...times.keys()]}: ${text}`);
+    throw new Error(`${program} did not come to its end after ${[...times.keys()]}: ${marks.rest}`);
   }
   return times;
 }
-
-const MARK = /^@(\S+)[^\n]*\n/m;
