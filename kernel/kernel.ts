@@ -88,7 +88,11 @@ export class Kernel {
       world,
       name: spec.name,
       config,
-      moved: [...images.read].map(({ buffer }) => buffer),
+      moved: buffersOf(images),
+      images: async () => {
+        const again = await this.#readImages(spec);
+        return { images: { kernel: again.kernel, initrd: again.initrd }, moved: buffersOf(again) };
+      },
       disks,
       consoleDevice: spec.console,
       network: spec.network,
@@ -190,6 +194,11 @@ interface Images {
   readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
   /** Those that were read from files. */
   readonly read: ReadonlySet<Uint8Array<ArrayBuffer>>;
+}
+
+/** Memory that the VM world may have, because it was read for it. */
+function buffersOf({ read }: Images): ArrayBuffer[] {
+  return [...read].map(({ buffer }) => buffer);
 }
 
 /** Opens all disks of a VM, or none. */

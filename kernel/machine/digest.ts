@@ -1,16 +1,19 @@
 /**
  * The state digest: harts, machine, clock, devices and RAM. What it covers is what a checkpoint saves.
- * And how much RAM holds anything.
+ * And how much RAM the guest has touched.
  */
 import { Digest, isZero } from "../base/checksum.ts";
 import { HART } from "../memory/hart_layout.ts";
 import type { Machine } from "./machine.ts";
 
-/** Bytes of the pages of RAM that are not all zero. */
+/** Bytes of the pages of RAM that were written: by stores that the write TLB answered, or to hold anything. */
 export function touchedBytes({ core: { buffer, plan } }: Machine): number {
+  const written = new BigInt64Array(buffer, plan.pageWritable, plan.ramPages);
   let touched = 0;
   for (let page = 0; page < plan.ramPages; page++) {
-    if (!isZero(new Int32Array(buffer, plan.ram + page * 4096, 1024))) touched += 4096;
+    if (written[page] !== 0n || !isZero(new Int32Array(buffer, plan.ram + page * 4096, 1024))) {
+      touched += 4096;
+    }
   }
   return touched;
 }

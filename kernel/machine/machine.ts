@@ -108,7 +108,7 @@ const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
 assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devices above");
 const DEFAULT_TLB_ENTRIES = 2048;
 const DEFAULT_ELEMENTS = 32;
-const DEFAULT_DECODED_PAGES = 1408;
+const DEFAULT_DECODED_PAGES = 768;
 /** Heat at which a place is looked for among the regions of earlier runs. */
 const FIRST_LOOK = 50;
 

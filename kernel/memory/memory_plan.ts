@@ -126,8 +126,8 @@ export interface MemoryPlan extends MemoryPlanOptions {
   /** Trace flags, one byte for each guest page. */
   readonly pageFlags: number;
   /**
-   * Where each guest page may be in write TLBs (i64): 0 nowhere, 2 at several virtual pages, else the one
-   * virtual page with bit 0 set.
+   * Where each guest page may be in write TLBs (i64): at no virtual page (0 it never was, 4 it was), 2 at
+   * several, else the one virtual page with bit 0 set.
    */
   readonly pageWritable: number;
   /** Guest RAM. */

@@ -65,9 +65,10 @@ export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
 
 /** A region has no code so many bytes or more from the page of its entry. */
 const REGION_REACH = 16 * 4096;
-/** Values of MemoryPlan.pageWritable: the virtual page with this bit, or this in its place. */
+/** Values of MemoryPlan.pageWritable: the virtual page with this bit, or one of these in its place. */
 const WRITABLE_AT_ONE = 1;
 const WRITABLE_AT_SEVERAL = 2;
+const WRITABLE_BEFORE = 4;
 const JUMP_MASK = (JUMP_ENTRIES - 1) * JUMP_ENTRY_BYTES;
 
 /**
@@ -252,8 +253,8 @@ function emitDrops(code: MmuCode): void {
     const [page] = f.parameters;
     const known = f.let(i32.shl(page, 3));
     const writable = f.let(i64.load(known, code.plan.pageWritable));
-    f.if(i64.eqz(writable), () => f.return());
-    f.store64(known, code.plan.pageWritable, 0);
+    f.if(i64.eqz(i64.and(writable, ~BigInt(WRITABLE_BEFORE))), () => f.return());
+    f.store64(known, code.plan.pageWritable, WRITABLE_BEFORE);
     setControl32(f, "pageCachesStale", 1);
     f.if(i64.eq(writable, WRITABLE_AT_SEVERAL), () => {
       forEachEntry(code, f, 1, (entry) => drop(f, page, entry));
@@ -471,7 +472,8 @@ export function emitNoteWritable(
   const now = f.let(i64.or(i64.and(address, -4096), WRITABLE_AT_ONE));
   f.if(i64.ne(before, now), () => {
     const several = i64.const(BigInt(WRITABLE_AT_SEVERAL));
-    f.store64(known, code.plan.pageWritable, i64.select(i64.eqz(before), now, several));
+    const nowhere = i64.eqz(i64.and(before, ~BigInt(WRITABLE_BEFORE)));
+    f.store64(known, code.plan.pageWritable, i64.select(nowhere, now, several));
   });
 }
 

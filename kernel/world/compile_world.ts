@@ -15,8 +15,8 @@ globalThis.addEventListener("message", (event: Event) => {
     servers.set(data.vm.id, new TranslationServer(data.vm));
     return;
   }
-  const { id, wanted, last } = data;
-  const answer: ToKeep = { id, bytes: wanted ? servers.get(id)?.keep() : undefined };
+  const { id, last } = data;
+  const answer: ToKeep = { id, bytes: servers.get(id)?.keep() };
   if (last) servers.delete(id);
   (globalThis as unknown as Pick<Worker, "postMessage">).postMessage(answer);
 });

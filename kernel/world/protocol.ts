@@ -55,6 +55,8 @@ export const TO_KERNEL = {
   halted: 10,
   /** The machine could not be made or is broken; bytes: JSON of `FailureReport`. */
   failed: 11,
+  /** The guest starts again and needs its images, which come through the worker's port. */
+  imagesWanted: 12,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

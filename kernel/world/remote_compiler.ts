@@ -26,12 +26,16 @@ export class CompilePort {
     const sent = new SharedArrayBuffer(4);
     this.#life++;
     this.#say({ kind: "begin", plan, life: this.#life, sent });
-    this.#compiler = new RemoteCompiler(sent, (batch) => this.#say({ kind: "batch", batch }));
+    this.#compiler = new RemoteCompiler(sent, (batch) => {
+      // Its code is a copy that nobody else has.
+      const code = [...batch.code.values()].flatMap(({ halves, near }) => [halves, near]);
+      this.#say({ kind: "batch", batch }, code.map(({ buffer }) => buffer));
+    });
     return this.#compiler;
   }
 
-  #say(what: ToCompileWorld): void {
-    this.#port.postMessage(what);
+  #say(what: ToCompileWorld, transfer: Transferable[] = []): void {
+    this.#port.postMessage(what, transfer);
   }
 }
 

@@ -36,6 +36,8 @@ export interface VmIntroduction {
   readonly id: number;
   /** The compile world's end. */
   readonly port: MessagePort;
+  /** Whether its regions are to be kept for later runs. */
+  readonly keep: boolean;
   /** Regions kept from an earlier run, as bytes. */
   readonly kept: Uint8Array<ArrayBuffer> | undefined;
 }
@@ -46,8 +48,6 @@ export type KernelToCompileWorld =
   | {
     readonly kind: "keep";
     readonly id: number;
-    /** Whether they are to be sent at all. */
-    readonly wanted: boolean;
     /** Whether the VM has ended. */
     readonly last: boolean;
   };

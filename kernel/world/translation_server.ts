@@ -37,13 +37,15 @@ interface Life {
 /** Serves one VM. */
 export class TranslationServer {
   readonly #port: MessagePort;
+  readonly #keeps: boolean;
   readonly #kept: Kept | undefined;
   #life: Life | undefined;
   #regions: MadeRegion[] = [];
   #fresh = 0;
 
-  constructor({ port, kept }: VmIntroduction) {
+  constructor({ port, keep, kept }: VmIntroduction) {
     this.#port = port;
+    this.#keeps = keep;
     port.onmessage = ({ data }: MessageEvent<ToCompileWorld>) => this.#received(data);
     this.#kept = kept && readKept(kept);
   }
@@ -61,6 +63,11 @@ export class TranslationServer {
     if (got.kind === "begin") return this.#begin(got);
     const { maker, warmer } = this.#life!;
     const { made, regions } = maker.compile(got.batch);
+    // At once, which garbage collection would do late.
+    for (const { halves, near } of got.batch.code.values()) {
+      halves.buffer.transfer(0);
+      near.buffer.transfer(0);
+    }
     this.#remember(regions);
     warmer.warmNow(made);
     this.#send(made);
@@ -82,6 +89,7 @@ export class TranslationServer {
   }
 
   #remember(regions: readonly MadeRegion[]): void {
+    if (!this.#keeps) return;
     this.#fresh += regions.length;
     this.#regions.push(...regions);
     if (this.#regions.length > KEPT_SLOTS) {

@@ -68,7 +68,10 @@ export class TranslationService {
     const { port1, port2 } = new MessageChannel();
     this.#connected.set(id, { path, answered: undefined });
     const transfer = kept === undefined ? [port1] : [port1, kept.buffer];
-    this.#say({ kind: "introduce", vm: { id, port: port1, kept } }, transfer);
+    this.#say(
+      { kind: "introduce", vm: { id, port: port1, keep: path !== undefined, kept } },
+      transfer,
+    );
     const cancel = new AbortController();
     void this.#keepNowAndThen(id, cancel.signal);
     const close = async () => {
@@ -95,7 +98,7 @@ export class TranslationService {
     const connected = this.#connected.get(id);
     if (connected === undefined || this.#died !== undefined) return;
     const answered = connected.answered = Promise.withResolvers<void>();
-    this.#say({ kind: "keep", id, wanted: connected.path !== undefined, last });
+    this.#say({ kind: "keep", id, last });
     const timeout = new AbortController();
     void answered.promise.then(() => timeout.abort());
     await this.host.timers.delay(LAST_KEEP_MILLISECONDS, timeout.signal);

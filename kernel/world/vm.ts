@@ -24,7 +24,7 @@ import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { VmLink } from "./vm_link.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { isFinal, nextState, type VmHappening, type VmState } from "./vm_state.ts";
-import type { StartMessage } from "./vm_world.ts";
+import type { ImagesMessage, StartMessage } from "./vm_world.ts";
 
 /** Unread output in bytes at which a VM has to stand still, until half of it was read. */
 const MOST_BACKLOG = 8 * 1024 * 1024;
@@ -43,6 +43,10 @@ export interface VmParts {
   readonly config: MachineConfig;
   /** Images of `config` that nobody else needs: they move to the VM world instead of being copied. */
   readonly moved: readonly ArrayBuffer[];
+  /** Reads the images again, for a guest that starts again. */
+  readonly images: () => Promise<
+    { readonly images: ImagesMessage; readonly moved: readonly ArrayBuffer[] }
+  >;
   /** Its disks, in the order of `config.disks`; closed at its end. */
   readonly disks: readonly BlockDevice[];
   /** Which device is the terminal. */
@@ -87,6 +91,7 @@ export class VM {
   readonly #trace: ByteOutput;
   readonly #disks: ReadonlyMap<string, DiskService>;
   readonly #network: VmParts["network"];
+  readonly #images: VmParts["images"];
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #watchers = new Set<() => void>();
   #state: VmState = "starting";
@@ -104,6 +109,7 @@ export class VM {
     this.harts = config.harts;
     this.#host = host;
     this.#network = parts.network;
+    this.#images = parts.images;
     // Waiting for the exit is a choice; a failure that nobody waits for is not an unhandled error.
     this.#exit.promise.catch(() => {});
     const shared = createMailbox();
@@ -275,10 +281,22 @@ export class VM {
         this.#finalStats = end.stats;
         return this.#finish("ends", { code: end.code, why: end.why });
       }
+      case TO_KERNEL.imagesWanted:
+        return void this.#sendImages();
       case TO_KERNEL.failed:
         return this.#fail(JSON.parse(messageText(got.bytes)) as FailureReport);
       default:
         throw new Broken(`message ${got.kind} is unknown to the kernel world`);
+    }
+  }
+
+  /** The guest starts again: its images are read again, because nobody kept them. */
+  async #sendImages(): Promise<void> {
+    try {
+      const { images, moved } = await this.#images();
+      this.#worker.post(images, moved);
+    } catch (error) {
+      this.#fail(failureReport("start", error, this.icount));
     }
   }
 
@@ -397,7 +415,15 @@ const NO_STATS: MachineStats = {
 };
 
 function brokenLink(error: unknown, icount: number): FailureReport {
+  return failureReport("run", error, icount);
+}
+
+function failureReport(
+  phase: FailureReport["phase"],
+  error: unknown,
+  icount: number,
+): FailureReport {
   const thrown = error instanceof Error ? error : new Error(String(error));
   const { name, message, stack } = thrown;
-  return { phase: "run", name, message, stack: stack ?? "", icount, harts: [] };
+  return { phase, name, message, stack: stack ?? "", icount, harts: [] };
 }

@@ -13,7 +13,6 @@ export const BENCH_ELF: string = decodeURIComponent(
 );
 /** The first run of a tree also makes its packages and compiles its modules. */
 const FIRST_RUN_SECONDS = 300;
-const DENO = ["run", "-A", "--quiet"];
 const FRESH = "--no-translation-cache";
 
 /** What a run shall be like, as far as the tree's command line can. */
@@ -26,10 +25,10 @@ export interface RunWishes {
 
 /** A tree's command line. */
 export class CommandLine {
-  readonly #cli: string;
+  readonly #cli: readonly string[];
   readonly #help: string;
 
-  private constructor(cli: string, help: string) {
+  private constructor(cli: readonly string[], help: string) {
     this.#cli = cli;
     this.#help = help;
   }
@@ -49,7 +48,8 @@ export class CommandLine {
   }
 
   static async #open(name: string, cli: string): Promise<CommandLine> {
-    const line = new CommandLine(cli, await answer(name, [...DENO, cli, "run", "--help"]));
+    const start = [...await startArguments(cli), cli];
+    const line = new CommandLine(start, await answer(name, [...start, "run", "--help"]));
     // Not only to see whether it can: what a first run costs shall not be in the times.
     await answer(name, line.run(["--kernel", BENCH_ELF, "--append", "bench=alu scale=1"]));
     return line;
@@ -59,12 +59,23 @@ export class CommandLine {
   run(args: readonly string[], { wanted = {}, keeps = false }: RunWishes = {}): string[] {
     const known = Object.entries(wanted).filter(([option]) => this.#knows(option)).flat();
     const cache = keeps || !this.#knows(FRESH) ? [] : [FRESH];
-    return [...DENO, this.#cli, "run", ...args, ...known, ...cache];
+    return [...this.#cli, "run", ...args, ...known, ...cache];
   }
 
   #knows(option: string): boolean {
     return this.#help.includes(`${option} `);
   }
+}
+
+/** What Deno is given before the command line's module by the tree's own task. */
+export async function startArguments(cli: string = decodeURIComponent(OURS.pathname)): Promise<
+  string[]
+> {
+  const text = await Deno.readTextFile(cli.replace("tools/cli/main.ts", "deno.json"));
+  const { tasks } = JSON.parse(text) as { tasks: { start: string | { command: string } } };
+  const command = typeof tasks.start === "string" ? tasks.start : tasks.start.command;
+  const flags = command.split(" ").filter((word) => word.startsWith("--v8-flags="));
+  return ["run", "-A", "--quiet", ...flags];
 }
 
 async function answer(name: string, args: readonly string[]): Promise<string> {

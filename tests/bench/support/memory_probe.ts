@@ -1,6 +1,6 @@
 /**
- * A process that boots Debian through the library, then prints how much memory it had at most and how much
- * of that is the guest's, as a JSON object: a part of the suite `boot`.
+ * A process that boots Debian through the library, then prints how much memory it has, had at most, and how
+ * much of that is the guest's, as a JSON object: a part of the suite `boot`.
  */
 import { VMKernel } from "../../../mod.ts";
 import { PROMPT } from "../../_support/debian.ts";
@@ -8,6 +8,7 @@ import { PROMPT } from "../../_support/debian.ts";
 /** What is printed: bytes. */
 export interface MemoryUse {
   readonly peak: number;
+  readonly resident: number;
   readonly touched: number;
 }
 
@@ -20,7 +21,12 @@ if (import.meta.main) {
     if (text.includes(PROMPT)) break;
   }
   const status = await Deno.readTextFile("/proc/self/status");
-  const peak = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
-  const use: MemoryUse = { peak, touched: await vm.touchedBytes() };
+  const bytes = (name: string) =>
+    Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) * 1024;
+  const use: MemoryUse = {
+    peak: bytes("VmHWM"),
+    resident: bytes("VmRSS"),
+    touched: await vm.touchedBytes(),
+  };
   console.log(JSON.stringify(use));
 }
