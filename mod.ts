@@ -27,6 +27,8 @@ export interface VMKernelOptions {
   readonly world?: URL;
   /** Called with a line about long work in progress, such as fetching a guest. */
   readonly progress?: (line: string) => void;
+  /** Called with a line about a failure that guests survive, such as that of the translator. */
+  readonly warn?: (line: string) => void;
   /** Folder where translations of guest code are kept for later runs; none are by default. */
   readonly translations?: string;
 }

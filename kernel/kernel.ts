@@ -32,6 +32,8 @@ export interface KernelOptions {
   readonly host?: Host;
   /** Called with a line about long work in progress. */
   readonly progress?: (line: string) => void;
+  /** Called with a line about a failure that guests survive. */
+  readonly warn?: (line: string) => void;
   /** Folder where translations of guest code are kept for later runs; none are by default. */
   readonly translations?: string;
 }
@@ -55,7 +57,7 @@ export class Kernel {
     this.#translations = new TranslationService(
       this.#host,
       options.translations,
-      (line) => options.progress?.(line),
+      (line) => options.warn?.(line),
     );
   }
 

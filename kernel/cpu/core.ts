@@ -17,6 +17,7 @@ import {
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { emitCacheGroup } from "../mmu/cache_group.ts";
+import { emitPeek } from "../mmu/peek.ts";
 import { emitTableTracker } from "../mmu/table_tracker.ts";
 import { emitPmp } from "../mmu/pmp.ts";
 import { emitWalk, MENVCFG_ADUE } from "../mmu/walk.ts";
@@ -63,6 +64,8 @@ export interface CoreExports {
   /** The same without regions, its stores written down; only in the tier `check`. */
   runPlainly?(): number;
   flushAll(): void;
+  /** Guest page that a fetch from the address (two words) would come from, or -1; see mmu/peek.ts. */
+  peekFetch(low: number, high: number): number;
   dropWrites(page: number): void;
   dropReads(page: number): void;
   dropJumps(): void;
@@ -97,6 +100,7 @@ export function generateCore(
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
   emitTableTracker(code.mmuCode);
+  emitPeek(code.mmuCode);
   emitMemoryAccess(code);
   emitTraps(code);
   emitCsr(code);

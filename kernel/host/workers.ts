@@ -16,7 +16,7 @@ export interface WorldDeath {
 
 /** A started VM world. */
 export interface WorldWorker {
-  /** Sends the one message that starts it; the buffers in `transfer` move to it. */
+  /** Sends a message; the buffers in `transfer` move to it. */
   post(message: unknown, transfer?: readonly Transferable[]): void;
   /** Ends it at once, whatever it is doing. */
   terminate(): void;

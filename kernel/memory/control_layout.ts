@@ -55,6 +55,8 @@ export const CONTROL = fieldTable({
   builtinFirmware: [4, 1],
   /** Result of a walk: level of the leaf, and the leaf PTE. */
   walkLevel: [4, 1],
+  /** 1 while a walk must not be seen: see peek.ts. */
+  walkPeeks: [4, 1],
   /** 1 when the whole page of the last PMP check has one answer. */
   pmpUniform: [4, 1],
   walkPte: [8, 1],

@@ -120,7 +120,7 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly straddle: number;
   /**
    * Which cache elements may hold entries of virtual pages with a hash (i64 bit masks): set by fills,
-   * emptied with all caches.
+   * emptied with the elements.
    */
   readonly pageElements: number;
   /** Trace flags, one byte for each guest page. */

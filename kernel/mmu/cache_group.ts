@@ -420,8 +420,8 @@ function emitDropJumps(
 }
 
 /**
- * Whether all caches were emptied since the last walk began, by a trace's service or to make room: the
- * tables that the walk met have lost their marks then.
+ * Whether a table's tracking ended since the last walk began, by a trace's service or to make room: tables
+ * that the walk met may have lost their marks then.
  */
 export function walkOvertaken(): Expression<"i32"> {
   return i32.ne(control32("walkEpoch"), control32("flushEpoch"));
@@ -441,15 +441,20 @@ export function emitFill(
       i32.add(i32.load(0, controlAddress("element")), entryOffset(f, code.plan, address)),
     );
     f.store64(entry, tlbOffset(code, kind), i64.and(address, -4096));
-    const mask = f.let(elementsOf(address));
-    const own = i64.shl(1, i64.extendI32U(control32("elementIndex")));
-    const before = i64.load(mask, code.plan.pageElements);
-    f.store64(mask, code.plan.pageElements, i64.or(before, own));
+    emitNoteHolder(code, f, address);
     f.store32(entry, tlbOffset(code, kind) + 8, addend);
     f.store32(entry, tlbOffset(code, kind) + 12, page);
-    setControl32(f, "elementUsed", 1);
     countLevel(f);
   });
+}
+
+/** Notes that the current element may hold entries of a virtual page. */
+export function emitNoteHolder(code: MmuCode, f: FunctionBuilder, address: Local<"i64">): void {
+  const mask = f.let(elementsOf(address));
+  const own = i64.shl(1, i64.extendI32U(control32("elementIndex")));
+  const before = i64.load(mask, code.plan.pageElements);
+  f.store64(mask, code.plan.pageElements, i64.or(before, own));
+  setControl32(f, "elementUsed", 1);
 }
 
 /** Counts a fill at the level of its leaf: 0 without translation, 1 for 4 KiB pages, and so on. */

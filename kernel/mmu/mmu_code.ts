@@ -33,6 +33,8 @@ export interface MmuFunctions {
   readonly pmpCheck: FunctionReference<readonly ["i64", "i32", "i32", "i32"], "i32">;
   /** Makes the cache element of the current address space and view current. */
   readonly selectElement: FunctionReference<readonly [], undefined>;
+  /** (low, high word of a virtual address) → guest page that a fetch would come from, or -1. */
+  readonly peekFetch: FunctionReference<readonly ["i32", "i32"], "i32">;
   /** Empties every cache element and forgets the traced table pages. */
   readonly flushAll: FunctionReference<readonly [], undefined>;
   /** Drops write entries of a guest page. */
@@ -83,6 +85,7 @@ export function declareMmuFunctions(module: ModuleBuilder): MmuFunctions {
     translate: module.declare("translate", ["i64", "i32", "i32"], "i64"),
     pmpCheck: module.declare("pmpCheck", ["i64", "i32", "i32", "i32"], "i32"),
     selectElement: module.declare("selectElement", [], undefined),
+    peekFetch: module.declare("peekFetch", ["i32", "i32"], "i32"),
     flushAll: module.declare("flushAll", [], undefined),
     dropWrites: module.declare("dropWrites", ["i32"], undefined),
     dropReads: module.declare("dropReads", ["i32"], undefined),

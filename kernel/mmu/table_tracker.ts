@@ -262,7 +262,7 @@ function emitDropTable(code: MmuCode): void {
   }, true);
 }
 
-/** After a store to a tracked page that changed no cached entry: a page that is only stored to is no table. */
+/** After a store to a tracked page: one that is stored to over and over, and never walked, is no table. */
 export function emitCountStore(code: MmuCode, f: FunctionBuilder, page: Local<"i32">): void {
   f.if(isTable(code, page), () => {
     const tracker = f.let(trackerOf(code, page));

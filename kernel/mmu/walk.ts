@@ -16,7 +16,7 @@ import {
   setControl64,
 } from "../memory/block_access.ts";
 import { CAUSE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
-import { PAGE_FLAG, SERVICE_WRITE_TRACES } from "../memory/page_flags.ts";
+import { PAGE_FLAG, READ_TRACES, SERVICE_WRITE_TRACES } from "../memory/page_flags.ts";
 import { logStore } from "../memory/store_log.ts";
 import {
   call,
@@ -161,6 +161,7 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
     f.set(pteAddress, i64.add(table, i64.shl(slot, 3)));
     emitTableAccess(walk, PMP_READ);
     f.set(page, pageOf(code.plan, pteAddress));
+    f.brIf(pageFault, i32.and(control32("walkPeeks"), hasReadTraces(code, page)));
     const place = placeOfTable(address, shift, i64.eq(shift, rootShift));
     const tracker = f.let(call(code.functions.markTable, page, place));
     askReadTraces(code, f, page, i32.and(i32.wrap(pteAddress), 4095), 8);
@@ -176,6 +177,10 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
       f.br(next);
     });
   });
+}
+
+function hasReadTraces(code: MmuCode, page: Local<"i32">): Expression<"i32"> {
+  return i32.ne(i32.and(i32.load8U(page, code.plan.pageFlags), READ_TRACES), 0);
 }
 
 /** Page tables must lie in RAM and PMP must let a supervisor reach them. */
@@ -219,6 +224,7 @@ function emitLeafChecks(walk: Walk): void {
   f.brIf(pageFault, i64.ne(i64.and(i64.shrU(pte, PTE_PPN_SHIFT), lowPages), 0));
   const wanted = f.let(i64.select(i32.eq(access, ACCESS.store), PTE.A | PTE.D, PTE.A));
   f.if(i64.ne(i64.and(pte, wanted), wanted), () => {
+    f.brIf(pageFault, control32("walkPeeks"));
     f.brIf(pageFault, i64.eqz(i64.and(hart64("menvcfg"), MENVCFG_ADUE)));
     emitTableAccess(walk, PMP_WRITE);
     f.set(pte, i64.or(pte, wanted));

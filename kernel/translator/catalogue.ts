@@ -2,8 +2,7 @@
  * The translations of a VM by the code that they start with, so that the same code at another place, or
  * put back to where it was, or met again by another run, needs no new translation.
  *
- * Invariant: a translation that is neither placed nor kept for later runs is forgotten when there are too
- * many such, so that a guest that makes code all the time cannot fill the host's memory.
+ * Invariant: translations that were placed and lie nowhere now are forgotten when there are too many, so that a guest that makes code all the time cannot fill the host's memory.
  */
 import { PAGE_HALVES } from "./region.ts";
 import type { Translation } from "./translation.ts";

@@ -1,5 +1,6 @@
 /**
- * Makes regions at once, on the thread of the VM: for tests, and where there is no other thread.
+ * Makes regions at once, on the thread of the VM: for tests, for the tier `check`, and
+ * where there is no other thread.
  */
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import { RegionMaker } from "./region_maker.ts";

@@ -282,7 +282,7 @@ export class Translator implements RegionService {
       const own = Math.floor(at / PAGE_HALVES);
       const placed = this.#place(
         translation,
-        (index) => this.#fetchPage(low, high, index - own),
+        (index) => this.#pageAt(low, high, index - own),
       );
       if (placed !== undefined) return this.#placements.at(page * PAGE_HALVES + slot);
     }
@@ -316,11 +316,24 @@ export class Translator implements RegionService {
       : undefined;
   }
 
+  /**
+   * The same, found by a walk where the fetch TLB does not know it: else hot code would have to wait until
+   * the rarest page of its region is interpreted again.
+   */
+  #pageAt(low: number, high: number, pagesOn: number): number | undefined {
+    const known = this.#fetchPage(low, high, pagesOn);
+    if (known !== undefined) return known;
+    const address = (low & -4096) + pagesOn * 4096;
+    if ((address < 0) !== (low < 0)) return undefined;
+    const page = this.#core.exports.peekFetch(address, high);
+    return page < 0 ? undefined : page;
+  }
+
   /** Whether all pages of a region lie, from an entry's address on, where it was made for. */
   #isMapped({ region, at }: PlacedEntry, low: number, high: number): boolean {
     const own = Math.floor(at / PAGE_HALVES);
     return region.pages.every((page, i) =>
-      page === undefined || this.#fetchPage(low, high, i - own) === page
+      page === undefined || this.#pageAt(low, high, i - own) === page
     );
   }
 

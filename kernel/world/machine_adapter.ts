@@ -58,9 +58,9 @@ const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
   [PRIVILEGE.supervisor]: "S",
   [PRIVILEGE.machine]: "M",
 };
-/** Registers whose reading changes nothing and that people ask for first. */
 /** Names of the counters of fills by level: no translation, then the sizes of pages. */
 const FILL_LEVELS = ["bare", "4KiB", "2MiB", "1GiB", "512GiB", "256TiB"];
+/** Registers whose reading changes nothing and that people ask for first. */
 const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp/.test(name));
 
 class MachineAdapter implements MachinePort {

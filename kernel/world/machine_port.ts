@@ -205,7 +205,7 @@ export interface MachinePort {
   digest(): string;
   /** The board's address map with what is attached where, one line each. */
   memoryTree(): string;
-  /** Bytes of the pages of guest memory that are not all zero. */
+  /** Bytes of the pages of guest memory that were written. */
   touchedBytes(): number;
   /**
    * What the machine waits for that only arrives while this thread is idle: translations, which came

@@ -3,9 +3,13 @@
  *
  * Invariant: what an earlier machine of this VM world ordered never reaches a later one.
  */
+import { hostTimers } from "../host/timers.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import type { Batch, MadeBatch, RegionCompiler } from "../translator/translation.ts";
 import { type FromCompileWorld, KEPT_SLOTS, type ToCompileWorld } from "./translation_protocol.ts";
+
+/** A message that was counted arrives at once, unless its sender died. */
+const ARRIVAL_MILLISECONDS = 1000;
 
 /** A VM world's end of the port to the compile world. */
 export class CompilePort {
@@ -69,9 +73,17 @@ export class RemoteCompiler implements RegionCompiler {
 
   /** A promise to wait for when a batch was sent that has not arrived: the thread must become idle for it. */
   get arrival(): Promise<void> | undefined {
-    if (Atomics.load(this.#sent, 0) === this.#received) return undefined;
+    if (Atomics.load(this.#sent, 0) <= this.#received) return undefined;
     this.#arrival ??= Promise.withResolvers();
-    return this.#arrival.promise;
+    return this.#arrivalOrNot(this.#arrival.promise);
+  }
+
+  /** What does not come in time has been lost with the compile world, and is not waited for again. */
+  async #arrivalOrNot(arrival: Promise<void>): Promise<void> {
+    const arrived = new AbortController();
+    void arrival.then(() => arrived.abort());
+    const late = await hostTimers.delay(ARRIVAL_MILLISECONDS, arrived.signal);
+    if (late) this.#received = Atomics.load(this.#sent, 0);
   }
 
   /** A batch arrived. */

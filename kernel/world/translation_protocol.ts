@@ -1,6 +1,6 @@
 /**
- * What a VM world and the compile world say to each other over a message port: the only talk of a VM world
- * that does not go through its mailbox, because compiled modules can be sent no other way.
+ * What a VM world and the compile world say to each other over a message port: it does not go through
+ * the mailbox, because compiled modules can be sent no other way.
  *
  * Invariant: a message of the compile world is counted in shared memory before it is sent, so that the VM
  * world, whose thread is seldom idle, knows that there is one to wait for.

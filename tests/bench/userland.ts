@@ -69,7 +69,7 @@ async function native(): Promise<NativeParts> {
   const folder = await Deno.makeTempDir({ prefix: "chronovisor-native-" });
   await Deno.writeTextFile(`${folder}/script`, PARTS);
   return {
-    run: () => timeParts("sh", ["script"], folder),
+    run: () => timeParts("sh", ["script"], { cwd: folder }),
     [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
   };
 }
@@ -83,5 +83,6 @@ export default linuxSuite({
   },
   apart: ["prepare"],
   native,
+  keeps: true,
   leastMean: 1.2,
 });

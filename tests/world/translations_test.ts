@@ -1,6 +1,7 @@
 /** Claims about translations that are kept in a folder from one run of a guest to the next. */
-import { assert, assertEquals } from "@std/assert";
-import { VMKernel, type VmStats } from "../../mod.ts";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { denoHost } from "../../kernel/host/deno_host.ts";
+import { type Host, VMKernel, type VmStats } from "../../mod.ts";
 
 const BENCH = new URL("../../guests/bench/bench.elf", import.meta.url);
 /** Long enough that its hot code is made into regions while it runs. */
@@ -60,4 +61,24 @@ Deno.test("nothing is kept where no folder was given", async () => {
   const { stats } = await run(undefined);
   assertEquals(stats.translator["kept"], 0);
   assert(stats.translator["regions"]! > 0);
+});
+
+Deno.test("a guest goes on without the compile world, and somebody is told", async () => {
+  const dead = new URL("data:text/javascript,throw new Error('compiling is over')");
+  const host: Host = {
+    ...denoHost,
+    workers: {
+      start: (url, ...others) =>
+        denoHost.workers.start(/compile_world/.test(url.href) ? dead : url, ...others),
+    },
+  };
+  const warnings: string[] = [];
+  await using kernel = await VMKernel.start({ host, warn: (line) => warnings.push(line) });
+  const options = { kernel: BENCH, append: "bench=sort scale=100", memory: "64M" } as const;
+  const vm = await kernel.powerOn({ ...options, clock: "virtual" });
+  const text = await new Response(vm.console.readable as BodyInit).text();
+  assertEquals((await vm.waitForExit()).code, 0);
+  assert(text.length > 0);
+  assertEquals(warnings.length, 1);
+  assertStringIncludes(warnings[0]!, "compiling is over");
 });

@@ -1,4 +1,5 @@
 /** What the command line runs on; tests put a kernel with other machines in its place. */
+import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
 import { type Kernel, VMKernel } from "../../mod.ts";
 
@@ -16,6 +17,7 @@ export const realEnvironment: CliEnvironment = {
   startKernel: (progress, { translationCache = true }) =>
     VMKernel.start({
       progress,
+      warn: (line) => writeError(`chronovisor: ${line}\n`),
       ...(translationCache && { translations: `${cacheFolder()}/translations` }),
     }),
 };

@@ -38,6 +38,11 @@ export interface LinuxContest extends Bars {
   readonly program: { readonly name: string; readonly bytes: () => Promise<Uint8Array> };
   /** Names of the parts that are set-up, not measured. */
   readonly apart?: readonly string[];
+  /**
+   * Whether our runs use and keep translations, as they do unless they are told not to; the ratios of runs
+   * without are given beside.
+   */
+  readonly keeps?: boolean;
   /** Makes ready what runs the parts on the host itself; nothing, with a note, where that cannot be. */
   readonly native?: (note: (why: string) => void) => Promise<NativeParts | undefined>;
 }
@@ -105,13 +110,19 @@ async function* rounds(
   const here = await CommandLine.ours();
   const rivals = await guestRivals(context, boot);
   if (native) rivals.push({ rival: NATIVE_RIVAL, run: native.run });
-  const sides = [
-    () => timeParts(Deno.execPath(), ours(here, boot)),
-    ...rivals.map(({ run }) => run),
-  ];
-  const [times, ...theirs] = await inTurn(ROUNDS, sides);
+  const withoutKept = () => timeParts(Deno.execPath(), ours(here, boot));
+  await using cache = await cacheFolder();
+  const usual = () =>
+    contest.keeps
+      ? timeParts(Deno.execPath(), ours(here, boot, true), { env: cache.env })
+      : withoutKept();
+  const sides = [usual, ...rivals.map(({ run }) => run), ...contest.keeps ? [withoutKept] : []];
+  const results = await inTurn(ROUNDS, sides);
+  const fresh = contest.keeps ? results.pop() : undefined;
+  const [times, ...theirs] = results;
   const counts = await countParts(boot);
   const score = new Score(contest);
+  const freshScore = new Score();
   for (const part of times![0]!.keys()) {
     if (contest.apart?.includes(part)) continue;
     const others = theirs.map((runs, i) => ({
@@ -122,8 +133,27 @@ async function* rounds(
     yield { name: `${part} instructions`, value: instructions, unit: "million" };
     const there = others.filter(({ seconds }) => seconds.length > 0);
     yield* score.measure(part, secondsOf(times!, part), there);
+    const peer = there.find(({ rival }) => rival === QEMU_RIVAL);
+    if (fresh && peer) {
+      const { seconds } = peer;
+      const figures = freshScore.compare(part, secondsOf(fresh, part), { rival: FRESH, seconds });
+      yield [...figures].at(-1)!;
+    }
   }
+  yield* freshScore.means();
   yield* score.means();
+}
+
+/** What the ratios to QEMU of runs without kept translations are called. */
+const FRESH: Rival = { time: "", ratio: "ratio without kept", geomean: "geomean without kept" };
+
+/** A cache folder that is empty at first. */
+async function cacheFolder(): Promise<AsyncDisposable & { readonly env: Record<string, string> }> {
+  const folder = await Deno.makeTempDir({ prefix: "chronovisor-bench-" });
+  return {
+    env: { CHRONOVISOR_CACHE: folder },
+    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+  };
 }
 
 function secondsOf(runs: readonly PartTimes[], part: string): number[] {
@@ -146,8 +176,8 @@ async function guestRivals(
   return rivals;
 }
 
-function ours(line: CommandLine, boot: readonly string[]): string[] {
-  return line.run([...boot, "--memory", "512M"]);
+function ours(line: CommandLine, boot: readonly string[], keeps = false): string[] {
+  return line.run([...boot, "--memory", "512M"], { keeps });
 }
 
 /** Guest instructions of each part, from a run of its own: asking for them takes time. */
@@ -171,14 +201,14 @@ function qemuArguments(boot: readonly string[]): string[] {
 export async function timeParts(
   program: string,
   args: readonly string[],
-  cwd?: string,
+  where: { readonly cwd?: string; readonly env?: Record<string, string> } = {},
 ): Promise<PartTimes> {
   const command = new Deno.Command(program, {
     args: [...args],
     stdin: "null",
     stdout: "piped",
     stderr: "null",
-    ...(cwd === undefined ? {} : { cwd }),
+    ...where,
   });
   const child = command.spawn();
   const times: PartTimes = new Map();
