@@ -11,7 +11,7 @@ import { ROWS } from "../cpu/isa/table.ts";
 import type { I32 } from "../cpu/isa/ops.ts";
 import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
 import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
-import { type MemoryPlan, PAGE_CACHE_BYTES } from "../memory/memory_plan.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
 import {
   type FinishedFunction,
   FunctionBuilder,
@@ -21,10 +21,11 @@ import {
   type Local,
 } from "../wasm/mod.ts";
 import type { Block, Instruction, RegionCode } from "./region.ts";
-import { RegisterFlow, type Scope } from "./register_flow.ts";
-import { lastingWrites } from "./register_flow.ts";
+import { lastingWrites, RegisterFlow, type Scope } from "./register_flow.ts";
 import { Registers } from "./registers.ts";
-import { type PageCache, type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
+import { type PageCache, pageCacheKey, pageCachesOf } from "./page_caches.ts";
+import { type RegionFrame, type RegionImports, RegionOps } from "./region_ops.ts";
+import { type AccessGroup, accessGroups, type CheckedGroup, checkGroup } from "./access_groups.ts";
 import { emitPageLoop } from "./page_loop_code.ts";
 import { longestWays } from "./longest_ways.ts";
 import { type LoopBase, loopBases } from "./page_loops.ts";
@@ -85,7 +86,7 @@ class RegionWriter {
   readonly #flow: RegisterFlow;
   readonly #labels = new Map<number, Label>();
   readonly #loops = new Map<number, Label>();
-  readonly #pageCaches = new Map<number, PageCache>();
+  #pageCaches!: ReadonlyMap<number, PageCache>;
   #f!: FunctionBuilder<RegionParameters>;
   #ops!: RegionOps;
   #frame!: RegionFrame;
@@ -144,7 +145,7 @@ class RegionWriter {
     this.#exit = f.local("i32");
     this.#exitAddress = f.local("i64");
     this.#registers = new Registers(f, this.#blocks, this.#flow);
-    this.#makePageCaches();
+    this.#pageCaches = pageCachesOf(this.#blocks, this.order.plan);
     const base = f.local("i64");
     const budget = f.local("i64");
     const element = f.local("i32");
@@ -167,20 +168,6 @@ class RegionWriter {
     this.#return();
   }
 
-  /** Page caches for the base registers of loads and stores. */
-  #makePageCaches(): void {
-    for (const { instructions } of this.#blocks) {
-      for (const { row, rs1 } of instructions) {
-        const { operands } = ROWS[row]!;
-        if (!/[oq]\(s\)/.test(operands)) continue;
-        const key = rs1 << 1 | (operands.includes("q") ? 1 : 0);
-        if (this.#pageCaches.has(key)) continue;
-        const at = this.order.plan.pageCaches + key * PAGE_CACHE_BYTES;
-        this.#pageCaches.set(key, { tag: at, addend: at + 8 });
-      }
-    }
-  }
-
   #makeFrame(
     locals: Pick<RegionFrame, "base" | "budget" | "element">,
   ): RegionFrame {
@@ -192,7 +179,7 @@ class RegionWriter {
       plan,
       imports,
       registers: this.#registers,
-      pageCache: (register, kind) => this.#pageCaches.get(register << 1 | kind)!,
+      pageCache: (register, kind) => this.#pageCaches.get(pageCacheKey(register, kind))!,
       leave: (kind, at, notExecuted) => {
         f.set(this.#exit, at | notExecuted << 16 | REGION_END[kind] << KIND_SHIFT);
         f.br(this.#site.leave);
@@ -277,7 +264,7 @@ class RegionWriter {
     const bases = this.#loops.has(number) ? loopBases(this.#blocks[number]!) : undefined;
     if (bases !== undefined) return this.#pageLoop(number, bases);
     this.#charge(instructions.length);
-    this.#body(instructions);
+    this.#f.scope(() => this.#body(instructions, accessGroups(instructions)));
     if (end.kind === "fall") this.#goTo(end.next);
     else if (end.kind === "step") this.#frame.leave("step", end.next, 0);
   }
@@ -307,16 +294,24 @@ class RegionWriter {
     if (instructions > 0) this.#f.set(budget, i64.sub(budget, instructions));
   }
 
-  #body(instructions: readonly Instruction[]): void {
+  /** @param groups accesses whose pages are looked for together */
+  #body(
+    instructions: readonly Instruction[],
+    groups: ReadonlyMap<number, AccessGroup> = new Map(),
+  ): void {
     this.#ops.startBlock();
+    const checked = new Map<AccessGroup, CheckedGroup>();
     const lasting = lastingWrites(instructions);
     // Registers that the block has loaded from memory: they lead somewhere new each time.
     const loaded = new Set<number>();
     instructions.forEach((instruction, i) => {
       const { operands, meaning } = ROWS[instruction.row]!;
+      const steadyBase = !loaded.has(instruction.rs1);
+      const group = groups.get(i);
+      if (group?.first === i) checked.set(group, checkGroup(this.#frame, group, steadyBase));
       this.#f.scope(() => {
-        const steadyBase = !loaded.has(instruction.rs1);
-        this.#ops.take(instruction, instructions.length - i, steadyBase, lasting[i]!);
+        const inGroup = group && checked.get(group);
+        this.#ops.take(instruction, instructions.length - i, steadyBase, lasting[i]!, inGroup);
         meaning(this.#ops);
       });
       if (!operands.includes("d")) return;

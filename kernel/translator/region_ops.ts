@@ -35,6 +35,8 @@ import {
   type Local,
   type WasmType,
 } from "../wasm/mod.ts";
+import type { CheckedGroup } from "./access_groups.ts";
+import type { PageCache } from "./page_caches.ts";
 import type { Instruction } from "./region.ts";
 import type { Registers } from "./registers.ts";
 
@@ -45,17 +47,6 @@ export interface RegionImports {
   readonly float: Readonly<Record<FloatFunctionName, FunctionReference>>;
   /** Only in regions that are checked: these write their stores down and go to no other region. */
   readonly logStore?: LogStore;
-}
-
-/**
- * The page that a base register last led to, kept in memory so that the next access to it needs no index
- * into the TLB. It stays true inside a region, where nothing drops TLB entries or sets a trace.
- */
-export interface PageCache {
-  /** Where its virtual page lies, -1 when it is empty. */
-  readonly tag: number;
-  /** Where the host address minus the virtual address lies. */
-  readonly addend: number;
 }
 
 /** Where the code of an instruction finds what it needs. */
@@ -93,6 +84,7 @@ export class RegionOps extends SharedOps implements Ops {
   /** Whether the base register is likely to lead where it led before. */
   #steadyBase = false;
   #lasting = true;
+  #group: CheckedGroup | undefined;
   /** Whether the block has made sure that floats are on, and marked them dirty. */
   #floatOn = false;
   #floatDirty = false;
@@ -116,16 +108,19 @@ export class RegionOps extends SharedOps implements Ops {
    * Takes the next instruction, which is one of the `remaining` last ones of its block.
    * @param steadyBase whether its base register is likely to lead to the same page each time
    * @param lasting whether what it writes may be needed when control leaves
+   * @param group the accesses that it belongs to, which were checked
    */
   take(
     instruction: Instruction,
     remaining: number,
     steadyBase: boolean,
     lasting: boolean,
+    group?: CheckedGroup,
   ): void {
     const { float } = ROWS[instruction.row]!;
     this.frame.registers.loadFor(instruction);
     this.#lasting = lasting;
+    this.#group = group;
     this.#instruction = instruction;
     this.#steadyBase = steadyBase;
     this.#nextAt = instruction.at + instruction.length / 2;
@@ -245,10 +240,18 @@ export class RegionOps extends SharedOps implements Ops {
   }
 
   load(width: Width, signed: boolean, address: I64): Local<"i64"> {
-    const host = this.#cached(0, width, this.f.let(address));
-    return this.f.let(loadFrom(width, signed, host));
+    const { f } = this;
+    if (this.#group === undefined) {
+      return f.let(loadFrom(width, signed, this.#cached(0, width, f.let(address))));
+    }
+    const value = f.local("i64");
+    this.#inGroup(0, width, address, (host) => f.set(value, loadFrom(width, signed, host)));
+    return value;
   }
   store(width: Width, address: I64, value: I64): void {
+    if (this.#group !== undefined) {
+      return this.#inGroup(1, width, address, (host) => this.#write(width, host, value));
+    }
     this.#write(width, this.#cached(1, width, this.f.let(address)), value);
   }
   loadReserved(width: 4 | 8, address: I64): Local<"i64"> {
@@ -374,6 +377,18 @@ export class RegionOps extends SharedOps implements Ops {
 
   #stepIf(condition: I32): void {
     this.f.if(condition, () => this.illegal(), undefined, "unlikely");
+  }
+
+  /** Makes an access whose page was looked for with those of its group. */
+  #inGroup(kind: 0 | 1, width: Width, address: I64, access: (host: Local<"i32">) => void): void {
+    const { f } = this;
+    const { group, stands, host } = this.#group!;
+    f.if(
+      stands,
+      () => access(f.let(i32.add(host, this.#instruction.imm - group.low))),
+      () => access(this.#access(kind, width, f.let(address))),
+      "likely",
+    );
   }
 
   /** Host address of an access by way of its base register's page cache. */

@@ -68,7 +68,9 @@ class Chaos {
     const imm = rng.below(512) * 8 - 2048;
     const odd = rng.below(8) === 0 ? rng.below(8) : 0;
     const offset = Math.min(2047, imm + odd);
-    switch (rng.below(8)) {
+    switch (rng.below(9)) {
+      case 8:
+        return this.#together(imm);
       case 0:
         return program.op(rng.pick(["ld", "lw", "lbu", "lh"]), { rd, rs1: POINTER, imm: offset });
       case 1:
@@ -82,6 +84,22 @@ class Chaos {
         return program.op("xori", { rd: POINTER, rs1: POINTER, imm: 8 * rng.below(128) });
       default:
         return program.op(rng.pick(SHORT), { rd, rs1, rs2 });
+    }
+  }
+
+  /** Accesses close to each other, of which some may lie on another page, on none, or on two. */
+  #together(imm: number): void {
+    const { rng } = this;
+    for (let i = 3 + rng.below(4); i > 0; i--) {
+      const at = Math.max(-2048, Math.min(2047, imm + rng.below(128) - 64));
+      const register = rng.pick(COMPUTED);
+      if (rng.below(2) === 0) {
+        const load = rng.pick(["ld", "lw", "lwu", "lh", "lhu", "lb", "lbu"]);
+        this.#program.op(load, { rd: register, rs1: POINTER, imm: at });
+      } else {
+        const store = rng.pick(["sd", "sw", "sh", "sb"]);
+        this.#program.op(store, { rs2: register, rs1: POINTER, imm: at });
+      }
     }
   }
 

@@ -81,9 +81,13 @@ class Editor {
     const { rng, program } = this;
     program.setLong(at, BigInt(page + 2048));
     program.op("add", { rd: at, rs1: at, rs2: playground });
-    for (let i = 1 + rng.below(3); i > 0; i--) {
+    // Close together, the page's end among them: such accesses are checked at once.
+    const together = rng.below(2) === 0 ? rng.pick([0, 1990, 2010, 2030]) : undefined;
+    for (let i = 1 + rng.below(together === undefined ? 3 : 8); i > 0; i--) {
       const rs1 = at;
-      const imm = rng.pick([0, 8, -2048, 8 * rng.below(64), 2044, 2045, 2047, 3]);
+      const imm = together === undefined
+        ? rng.pick([0, 8, -2048, 8 * rng.below(64), 2044, 2045, 2047, 3])
+        : Math.min(2047, together + rng.below(40));
       const name = rng.pick(["ld", "lw", "lbu", "lh", "sd", "sw", "sb", "sh", "amoadd.d", "lr.w"]);
       if (name.startsWith("s")) program.op(name, { rs1, rs2: rng.pick(COMPUTED), imm });
       else program.op(name, { rd: rng.pick(COMPUTED), rs1, rs2: rng.pick(COMPUTED), imm });
