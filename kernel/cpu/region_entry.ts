@@ -15,7 +15,7 @@ import {
   setHart64,
 } from "../memory/block_access.ts";
 import { HOT_COUNTERS, PAGE_CACHE_BYTES, PAGE_CACHES } from "../memory/memory_plan.ts";
-import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
+import { JUMP, jumpEntry } from "../mmu/jump_cache.ts";
 import {
   call,
   callIndirect,
@@ -62,7 +62,7 @@ export function emitRegionEntry(
 ): void {
   const { pc, element, budget } = locals;
   f.scope(() => {
-    const jump = f.let(i32.add(element, jumpOffset(code.plan, pc)));
+    const jump = jumpEntry(f, code.plan, element, pc);
     f.if(i64.eq(i64.load(jump, JUMP.address), pc), () => {
       setControl64(f, "budget", budget);
       f.set(locals.heated, HOT_COUNTERS * 4);

@@ -42,7 +42,7 @@ export const PAGE_CACHES = 64;
 /** Bytes of a page cache: virtual page (i64, -1 when empty), addend (i32). */
 export const PAGE_CACHE_BYTES = 16;
 /** Entries of a cache element's jump cache, a power of two. */
-export const JUMP_ENTRIES = 4096;
+export const JUMP_ENTRIES = 8192;
 /** Bits that tell which virtual pages the jump cache of an element leads to. */
 export const JUMP_PAGES = 2048;
 /**

@@ -6,7 +6,7 @@
  */
 import type { Core } from "../cpu/core.ts";
 import { JUMP_ENTRIES, JUMP_ENTRY_BYTES } from "../memory/memory_plan.ts";
-import { JUMP } from "../mmu/cache_group.ts";
+import { JUMP } from "../mmu/jump_cache.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { PAGE_HALVES } from "./region.ts";

@@ -10,7 +10,7 @@ import { control32, control64, setControl64, setHart64 } from "../memory/block_a
 import { ROWS } from "../cpu/isa/table.ts";
 import type { I32 } from "../cpu/isa/ops.ts";
 import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
-import { JUMP, jumpOffset } from "../mmu/cache_group.ts";
+import { JUMP, jumpEntry } from "../mmu/jump_cache.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import {
   type FinishedFunction,
@@ -454,7 +454,7 @@ class RegionWriter {
     const f = this.#f;
     const { base, element } = this.#frame;
     const target = this.#exitAddress;
-    const jump = f.let(i32.add(element, jumpOffset(this.order.plan, target)));
+    const jump = jumpEntry(f, this.order.plan, element, target);
     const storeBudget = () => setControl64(f, "budget", this.#frame.budget);
     f.if(
       i64.eq(i64.load(jump, JUMP.address), target),

@@ -12,10 +12,12 @@ import {
   CONTROL_BLOCK,
   HART_BLOCK,
   HOT_COUNTERS,
+  JUMP_ENTRY_BYTES,
   JUMP_PAGES,
   TLB_ENTRY_BYTES,
 } from "../memory/memory_plan.ts";
-import { entryNumber, JUMP, jumpOffsetOf, tlbOffsetOf } from "../mmu/cache_group.ts";
+import { entryNumber, tlbOffsetOf } from "../mmu/cache_group.ts";
+import { JUMP, jumpOffsetOf, OTHER_WAY } from "../mmu/jump_cache.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { Catalogue } from "./catalogue.ts";
 import { type PlacedEntry, Placements } from "./placements.ts";
@@ -340,6 +342,9 @@ export class Translator implements RegionService {
   #writeJump(low: number, high: number, { region, entry, at }: PlacedEntry): void {
     const { plan, words } = this.#core;
     const jump = (words[ELEMENT]! + jumpOffsetOf(plan, low)) >> 2;
+    // The jump that is here stays known at its other place.
+    const other = jump ^ OTHER_WAY >> 2;
+    for (let i = 0; i < JUMP_ENTRY_BYTES >> 2; i++) words[other + i] = words[jump + i]!;
     words[jump] = low;
     words[jump + 1] = high;
     words[jump + (JUMP.slot >> 2)] = region.translation.slot;
