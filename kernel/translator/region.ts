@@ -55,10 +55,14 @@ export interface RegionCode {
   readonly returnPoints: readonly number[];
 }
 
-/** Most instructions of a region. */
+/** Most instructions of a region… */
 const INSTRUCTIONS_MAXIMUM = 320;
-/** Most instructions of a block, so that a check of the budget is never far. */
-const BLOCK_MAXIMUM = 64;
+/** …unless it is in a row of at least so many without a branch: the unrolled loops of hashes and ciphers… */
+const ROW_LEAST = 64;
+/** …which ends here. */
+const ROW_MAXIMUM = 768;
+/** Most instructions of a block, so that a check of the budget is never far; fits 8 bits. */
+const BLOCK_MAXIMUM = 200;
 /** Instructions that only the interpreter runs. */
 const INTERPRETED = /^(ecall|ebreak|mret|sret|wfi|sfence\.|sinval\.|cbo\.(inval|clean|flush))/;
 const interpreted = ROWS.map(({ name }) => INTERPRETED.test(name));
@@ -123,7 +127,7 @@ class Growth {
 
   /** Takes instructions in a row until control leaves them. */
   #run(start: number): void {
-    for (let at = start; this.instructions.size < INSTRUCTIONS_MAXIMUM;) {
+    for (let at = start, inRow = 0; this.#hasRoom(inRow); inRow++) {
       if (this.instructions.has(at)) return;
       const instruction = at === start || this.#wasNear(at) ? this.#read(at) : undefined;
       if (instruction === undefined || instruction.row === ILLEGAL) return;
@@ -133,6 +137,7 @@ class Growth {
       const { flow } = ROWS[instruction.row]!;
       const target = at + instruction.imm / 2;
       if (flow === "branch") {
+        inRow = 0;
         this.leaders.add(next);
         if (this.#wasNear(target)) this.#want(target);
       } else if (flow === "jump" || flow === "indirect") {
@@ -140,6 +145,11 @@ class Growth {
       }
       at = next;
     }
+  }
+
+  #hasRoom(inRow: number): boolean {
+    const { size } = this.instructions;
+    return size < INSTRUCTIONS_MAXIMUM || (inRow >= ROW_LEAST && size < ROW_MAXIMUM);
   }
 
   /** Calls make two entries: the function, and the place that it returns to. */
