@@ -1,6 +1,12 @@
 /** Claims of the built-in firmware about arguments that are wrong (RISC-V SBI 2.0); see tests/boot too. */
 import { assertEquals } from "@std/assert";
-import { HART_STATE, SBI_ERROR, SBI_EXTENSION, sbiCall, type SbiHost } from "./sbi.ts";
+import {
+  HART_STATE,
+  SBI_ERROR,
+  SBI_EXTENSION,
+  sbiCall,
+  type SbiHost,
+} from "../../../kernel/machine/sbi.ts";
 
 const RAM = 0x8000_0000;
 const RAM_BYTES = 4096;

@@ -1,7 +1,7 @@
 /** Claims of `lookUp`: it finds what a walk would, at every level, and refuses what no walk would take. */
 import { assertEquals } from "@std/assert";
-import { lookUp } from "./look.ts";
-import { PTE, SATP_MODE } from "./pte.ts";
+import { lookUp } from "../../../kernel/mmu/look.ts";
+import { PTE, SATP_MODE } from "../../../kernel/mmu/pte.ts";
 
 const ROOT = 0x8000_1000n;
 const MIDDLE = 0x8000_2000n;

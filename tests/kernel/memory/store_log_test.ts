@@ -1,6 +1,6 @@
 /** Claims about logs of stores: what they hold, take back, and compare. */
 import { assertEquals } from "@std/assert";
-import { StoreLog } from "./store_log.ts";
+import { StoreLog } from "../../../kernel/memory/store_log.ts";
 
 /** Stores like generated code of the tier `check`. */
 function store(memory: DataView, log: StoreLog, host: number, size: number, value: bigint): void {

@@ -1,9 +1,9 @@
 /** Claims about rings at the wrap of their counters, and damaged ones. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Broken } from "./assert.ts";
-import { ByteRing } from "./byte_ring.ts";
-import { MessageRing } from "./message_ring.ts";
-import { Prng } from "./prng.ts";
+import { Broken } from "../../../kernel/base/assert.ts";
+import { ByteRing } from "../../../kernel/base/byte_ring.ts";
+import { MessageRing } from "../../../kernel/base/message_ring.ts";
+import { Prng } from "../../../kernel/base/prng.ts";
 
 /** Both ends of a ring whose counters start just before they wrap. */
 function ends(capacity: number): [ByteRing, ByteRing] {

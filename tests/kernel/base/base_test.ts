@@ -1,11 +1,11 @@
 /** Claims about assertions, errors, sizes, bytes, the generator and the digest. */
 import { assertEquals, assertNotEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { assert, Broken, unreachable } from "./assert.ts";
-import { concatBytes, latin1 } from "./bytes.ts";
-import { Digest, isZero } from "./checksum.ts";
-import { ConfigError, FormatError, HostError } from "./errors.ts";
-import { Prng } from "./prng.ts";
-import { formatSize, GiB, KiB, MiB, parseSize } from "./units.ts";
+import { assert, Broken, unreachable } from "../../../kernel/base/assert.ts";
+import { concatBytes, latin1 } from "../../../kernel/base/bytes.ts";
+import { Digest, isZero } from "../../../kernel/base/checksum.ts";
+import { ConfigError, FormatError, HostError } from "../../../kernel/base/errors.ts";
+import { Prng } from "../../../kernel/base/prng.ts";
+import { formatSize, GiB, KiB, MiB, parseSize } from "../../../kernel/base/units.ts";
 
 Deno.test("assert() passes what holds and throws Broken for what does not", () => {
   assert(true);

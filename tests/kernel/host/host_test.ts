@@ -1,7 +1,7 @@
 /** Claims about the real host. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { HostError } from "../base/errors.ts";
-import { denoHost } from "./deno_host.ts";
+import { HostError } from "../../../kernel/base/errors.ts";
+import { denoHost } from "../../../kernel/host/deno_host.ts";
 
 Deno.test("files.open() names the file and the reason when it is missing", () => {
   const error = assertThrows(() => denoHost.files.open("no/such/file"), HostError);

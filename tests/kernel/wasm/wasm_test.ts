@@ -1,6 +1,6 @@
 /** Claims about the generated-WebAssembly language: what is built runs and means what it says. */
 import { assertEquals } from "@std/assert";
-import { call, i32, i64, ModuleBuilder } from "./mod.ts";
+import { call, i32, i64, ModuleBuilder } from "../../../kernel/wasm/mod.ts";
 
 const shape = { minimum: 1, maximum: 1, shared: true };
 

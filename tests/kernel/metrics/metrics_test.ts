@@ -1,7 +1,7 @@
 /** Claims about metrics. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { Broken } from "../base/assert.ts";
-import { MetricRegistry } from "./registry.ts";
+import { Broken } from "../../../kernel/base/assert.ts";
+import { MetricRegistry } from "../../../kernel/metrics/registry.ts";
 
 Deno.test("snapshot() gives each metric's value in order of name", () => {
   const registry = new MetricRegistry();

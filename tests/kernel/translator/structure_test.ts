@@ -3,8 +3,8 @@
  * that code generation would take visits the same blocks as the graph itself.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Prng } from "../base/prng.ts";
-import { type FlowGraph, type Structure, structure } from "./structure.ts";
+import { Prng } from "../../../kernel/base/prng.ts";
+import { type FlowGraph, type Structure, structure } from "../../../kernel/translator/structure.ts";
 
 function randomGraph(rng: Prng): FlowGraph {
   const count = 1 + rng.below(rng.pick([2, 6, 20, 60]));

@@ -1,9 +1,9 @@
 /** Claims of the loader: which files it takes, what it makes of them, how it refuses others. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type SmallElf, smallElf } from "../../tests/_support/small_elf.ts";
-import { FormatError } from "../base/errors.ts";
-import { physicalAddress, readElf } from "./elf.ts";
-import { gunzip, readImage } from "./image.ts";
+import { type SmallElf, smallElf } from "../../_support/small_elf.ts";
+import { FormatError } from "../../../kernel/base/errors.ts";
+import { physicalAddress, readElf } from "../../../kernel/machine/elf.ts";
+import { gunzip, readImage } from "../../../kernel/machine/image.ts";
 
 const CONTENT = Uint8Array.from({ length: 16 }, (_, i) => i);
 

@@ -1,8 +1,8 @@
 /** Claims about raw disks. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { ConfigError, HostError } from "../base/errors.ts";
-import { hostFiles } from "../host/files.ts";
-import { openRawDisk } from "./raw.ts";
+import { ConfigError, HostError } from "../../../kernel/base/errors.ts";
+import { hostFiles } from "../../../kernel/host/files.ts";
+import { openRawDisk } from "../../../kernel/storage/raw.ts";
 
 async function withImage(bytes: number, body: (path: string) => Promise<void>): Promise<void> {
   const path = await Deno.makeTempFile();

@@ -1,8 +1,8 @@
 /** Claims about rings in shared memory. */
 import { assertEquals } from "@std/assert";
-import { ByteRing } from "./byte_ring.ts";
-import { MessageRing } from "./message_ring.ts";
-import { Prng } from "./prng.ts";
+import { ByteRing } from "../../../kernel/base/byte_ring.ts";
+import { MessageRing } from "../../../kernel/base/message_ring.ts";
+import { Prng } from "../../../kernel/base/prng.ts";
 
 function ring(capacity: number): ByteRing {
   return new ByteRing(new SharedArrayBuffer(ByteRing.bytes(capacity)), 0, capacity);

@@ -1,11 +1,11 @@
 /** Claims of the boot plan: where images go, what does not fit, which privilege a machine starts in. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type SmallElf, smallElf } from "../../tests/_support/small_elf.ts";
-import { ConfigError } from "../base/errors.ts";
-import { MiB } from "../base/units.ts";
-import { type BootOptions, DEVICE_TREE_BYTES, planBoot } from "./boot.ts";
-import { readElf } from "./elf.ts";
-import type { BootImage } from "./image.ts";
+import { type SmallElf, smallElf } from "../../_support/small_elf.ts";
+import { ConfigError } from "../../../kernel/base/errors.ts";
+import { MiB } from "../../../kernel/base/units.ts";
+import { type BootOptions, DEVICE_TREE_BYTES, planBoot } from "../../../kernel/machine/boot.ts";
+import { readElf } from "../../../kernel/machine/elf.ts";
+import type { BootImage } from "../../../kernel/machine/image.ts";
 
 const RAM = 0x8000_0000;
 const raw = (length: number): BootImage => ({ kind: "raw", bytes: new Uint8Array(length) });

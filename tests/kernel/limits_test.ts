@@ -1,8 +1,8 @@
 /** Claims that the machine keeps the bounds of limits.ts. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { Broken } from "./base/assert.ts";
-import { ConfigError } from "./base/errors.ts";
-import { parsePowerOn, type PowerOnOptions } from "./config.ts";
+import { Broken } from "../../kernel/base/assert.ts";
+import { ConfigError } from "../../kernel/base/errors.ts";
+import { parsePowerOn, type PowerOnOptions } from "../../kernel/config.ts";
 import {
   DRIVES_MAXIMUM,
   GUEST_MEMORY_DEFAULT,
@@ -12,10 +12,10 @@ import {
   VIRTIO_SLOTS_MAXIMUM,
   WASM_MEMORY_MAXIMUM,
   WASM_PAGE_BYTES,
-} from "./limits.ts";
-import { MACHINE_STATE } from "./machine/machine_state.ts";
-import { BOARD, virtioSlot } from "./machine/memory_map.ts";
-import { planMemory } from "./memory/memory_plan.ts";
+} from "../../kernel/limits.ts";
+import { MACHINE_STATE } from "../../kernel/machine/machine_state.ts";
+import { BOARD, virtioSlot } from "../../kernel/machine/memory_map.ts";
+import { planMemory } from "../../kernel/memory/memory_plan.ts";
 
 const spec = (options: PowerOnOptions) => parsePowerOn({ kernel: "Image", ...options }, {}, "vm");
 

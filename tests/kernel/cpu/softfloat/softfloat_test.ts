@@ -3,18 +3,18 @@
  * function, rounding mode and way through the code. The judge works with exact rationals.
  */
 import { assertEquals } from "@std/assert";
-import { expected } from "../../../tests/isa/float_oracle.ts";
-import { arityOf, operandsFor, takesMode } from "../../../tests/isa/float_operands.ts";
-import { Prng } from "../../base/prng.ts";
+import { expected } from "../../../isa/float_oracle.ts";
+import { arityOf, operandsFor, takesMode } from "../../../isa/float_operands.ts";
+import { Prng } from "../../../../kernel/base/prng.ts";
 import {
   call,
   type Expression,
   type FunctionReference,
   ModuleBuilder,
   type WasmType,
-} from "../../wasm/mod.ts";
-import { emitSoftFloat } from "./mod.ts";
-import { FLOAT_FUNCTIONS, type FloatFunctionName } from "./names.ts";
+} from "../../../../kernel/wasm/mod.ts";
+import { emitSoftFloat } from "../../../../kernel/cpu/softfloat/mod.ts";
+import { FLOAT_FUNCTIONS, type FloatFunctionName } from "../../../../kernel/cpu/softfloat/names.ts";
 
 const FLAGS = 64;
 const MODES = [0, 1, 2, 3, 4];

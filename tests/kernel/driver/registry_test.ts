@@ -1,7 +1,7 @@
 /** The registry refuses what is no driver of this kernel before anything is attached. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { ConfigError } from "../base/errors.ts";
-import { defineDevice, DeviceRegistry, DRIVER_ABI, layout } from "./mod.ts";
+import { ConfigError } from "../../../kernel/base/errors.ts";
+import { defineDevice, DeviceRegistry, DRIVER_ABI, layout } from "../../../kernel/driver/mod.ts";
 
 function example(name: string) {
   return defineDevice({
