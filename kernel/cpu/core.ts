@@ -18,8 +18,8 @@ import {
 import { PageFlags } from "../memory/page_flags.ts";
 import { emitCacheGroup } from "../mmu/cache_group.ts";
 import { emitPeek } from "../mmu/peek.ts";
-import { emitTableTracker } from "../mmu/table_tracker.ts";
 import { emitPmp } from "../mmu/pmp.ts";
+import { emitTableTracker } from "../mmu/table_tracker.ts";
 import { emitWalk, MENVCFG_ADUE } from "../mmu/walk.ts";
 import { ModuleBuilder } from "../wasm/mod.ts";
 import { declareCpu } from "./cpu_code.ts";

@@ -11,13 +11,14 @@ import { call, i32, i64 } from "../wasm/mod.ts";
 import { emitNoteHolder, walkOvertaken } from "./cache_group.ts";
 import { inRam, type MmuCode, pageOf } from "./mmu_code.ts";
 import { ACCESS } from "./pte.ts";
-import { emitTrackerLimit } from "./table_tracker.ts";
+import { trackersAreShort } from "./table_tracker.ts";
 
 /** Generates `peekFetch`: (low and high word of a virtual address) → guest page, or -1. */
 export function emitPeek(code: MmuCode): void {
   code.module.define(code.functions.peekFetch, (f) => {
     const [low, high] = f.parameters;
-    emitTrackerLimit(code, f);
+    // Making room would forget what earlier peeks for the same region have marked.
+    f.if(trackersAreShort(), () => f.return(i32.const(-1)), undefined, "unlikely");
     const upper = i64.shl(i64.extendI32U(high), 32);
     const address = f.let(i64.or(upper, i64.extendI32U(low)));
     setControl32(f, "walkPeeks", 1);

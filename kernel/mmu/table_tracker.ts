@@ -317,10 +317,15 @@ function emitForgetTables(code: MmuCode): void {
   });
 }
 
+/** Whether there might not be trackers enough for another walk. */
+export function trackersAreShort(): Expression<"i32"> {
+  return i32.gtU(control32("tablePages"), TRACKERS - 8);
+}
+
 /** Empties everything when there might not be trackers enough for another walk. */
 export function emitTrackerLimit(code: MmuCode, f: FunctionBuilder): void {
   f.if(
-    i32.gtU(control32("tablePages"), TRACKERS - 8),
+    trackersAreShort(),
     () => f.call(code.functions.flushAll),
     undefined,
     "unlikely",

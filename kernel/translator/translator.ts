@@ -90,6 +90,8 @@ export class Translator implements RegionService {
   /** Slots of the batch that is under way. */
   #ordered: number[] = [];
   readonly #freeSlots: number[] = [];
+  /** Guest pages around the place that each ordered slot is for. */
+  #pagesOf: ReadonlyMap<number, HotPlace["pages"]> = new Map();
   #slots: number;
   #wanted = false;
   #regions = 0;
@@ -206,8 +208,6 @@ export class Translator implements RegionService {
     this.compiler.submit({ orders, code });
     this.#pagesOf = new Map(orders.map(({ slot, pages }) => [slot, pages]));
   }
-
-  #pagesOf: ReadonlyMap<number, HotPlace["pages"]> = new Map();
 
   /** Places near a hot one that are getting hot themselves and are no entries of regions yet. */
   #warmPlaces({ start, pages, low }: HotPlace, code: ReadonlyMap<number, CodePage>): number[] {

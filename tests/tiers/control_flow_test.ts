@@ -56,7 +56,9 @@ class Chaos {
     program.op("addi", { rd: FUEL, rs1: FUEL, imm: -1 });
     program.op("bne", { rs1: FUEL, rs2: 0, imm: 8 });
     program.to("jal", this.#end);
-    for (let i = rng.below(6); i > 0; i--) this.#compute();
+    // Now and then a row that is long for a block, or for a loop.
+    const row = rng.below(15) === 0 ? 20 + rng.below(240) : rng.below(6);
+    for (let i = row; i > 0; i--) this.#compute();
     if (rng.below(3) === 0) this.#shortSides();
     this.#leave();
   }

@@ -1,5 +1,5 @@
 /** Claims about VM worlds and the kernel world around them, over a fake machine. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { ConfigError, HostError, VmFailure } from "../../kernel/mod.ts";
 import { denoHost } from "../../kernel/host/deno_host.ts";
 import { allOutput, behave, fakeKernel } from "./support.ts";
@@ -199,6 +199,18 @@ Deno.test("a reset ends the VM when asked to, and starts it again otherwise", as
   assertEquals((await again.waitForExit()).why, "stopped");
   const { instructions, tlbFills } = await again.stats();
   assert(instructions > 20 && tlbFills["read"]! > 2, "counters start again with the guest");
+});
+
+Deno.test("a guest that starts again reads its images again, and fails by name without them", async () => {
+  await using kernel = fakeKernel();
+  const image = await Deno.makeTempFile({ prefix: "chronovisor-test-" });
+  await Deno.writeFile(image, new Uint8Array(4));
+  const vm = await kernel.powerOn(behave("reset", { kernel: image }));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals(vm.state, "running");
+  await Deno.remove(image);
+  const error = await assertRejects(() => vm.waitForExit());
+  assertStringIncludes((error as Error).message, image);
 });
 
 Deno.test("several VMs run at once", async () => {
