@@ -66,6 +66,17 @@ export class Prng {
     return this.fill(new Uint8Array(length));
   }
 
+  /** Makes the sequence depend on more bytes, without forgetting what it depended on. */
+  mix(bytes: Uint8Array): void {
+    const { words } = this;
+    bytes.forEach((byte, i) => {
+      words[i & 3] = words[i & 3]! ^ byte << (i >> 2 & 3) * 8;
+      if ((i & 15) === 15) this.u32();
+    });
+    if (words.every((word) => word === 0)) words[0] = 1;
+    this.u32();
+  }
+
   /** Fills bytes and gives them back. */
   fill(into: Uint8Array): Uint8Array {
     for (let i = 0; i < into.length; i++) into[i] = this.u32() >>> 24;

@@ -233,6 +233,11 @@ export class Core {
     this.setControlWord("attention", this.controlWord("attention") | bits);
   }
 
+  /** Takes requests back that the run under way, or the next one, was to look at. */
+  dropAttention(bits: number): void {
+    this.setControlWord("attention", this.controlWord("attention") & ~bits);
+  }
+
   /** Puts a hart into its reset state: machine mode, everything off. */
   resetHart(hart: number): void {
     const block = this.hartBlock(hart);

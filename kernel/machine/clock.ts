@@ -22,7 +22,7 @@ const FASTEST_RATE = Math.floor(2 ** RATE_BITS / 10);
 
 /** The clock of one machine; its state is three fields of the control block. */
 export class MachineClock {
-  /** Where the outside clock was at the last `follow`: only ever used to choose the next rate. */
+  /** Where the outside clock was at the last `following`: only ever used to choose the next rate. */
   #followed = { icount: 0, ticks: 0 };
 
   constructor(private readonly core: Core) {
@@ -56,10 +56,11 @@ export class MachineClock {
   }
 
   /**
-   * Follows a clock outside: guest time is `ticks` now, or stays where it is when it is ahead. The rate
-   * until the next call is a little below the last one measured, so that guest time seldom runs ahead.
+   * The anchor that follows a clock outside: guest time is `ticks` now, or stays where it is when it is
+   * ahead. The rate until the next call is a little below the last one measured, so that guest time
+   * seldom runs ahead.
    */
-  follow(icount: number, ticks: number): void {
+  following(icount: number, ticks: number): { readonly ticks: number; readonly rate: number } {
     const executed = icount - this.#followed.icount;
     let rate = this.#rate;
     if (executed >= FOLLOW_LEAST_INSTRUCTIONS) {
@@ -67,7 +68,7 @@ export class MachineClock {
       rate = Math.max(1, Math.min(FASTEST_RATE, Math.floor(measured)));
     }
     this.#followed = { icount, ticks };
-    this.anchor(icount, Math.max(ticks, this.ticksAt(icount)), rate);
+    return { ticks: Math.max(ticks, this.ticksAt(icount)), rate };
   }
 
   get #anchorTicks(): number {

@@ -1,7 +1,7 @@
 /**
  * One virtual machine: harts, memory, board, firmware and clock as one deterministic thing. Its state
  * is hart blocks, machine state, device states and RAM, all in VM memory; it changes only by executing
- * instructions (turns.ts) and by the inputs below, at exact icounts.
+ * instructions (turns.ts) and by events at its gate (gate.ts), at exact icounts.
  *
  * Invariants: nothing here reads a host clock or a source of chance; outputs leave only through
  * `takeOutputs`; the same inputs at the same icounts give the same state and outputs on every host.
@@ -19,6 +19,7 @@ import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
 import { MachineClock } from "./clock.ts";
+import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
@@ -156,14 +157,14 @@ export class Machine {
   readonly memory: GuestMemory;
   readonly clock: MachineClock;
   readonly state: MachineState;
+  /** Where events come in. */
+  readonly gate: Gate = new Gate(this);
   readonly outputs = new Outputs();
   readonly devices: readonly AttachedDevice[];
   readonly random: Prng;
   readonly plan: BootPlan;
   readonly #bus = new DeviceBus();
   readonly #turns: Turns;
-  /** Results of disk requests that arrived before their guest time. */
-  readonly #diskResults = new Map<number, { status: number; data: Uint8Array | undefined }>();
 
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
   constructor(config: MachineConfig, registry: DeviceRegistry) {
@@ -243,38 +244,9 @@ export class Machine {
     return this.#turns.run(budget);
   }
 
-  /** Offers input to a device's port; gives how many bytes it took. */
-  input(device: string, port: number, bytes: Uint8Array): number {
-    const taken = this.device(device).behaviour.input?.(port, bytes) ?? bytes.length;
-    assert(taken >= 0 && taken <= bytes.length);
-    return taken;
-  }
-
-  /** Tells a device that its terminal has a new size. */
-  resize(device: string, port: number, columns: number, rows: number): void {
-    this.device(device).behaviour.resize?.(port, columns, rows);
-  }
-
-  /** A disk request ended. Under the virtual clock its result waits for its guest time. */
-  completeDisk(disk: number, tag: number, status: number, data: Uint8Array | undefined): void {
-    if (this.config.clock === "virtual") {
-      this.#diskResults.set(disk * DISK_REQUESTS_MAXIMUM + tag, { status, data });
-    } else this.#deliverDisk(disk, tag, status, data);
-  }
-
-  /** Delivers the disk results that are due; false when a due one has not come from the host yet. */
-  deliverDueDisks(ticks: number): boolean {
-    const { diskDue } = this.state;
-    for (let slot = 0; slot < this.config.disks.length * DISK_REQUESTS_MAXIMUM; slot++) {
-      if (diskDue[slot] === 0 || diskDue[slot]! > ticks) continue;
-      const result = this.#diskResults.get(slot);
-      if (result === undefined) return false;
-      this.#diskResults.delete(slot);
-      diskDue[slot] = 0;
-      const tag = slot % DISK_REQUESTS_MAXIMUM;
-      this.#deliverDisk((slot - tag) / DISK_REQUESTS_MAXIMUM, tag, result.status, result.data);
-    }
-    return true;
+  /** Lets all that is due now happen; false when it waits for a disk result that is not there yet. */
+  settle(): boolean {
+    return this.#turns.settle();
   }
 
   /** Earliest guest time at which a disk request completes; Infinity when none is under way. */
@@ -345,12 +317,6 @@ export class Machine {
   /** A digest of the whole state: equal digests at equal icounts mean equal machines. */
   digest(): string {
     return machineDigest(this);
-  }
-
-  #deliverDisk(disk: number, tag: number, status: number, data: Uint8Array | undefined): void {
-    const device = this.devices.find((candidate) => candidate.disk === disk);
-    assert(device !== undefined, `disk ${disk} has no device`);
-    device.behaviour.complete?.(tag, status, data);
   }
 
   #attach(

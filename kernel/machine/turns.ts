@@ -8,6 +8,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { INTERRUPT } from "../memory/hart_layout.ts";
+import { ATTENTION } from "../mmu/mmu_code.ts";
 import { RUN_END } from "../cpu/interpreter_ops.ts";
 import { MENVCFG_STCE } from "../cpu/csr_table.ts";
 import type { Machine } from "./machine.ts";
@@ -66,6 +67,11 @@ export class Turns {
     }
   }
 
+  /** Lets all that is due now happen; false when it waits for a disk result that is not there yet. */
+  settle(): boolean {
+    return this.#deliverDue() !== undefined;
+  }
+
   /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */
   skipTo(ticks: number): void {
     const { machine } = this;
@@ -80,7 +86,7 @@ export class Turns {
     const now = machine.ticks();
     let next = Infinity;
     if (machine.config.clock === "virtual" && machine.config.disks.length > 0) {
-      if (!machine.deliverDueDisks(now)) return undefined;
+      if (!machine.gate.deliverDueDisks(now)) return undefined;
       next = machine.nextDiskDue();
     }
     for (const device of machine.devices) {
@@ -139,6 +145,8 @@ export class Turns {
     core.setControl("runEnd", BigInt(state.icount + budget));
     core.setControl("budget", BigInt(budget));
     core.setRegister(hart, "executed", core.register(hart, "executed") + BigInt(budget));
+    // All that it asks for was looked at just now: a run that is left at once would depend on budgets.
+    core.dropAttention(ATTENTION.stop);
     this.running = true;
     let end: number;
     try {

@@ -6,6 +6,7 @@ import { csrName } from "../cpu/csr_table.ts";
 import { CSR_ROWS } from "../cpu/csr_table.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
 import { touchedBytes } from "../machine/digest.ts";
+import type { VmEvent } from "../machine/event.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
 import type { CompilePort, RemoteCompiler } from "./remote_compiler.ts";
@@ -18,7 +19,6 @@ import type {
   MachinePort,
   MachineStats,
   StopReason,
-  VmEvent,
 } from "./machine_port.ts";
 
 /** Makes a machine with a registry's devices. Rejects with FormatError or ConfigError. */
@@ -110,22 +110,7 @@ class MachineAdapter implements MachinePort {
   }
 
   offer(event: VmEvent): number {
-    const { machine } = this;
-    switch (event.kind) {
-      case "console":
-        return machine.input(event.device, event.port, event.bytes);
-      case "frame":
-        machine.input(event.device, 0, event.bytes);
-        return 1;
-      case "resize":
-        machine.resize(event.device, event.port, event.columns, event.rows);
-        return 1;
-      case "disk": {
-        const { disk } = machine.device(event.device);
-        machine.completeDisk(disk, event.tag, event.status, event.data);
-        return 1;
-      }
-    }
+    return this.machine.gate.deliver(event);
   }
 
   takeOutputs(): MachineOutput[] {
@@ -149,7 +134,7 @@ class MachineAdapter implements MachinePort {
   }
 
   anchor(ticks: number): void {
-    this.machine.clock.follow(this.machine.icount, ticks);
+    this.machine.gate.follow(ticks);
   }
 
   hart(index: number): HartReport {

@@ -6,6 +6,7 @@
  * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
  */
 import type { DiskRequest } from "../driver/mod.ts";
+import type { VmEvent } from "../machine/event.ts";
 import type { CompilePort } from "./remote_compiler.ts";
 
 /** Names of the board's devices that exchange data with the outside. */
@@ -59,38 +60,6 @@ export interface MachineConfig {
   /** Whether each retired instruction is reported as a `trace` output. */
   readonly trace: boolean;
 }
-
-/** Something that comes in from outside. */
-export type VmEvent =
-  | {
-    /** Bytes for a serial or console port. */
-    readonly kind: "console";
-    readonly device: string;
-    readonly port: number;
-    readonly bytes: Uint8Array;
-  }
-  | {
-    /** A disk request ended: status 0 for success, else failure; `data` for reads. */
-    readonly kind: "disk";
-    readonly device: string;
-    readonly tag: number;
-    readonly status: number;
-    readonly data?: Uint8Array;
-  }
-  | {
-    /** An Ethernet frame for a network card. */
-    readonly kind: "frame";
-    readonly device: string;
-    readonly bytes: Uint8Array;
-  }
-  | {
-    /** The terminal at a port has a new size, in characters. */
-    readonly kind: "resize";
-    readonly device: string;
-    readonly port: number;
-    readonly columns: number;
-    readonly rows: number;
-  };
 
 /** Something that leaves the machine. */
 export type MachineOutput =

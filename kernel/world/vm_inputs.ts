@@ -7,7 +7,8 @@
  */
 import { assert } from "../base/assert.ts";
 import { concatBytes } from "../base/bytes.ts";
-import type { MachinePort, VmEvent } from "./machine_port.ts";
+import type { VmEvent } from "../machine/event.ts";
+import type { MachinePort } from "./machine_port.ts";
 import type { VmMailbox } from "./mailbox.ts";
 import { type Message, message, TO_KERNEL } from "./protocol.ts";
 

@@ -68,3 +68,8 @@ export function runToEnd(machine: Machine, options: RunOptions = {}): Ended {
     if (!goesOn || seen) return { stop, console: parts.join("") };
   }
 }
+
+/** Offers bytes to port 0 of a console; gives how many were taken. */
+export function offerBytes(machine: Machine, bytes: Uint8Array, device = "uart0"): number {
+  return machine.gate.deliver({ kind: "console", device, port: 0, bytes });
+}

@@ -2,7 +2,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../../kernel/base/errors.ts";
 import { readImage } from "../../kernel/machine/image.ts";
-import { runToEnd, testMachine } from "../_support/machine.ts";
+import { offerBytes, runToEnd, testMachine } from "../_support/machine.ts";
 import { peerTest, runPeer } from "../_support/peers.ts";
 
 const FOLDER = new URL("../../guests/hello/", import.meta.url);
@@ -23,7 +23,13 @@ async function runHello(): Promise<{ text: string; code: number }> {
     onOutput(output) {
       if (output.kind !== "disk") return;
       const { tag, sector, length } = output.request;
-      machine.completeDisk(output.disk, tag, 0, disk.slice(sector * 512, sector * 512 + length));
+      machine.gate.deliver({
+        kind: "disk",
+        device: `disk${output.disk}`,
+        tag,
+        status: 0,
+        data: disk.slice(sector * 512, sector * 512 + length),
+      });
     },
   });
   return { text: console, code: stop.kind === "off" ? stop.code : -1 };

@@ -8,7 +8,7 @@ import type { Machine } from "../../kernel/machine/machine.ts";
 import { PRIVILEGE } from "../../kernel/memory/hart_layout.ts";
 import { encode } from "../../tools/asm/encode.ts";
 import { ProgramMaker } from "../isa/random_program.ts";
-import { testMachine } from "../_support/machine.ts";
+import { offerBytes, testMachine } from "../_support/machine.ts";
 
 const RAM = 0x8000_0000;
 /** Windows of devices, and the edges of RAM. */
@@ -54,8 +54,8 @@ function disturb(machine: Machine, rng: Prng): void {
   core.setRegister(hart, "pc", BigInt(plan.entry + 4 * rng.below(200)));
   core.setRegister(hart, "stvec", BigInt(plan.entry));
   core.setWord(hart, "privilege", PRIVILEGE.supervisor);
-  machine.input("uart0", 0, rng.bytes(3));
-  machine.input("console0", 0, rng.bytes(3));
+  offerBytes(machine, rng.bytes(3));
+  offerBytes(machine, rng.bytes(3), "console0");
 }
 
 Deno.test("random accesses to devices and random firmware calls do no harm", () => {
@@ -74,7 +74,12 @@ Deno.test("random accesses to devices and random firmware calls do no harm", () 
       machine.run(2000);
       for (const output of machine.takeOutputs()) {
         if (output.kind !== "disk") continue;
-        machine.completeDisk(output.disk, output.request.tag, 1, undefined);
+        machine.gate.deliver({
+          kind: "disk",
+          device: `disk${output.disk}`,
+          tag: output.request.tag,
+          status: 1,
+        });
       }
     }
     instructions += machine.icount;

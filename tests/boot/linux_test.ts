@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Machine } from "../../kernel/machine/machine.ts";
 import { debianMachine, debianTest, openSbi, PROMPT } from "../_support/debian.ts";
-import { runToEnd } from "../_support/machine.ts";
+import { offerBytes, runToEnd } from "../_support/machine.ts";
 
 /** Boots to the prompt, types a line, and runs until the machine is off. */
 function session(machine: Machine, line: string): string {
@@ -17,7 +17,7 @@ function session(machine: Machine, line: string): string {
   let rest = new TextEncoder().encode(`${line}\n`);
   let console = boot.console;
   while (rest.length > 0) {
-    rest = rest.subarray(machine.input("uart0", 0, rest));
+    rest = rest.subarray(offerBytes(machine, rest));
     console += runToEnd(machine, { most: machine.icount + 100_000, until: "\n" }).console;
   }
   const end = runToEnd(machine, { most: 40_000_000_000 });

@@ -7,8 +7,8 @@ import type {
   MachineOutput,
   MachinePort,
   StopReason,
-  VmEvent,
 } from "../../kernel/world/machine_port.ts";
+import type { VmEvent } from "../../kernel/machine/event.ts";
 import {
   encodeExecFrame,
   type ExecFrameKind,
