@@ -3,10 +3,12 @@
  * no permissions at all, and everything it imports is static.
  */
 import { DeviceRegistry } from "../kernel/driver/mod.ts";
+import { hostCompression } from "../kernel/host/compression.ts";
 import { createMachine } from "../kernel/world/machine_adapter.ts";
 import { serveVmWorld } from "../kernel/world/vm_world.ts";
 import { BUILTIN_DEVICES } from "./mod.ts";
 
-serveVmWorld((config, compiler) =>
-  createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), compiler)
+serveVmWorld(
+  (config, compiler) => createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), compiler),
+  hostCompression.unpack,
 );

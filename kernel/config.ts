@@ -18,6 +18,7 @@ import {
   TLB_ENTRIES_MINIMUM,
   WASM_PAGE_BYTES,
 } from "./limits.ts";
+import type { RecordOptions } from "./world/recording_session.ts";
 import type { ConsoleDevice } from "./world/vm_console.ts";
 
 /** An image: the path of a file, or its bytes. */
@@ -69,6 +70,10 @@ export interface PowerOnOptions {
   readonly onReset?: "restart" | "end";
   /** Whether to trace every instruction; slow. */
   readonly trace?: boolean;
+  /** Folder to record it in, or how to record it; not recorded by default. */
+  readonly record?: string | RecordOptions;
+  /** What a replay of the recording shows: the terminal (default), or what `exec` and `spawn` printed. */
+  readonly shows?: "console" | "command";
   /** Name of the VM, for messages; the guest's name or "vm" with a number by default. */
   readonly name?: string;
 }
@@ -137,6 +142,8 @@ export interface VmSpec {
   readonly onReset: "restart" | "end";
   /** Whether to trace. */
   readonly trace: boolean;
+  /** How to record, if at all. */
+  readonly record: RecordOptions | undefined;
 }
 
 /**
@@ -176,7 +183,16 @@ export function parsePowerOn(
     network: choice("network", options.network ?? "none", ["none", "loopback"]),
     onReset: choice("onReset", options.onReset ?? "restart", ["restart", "end"]),
     trace: options.trace ?? false,
+    record: recordOptions(options.record),
   };
+}
+
+function recordOptions(asked: PowerOnOptions["record"]): RecordOptions | undefined {
+  if (asked === undefined) return undefined;
+  const options = typeof asked === "string" ? { folder: asked } : asked;
+  if (options.folder === "") throw new ConfigError("record: expected the name of a folder");
+  choice("record.sync", options.sync ?? "periodic", ["none", "periodic", "every"]);
+  return options;
 }
 
 function memoryBytes(asked: string | number): number {

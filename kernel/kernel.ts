@@ -13,7 +13,14 @@ import type { Host } from "./host/host.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { openRawDisk } from "./storage/raw.ts";
-import type { MachineConfig } from "./world/machine_port.ts";
+import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
+import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
+import {
+  beginRecording,
+  openRecordedDisks,
+  openRecording,
+  readRecordedImages,
+} from "./world/recordings.ts";
 import { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
@@ -36,6 +43,22 @@ export interface KernelOptions {
   readonly warn?: (line: string) => void;
   /** Folder where translations of guest code are kept for later runs; none are by default. */
   readonly translations?: string;
+}
+
+/** How to replay a recording. */
+export interface ReplayOptions {
+  /** Whether outputs and digests of the state are compared with the recording's. */
+  readonly verify?: boolean;
+  /** icount to stop at; the recording's end by default. */
+  readonly to?: number;
+  /** "max" (default), or 1: no faster than the guest's own time. */
+  readonly speed?: "max" | 1;
+  /** Which tiers execute, as for `PowerOnOptions`; need not be those of the recording. */
+  readonly tier?: PowerOnOptions["tier"];
+  /** Entries of each software TLB. */
+  readonly tlbEntries?: number;
+  /** Number of cache elements. */
+  readonly cacheElements?: number;
 }
 
 /** A running kernel. */
@@ -85,6 +108,7 @@ export class Kernel {
     const images = await this.#readImages(spec);
     const disks = openDisks(this.#host, spec);
     const config = this.#machineConfig(spec, images, disks);
+    const recording = spec.record && this.#record(spec, spec.record, config, disks, options.shows);
     const vm = new VM({
       host: this.#host,
       world,
@@ -100,6 +124,64 @@ export class Kernel {
       network: spec.network,
       onReset: spec.onReset,
       compiler: translates ? await this.#translations.connect(config) : undefined,
+      recording,
+    });
+    this.#follow(vm);
+    await vm.started();
+    return vm;
+  }
+
+  /**
+   * Replays a recording; the VM's exit says how that ended. Rejects with `HostError`, `FormatError` and
+   * `ConfigError` when the recording, or something that it needs, is missing, damaged or has changed.
+   */
+  async replay(folder: string, options: ReplayOptions = {}): Promise<VM> {
+    if (this.#stopped) throw new ConfigError("Cannot replay: the kernel is stopped");
+    const translates = options.tier !== "interpreter" && options.tier !== "check";
+    if (translates) this.#translations.start();
+    using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
+    const recording = await openRecording(this.#host, folder);
+    const { manifest: { machine, name, console }, events, outputs } = recording;
+    this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
+    const images = async () => {
+      const { kernel, initrd, bios } = await readRecordedImages(this.#host, recording);
+      const all = [kernel, initrd, bios].filter((image) => image instanceof Uint8Array);
+      return { images: { kernel, initrd }, bios, moved: all.map(({ buffer }) => buffer) };
+    };
+    const { images: { kernel, initrd }, bios, moved } = await images();
+    const config: MachineConfig = {
+      ...kernel && { kernel },
+      ...initrd && { initrd },
+      bios,
+      memoryBytes: machine.memoryBytes,
+      harts: machine.harts,
+      append: machine.append,
+      disks: machine.disks,
+      clock: machine.clock as MachineConfig["clock"],
+      seed: machine.seed,
+      startWallNanoseconds: BigInt(machine.wallStart),
+      tier: options.tier ?? "auto",
+      tlbEntries: options.tlbEntries,
+      cacheElements: options.cacheElements,
+      trace: false,
+    };
+    const { verify = false, to, speed = "max" } = options;
+    const vm = new VM({
+      host: this.#host,
+      world,
+      name,
+      config,
+      moved: [...moved, ...events.map(({ buffer }) => buffer), ...outputs.map((o) => o.buffer)],
+      images,
+      disks: [],
+      consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
+      network: "none",
+      onReset: "restart",
+      compiler: translates ? await this.#translations.connect(config) : undefined,
+      replay: {
+        start: { events, outputs, verify, to, realTime: speed === 1 },
+        disks: await openRecordedDisks(this.#host, recording),
+      },
     });
     this.#follow(vm);
     await vm.started();
@@ -137,7 +219,27 @@ export class Kernel {
     return await guests.resolve(guest, progress ? { packages, progress } : { packages });
   }
 
-  #checkMemory(spec: VmSpec): void {
+  #record(
+    spec: VmSpec,
+    options: RecordOptions,
+    config: MachineConfig,
+    disks: BlockDevice[],
+    shows: PowerOnOptions["shows"] = "console",
+  ): RecordingSession {
+    const paths: Record<string, string> = {};
+    const note = (role: string, source: ImageSource | undefined) => {
+      if (typeof source === "string" || source instanceof URL) paths[role] = pathOf(source);
+    };
+    note("kernel", spec.kernel);
+    note("initrd", spec.initrd);
+    if (spec.bios !== "builtin" && spec.bios !== "none") note("bios", spec.bios);
+    spec.drives.forEach((drive, i) => note(`disk${i}`, drive.path));
+    const console = spec.console === "virtio" ? DEVICE_NAMES.console : DEVICE_NAMES.uart;
+    const vm = { name: spec.name, config, console, shows, paths, disks };
+    return beginRecording(this.#host, vm, options, (line) => this.#options.warn?.(line));
+  }
+
+  #checkMemory(spec: Pick<VmSpec, "name" | "memoryBytes">): void {
     const available = this.#host.memory.available();
     if (spec.memoryBytes <= available) return;
     throw new HostError(
@@ -162,8 +264,7 @@ export class Kernel {
     read: Set<Uint8Array>,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
     if (source === undefined || source instanceof Uint8Array) return source;
-    const path = source instanceof URL ? decodeURIComponent(source.pathname) : source;
-    const bytes = await this.#host.files.readAll(path);
+    const bytes = await this.#host.files.readAll(pathOf(source));
     read.add(bytes);
     return bytes;
   }
@@ -196,6 +297,10 @@ interface Images {
   readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
   /** Those that were read from files. */
   readonly read: ReadonlySet<Uint8Array<ArrayBuffer>>;
+}
+
+function pathOf(source: string | URL): string {
+  return source instanceof URL ? decodeURIComponent(source.pathname) : source;
 }
 
 /** Memory that the VM world may have, because it was read for it. */

@@ -16,17 +16,22 @@ export type {
   VmSpec,
 } from "./config.ts";
 export { parsePowerOn } from "./config.ts";
-export { Kernel, type KernelOptions } from "./kernel.ts";
+export { Kernel, type KernelOptions, type ReplayOptions } from "./kernel.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
-export type { EndReport, FailureReport, HartDump } from "./world/reports.ts";
+export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";
 export { VM, type VmExit, type VmStats } from "./world/vm.ts";
 export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
 export type { ExecOptions, ExecProcess, ExecResult } from "./world/vm_exec.ts";
 export type { VmState } from "./world/vm_state.ts";
+export type { RecordOptions } from "./world/recording_session.ts";
+export type { ReplayedCommand } from "./world/replay_source.ts";
+export type { RecordSync } from "./replay/recording_writer.ts";
+export type { EndCause } from "./replay/record_table.ts";
+export type { HostCompression } from "./host/compression.ts";
 export type { HostClock } from "./host/clock.ts";
 export type { HostEntropy } from "./host/entropy.ts";
 export type { HostFile, HostFiles } from "./host/files.ts";

@@ -1,4 +1,5 @@
 /** The real host: the Deno runtime on the computer this code runs on. */
+import { hostCompression } from "./compression.ts";
 import { hostClock } from "./clock.ts";
 import { hostEntropy } from "./entropy.ts";
 import { hostFiles } from "./files.ts";
@@ -10,6 +11,7 @@ import { hostWorkers } from "./workers.ts";
 /** The host that Deno gives. */
 export const denoHost: Host = {
   clock: hostClock,
+  compression: hostCompression,
   entropy: hostEntropy,
   files: hostFiles,
   memory: hostMemory,

@@ -18,6 +18,8 @@ export interface HostFile {
   write(offset: number, bytes: Uint8Array): void;
   /** Resolves when all that was written is on stable storage. Rejects with `HostError`. */
   flush(): Promise<void>;
+  /** The same, not returning before. Throws `HostError`. */
+  flushNow(): void;
   /** Closes the file. */
   close(): void;
 }
@@ -26,6 +28,12 @@ export interface HostFile {
 export interface HostFiles {
   /** Opens an existing file, throws `HostError` naming it and the reason. */
   open(path: string, options?: { readonly write?: boolean }): HostFile;
+  /** Makes a file that must not exist, to be read and written. Throws `HostError`. */
+  create(path: string): HostFile;
+  /** Makes a folder and those that it lies in; one that exists must be empty. Throws `HostError`. */
+  createFolder(path: string): void;
+  /** Names of the files in a folder, sorted. Throws `HostError`. */
+  list(path: string): string[];
   /** Reads a whole file, rejects with `HostError` naming it and the reason. */
   readAll(path: string): Promise<Uint8Array<ArrayBuffer>>;
   /** Makes or replaces a file as a whole, and the folders that it lies in. Throws `HostError`. */
@@ -36,9 +44,34 @@ export interface HostFiles {
 export const hostFiles: HostFiles = {
   open: (path, options) => {
     try {
-      return new DenoFile(path, options?.write ?? false);
+      return new DenoFile(path, { read: true, write: options?.write ?? false });
     } catch (cause) {
       throw fileError("open", path, cause);
+    }
+  },
+  create: (path) => {
+    try {
+      return new DenoFile(path, { read: true, write: true, createNew: true });
+    } catch (cause) {
+      throw fileError("make", path, cause);
+    }
+  },
+  createFolder: (path) => {
+    try {
+      Deno.mkdirSync(path, { recursive: true });
+      for (const { name } of Deno.readDirSync(path)) {
+        throw new Error(`there is "${name}" in it already; expected a new or empty folder`);
+      }
+    } catch (cause) {
+      throw fileError("make", path, cause);
+    }
+  },
+  list: (path) => {
+    try {
+      return [...Deno.readDirSync(path)].filter(({ isFile }) => isFile).map(({ name }) => name)
+        .sort();
+    } catch (cause) {
+      throw fileError("list", path, cause);
     }
   },
   readAll: async (path) => {
@@ -64,8 +97,8 @@ class DenoFile implements HostFile {
   readonly size: number;
   readonly #file: Deno.FsFile;
 
-  constructor(readonly path: string, write: boolean) {
-    const file = Deno.openSync(path, { read: true, write });
+  constructor(readonly path: string, options: Deno.OpenOptions) {
+    const file = Deno.openSync(path, options);
     const info = file.statSync();
     if (info.isDirectory) {
       file.close();
@@ -109,6 +142,14 @@ class DenoFile implements HostFile {
     }
   }
 
+  flushNow(): void {
+    try {
+      this.#file.syncDataSync();
+    } catch (cause) {
+      throw fileError("flush", this.path, cause);
+    }
+  }
+
   close(): void {
     this.#file.close();
   }
@@ -116,6 +157,7 @@ class DenoFile implements HostFile {
 
 const REASONS: Readonly<Record<string, string>> = {
   NotFound: "there is no such file",
+  AlreadyExists: "it exists already",
   PermissionDenied: "permission is denied",
   NotCapable: "this program was not given permission to access it",
   IsADirectory: "it is a directory",

@@ -2,6 +2,7 @@
  * All of the host in one value, so that a kernel can be run over another host (a simulated one in
  * tests). Only kernel/host touches the runtime, clocks and entropy.
  */
+import type { HostCompression } from "./compression.ts";
 import type { HostClock } from "./clock.ts";
 import type { HostEntropy } from "./entropy.ts";
 import type { HostFiles } from "./files.ts";
@@ -13,6 +14,8 @@ import type { HostWorkers } from "./workers.ts";
 export interface Host {
   /** Monotonic and wall time. */
   readonly clock: HostClock;
+  /** Packing and hashing. */
+  readonly compression: HostCompression;
   /** Random bytes. */
   readonly entropy: HostEntropy;
   /** Files. */

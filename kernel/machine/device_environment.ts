@@ -39,7 +39,7 @@ export function deviceEnvironment(
       const slot = disk * DISK_REQUESTS_MAXIMUM + request.tag;
       machine.state.diskDue[slot] = machine.ticks() + diskTicks(request);
     }
-    machine.outputs.add({ kind: "disk", icount: machine.icountNow(), disk, request });
+    machine.outputs.disk(disk, request);
     machine.wantsLook();
   };
   return {
@@ -74,12 +74,12 @@ export function deviceEnvironment(
     },
     output(port, bytes) {
       need("output");
-      machine.outputs.bytes(machine.icountNow(), name, port, bytes);
+      machine.outputs.bytes(name, port, bytes);
     },
     disk: { ...description, submit },
     frame(bytes) {
       need("network");
-      machine.outputs.add({ kind: "frame", icount: machine.icountNow(), device: name, bytes });
+      machine.outputs.frame(name, bytes);
     },
     entropy(into) {
       need("entropy");

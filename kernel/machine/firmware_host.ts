@@ -41,7 +41,7 @@ export function firmwareHost(machine: Machine): SbiHost {
     },
     read: (gpa, into) => memory.read(gpa, into),
     write: (gpa, from) => memory.write(gpa, from),
-    consoleWrite: (bytes) => machine.outputs.bytes(machine.icount, "uart0", 0, bytes),
+    consoleWrite: (bytes) => machine.outputs.bytes("uart0", 0, bytes),
     consoleRead(length) {
       const uart = machine.device("uart0").behaviour;
       const bytes: number[] = [];

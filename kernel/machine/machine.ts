@@ -19,6 +19,7 @@ import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
 import { MachineClock } from "./clock.ts";
+import type { Stamp } from "./event.ts";
 import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
@@ -159,7 +160,7 @@ export class Machine {
   readonly state: MachineState;
   /** Where events come in. */
   readonly gate: Gate = new Gate(this);
-  readonly outputs = new Outputs();
+  readonly outputs = new Outputs(() => this.stampNow());
   readonly devices: readonly AttachedDevice[];
   readonly random: Prng;
   readonly plan: BootPlan;
@@ -232,6 +233,12 @@ export class Machine {
     if (!this.#turns.running) return this.state.icount;
     const { core } = this;
     return Number(core.control("runEnd") - core.control("budget") - core.control("budgetAside"));
+  }
+
+  /** When the instruction under way is. */
+  stampNow(): Stamp {
+    const icount = this.icountNow();
+    return { icount, ticks: this.clock.ticksAt(icount), hart: this.core.current };
   }
 
   /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */

@@ -4,25 +4,27 @@
  */
 import { concatBytes } from "../base/bytes.ts";
 import type { DiskRequest } from "../driver/mod.ts";
+import type { Stamp } from "./event.ts";
 
-/** One thing that left. `icount` says when. */
+/** One thing that left, and when. */
 export type MachineOutput =
   | {
     readonly kind: "bytes";
-    readonly icount: number;
+    /** When the first of the bytes left. */
+    readonly stamp: Stamp;
     readonly device: string;
     readonly port: number;
     readonly bytes: Uint8Array;
   }
   | {
     readonly kind: "disk";
-    readonly icount: number;
+    readonly stamp: Stamp;
     readonly disk: number;
     readonly request: DiskRequest;
   }
   | {
     readonly kind: "frame";
-    readonly icount: number;
+    readonly stamp: Stamp;
     readonly device: string;
     readonly bytes: Uint8Array;
   };
@@ -30,7 +32,10 @@ export type MachineOutput =
 /** Collects output in order; bytes of one port that follow each other become one output. */
 export class Outputs {
   #list: MachineOutput[] = [];
-  #pending: { device: string; port: number; icount: number; parts: Uint8Array[] } | undefined;
+  #pending: { device: string; port: number; stamp: Stamp; parts: Uint8Array[] } | undefined;
+
+  /** @param now gives the stamp of the instruction under way */
+  constructor(private readonly now: () => Stamp) {}
 
   /** Whether anything waits. */
   get waiting(): boolean {
@@ -38,20 +43,26 @@ export class Outputs {
   }
 
   /** Adds bytes of a port. The bytes are kept, not copied. */
-  bytes(icount: number, device: string, port: number, bytes: Uint8Array): void {
+  bytes(device: string, port: number, bytes: Uint8Array): void {
     const pending = this.#pending;
     if (pending !== undefined && pending.device === device && pending.port === port) {
       pending.parts.push(bytes);
       return;
     }
     this.#close();
-    this.#pending = { device, port, icount, parts: [bytes] };
+    this.#pending = { device, port, stamp: this.now(), parts: [bytes] };
   }
 
-  /** Adds a disk request or a frame. */
-  add(output: MachineOutput): void {
+  /** Adds a disk request. */
+  disk(disk: number, request: DiskRequest): void {
     this.#close();
-    this.#list.push(output);
+    this.#list.push({ kind: "disk", stamp: this.now(), disk, request });
+  }
+
+  /** Adds a frame. */
+  frame(device: string, bytes: Uint8Array): void {
+    this.#close();
+    this.#list.push({ kind: "frame", stamp: this.now(), device, bytes });
   }
 
   /** Takes everything. */
@@ -66,7 +77,7 @@ export class Outputs {
     const pending = this.#pending;
     if (pending === undefined) return;
     this.#pending = undefined;
-    const { device, port, icount, parts } = pending;
-    this.#list.push({ kind: "bytes", icount, device, port, bytes: concatBytes(parts) });
+    const { device, port, stamp, parts } = pending;
+    this.#list.push({ kind: "bytes", stamp, device, port, bytes: concatBytes(parts) });
   }
 }

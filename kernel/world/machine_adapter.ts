@@ -11,6 +11,7 @@ import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
 import type { CompilePort, RemoteCompiler } from "./remote_compiler.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
+import { Recorder } from "../replay/recorder.ts";
 import { traceLine } from "../machine/trace.ts";
 import type {
   HartReport,
@@ -66,9 +67,10 @@ const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp/.t
 class MachineAdapter implements MachinePort {
   #wakeTicks = 0;
   #trace: Uint8Array[] = [];
+  #recorder: Recorder | undefined;
 
   constructor(
-    private readonly machine: Machine,
+    readonly machine: Machine,
     private readonly traced: boolean,
     private readonly compiler: RemoteCompiler | undefined,
   ) {}
@@ -116,7 +118,9 @@ class MachineAdapter implements MachinePort {
   takeOutputs(): MachineOutput[] {
     const trace = this.#trace.map((bytes) => ({ kind: "trace" as const, bytes }));
     this.#trace = [];
-    const outputs = this.machine.takeOutputs().map((output): MachineOutput => {
+    const taken = this.machine.takeOutputs();
+    this.#recorder?.sent(taken);
+    const outputs = taken.map((output): MachineOutput => {
       switch (output.kind) {
         case "bytes":
           return { ...output, kind: "console" };
@@ -127,6 +131,12 @@ class MachineAdapter implements MachinePort {
       }
     });
     return [...trace, ...outputs];
+  }
+
+  record(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder {
+    const { machine } = this;
+    earlier?.recorder.reset(machine, earlier.wallStart);
+    return this.#recorder = earlier?.recorder ?? new Recorder(machine);
   }
 
   skipIdle(): void {

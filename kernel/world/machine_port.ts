@@ -7,6 +7,8 @@
  */
 import type { DiskRequest } from "../driver/mod.ts";
 import type { VmEvent } from "../machine/event.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Recorder } from "../replay/recorder.ts";
 import type { CompilePort } from "./remote_compiler.ts";
 
 /** Names of the board's devices that exchange data with the outside. */
@@ -176,6 +178,13 @@ export interface MachinePort {
   memoryTree(): string;
   /** Bytes of the pages of guest memory that were written. */
   touchedBytes(): number;
+  /** The machine behind this port, where it is one that can be recorded and replayed. */
+  readonly machine?: Machine;
+  /**
+   * Begins to record the machine, which has just been made; or goes on with the recorder of the machine
+   * before it, whose guest reset itself.
+   */
+  record?(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder;
   /**
    * What the machine waits for that only arrives while this thread is idle: translations, which came
    * already. Undefined when there is nothing.

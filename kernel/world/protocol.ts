@@ -29,6 +29,8 @@ export const TO_VM = {
   frame: 8,
   /** (port, columns, rows) The terminal changed its size. */
   resize: 9,
+  /** (id, 1 if more parts follow, 1 if it could not be read) A part of what a replayed disk held. */
+  baseData: 10,
 } as const;
 
 /** TABLE of messages to the kernel world. */
@@ -57,6 +59,14 @@ export const TO_KERNEL = {
   failed: 11,
   /** The guest starts again and needs its images, which come through the worker's port. */
   imagesWanted: 12,
+  /** (log, icount, ticks, 1 if more parts follow) A part of a cluster of a recording's log. */
+  record: 13,
+  /** The recording ended; the VM may go on. */
+  recordEnd: 14,
+  /** (id, disk, sector, length) A replay asks what a disk held: answered with `baseData`. */
+  baseWanted: 15,
+  /** A replay came to its end; bytes: JSON of `ReplayReport`. The VM world waits for `stop`. */
+  replayed: 16,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

@@ -3,17 +3,37 @@
  * world to its user.
  */
 import { ConfigError, FormatError, HostError } from "../base/errors.ts";
+import type { EndCause } from "../replay/record_table.ts";
 import type { HaltCause, HartReport, MachinePort, MachineStats } from "./machine_port.ts";
 
 /** How a machine ended by itself, or because it was told to stop. */
 export interface EndReport {
-  /** "stopped" when it was told to. */
-  readonly why: HaltCause | "stopped";
+  /** "stopped" when it was told to, "replayed" when a replay came to where it was to end. */
+  readonly why: HaltCause | "stopped" | "replayed";
   /** The guest's exit code, 0 to 255 usually; 0 when it was stopped. */
   readonly code: number;
   /** Its counters. */
   readonly stats: MachineStats;
+  /** How a replay ended. */
+  readonly replay?: ReplayReport;
 }
+
+/** How a replay ended, and where. */
+export type ReplayReport =
+  & {
+    /** Instructions executed since the recording began. */
+    readonly icount: number;
+  }
+  & (
+    /** Where it was told to stop. */
+    | { readonly kind: "reached" }
+    /** Where the recording ends, in the way the recording did. */
+    | { readonly kind: "end"; readonly why: EndCause; readonly code: number }
+    /** Where the recording was cut. */
+    | { readonly kind: "cut"; readonly reason?: string }
+    /** Where it first differs from the recording. */
+    | { readonly kind: "diverged"; readonly what: string }
+  );
 
 /** Registers as they cross between worlds: 64-bit values as "0x…". */
 export interface HartDump {

@@ -17,7 +17,15 @@ import { DEVICE_NAMES, type MachineConfig, type MachineStats } from "./machine_p
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { Connection } from "./translation_service.ts";
-import { type EndReport, failureError, type FailureReport, type HartDump } from "./reports.ts";
+import type { RecordingSession } from "./recording_session.ts";
+import { ReplayedCommand, type ReplayParts, ReplaySource } from "./replay_source.ts";
+import {
+  type EndReport,
+  failureError,
+  type FailureReport,
+  type HartDump,
+  type ReplayReport,
+} from "./reports.ts";
 import { type ConsoleDevice, ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmExec } from "./vm_exec.ts";
 import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
@@ -57,14 +65,20 @@ export interface VmParts {
   readonly onReset: "restart" | "end";
   /** The way to the compile world, if there is one; closed at its end. */
   readonly compiler: Connection | undefined;
+  /** Where it is recorded, if it is; closed at its end. */
+  readonly recording?: RecordingSession | undefined;
+  /** What it replays, if it does; closed at its end. */
+  readonly replay?: ReplayParts | undefined;
 }
 
 /** How a VM ended. */
 export interface VmExit {
   /** Exit code of the guest; 0 when it was stopped from outside. */
   readonly code: number;
-  /** "power-off" and "reset" are the guest's doing, "stopped" is `powerOff`. */
+  /** "power-off" and "reset" are the guest's doing, "stopped" is `powerOff`, "replayed" a replay's end. */
   readonly why: EndReport["why"];
+  /** How a replay ended. */
+  readonly replay?: ReplayReport;
 }
 
 /** Counters of a VM, with what the kernel world measured. */
@@ -92,6 +106,9 @@ export class VM {
   readonly #disks: ReadonlyMap<string, DiskService>;
   readonly #network: VmParts["network"];
   readonly #images: VmParts["images"];
+  readonly #recording: RecordingSession | undefined;
+  readonly #replay: ReplaySource | undefined;
+  readonly #replayed: ReplayedCommand | undefined;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #watchers = new Set<() => void>();
   #state: VmState = "starting";
@@ -130,6 +147,9 @@ export class VM {
       const device = DEVICE_NAMES.disk(i);
       return [device, new DiskService(device, disk, this.#link, balance)];
     }));
+    this.#recording = parts.recording;
+    this.#replay = parts.replay && new ReplaySource(parts.replay, this.#link);
+    this.#replayed = parts.replay && new ReplayedCommand(balance);
     this.#worker = parts.world.claim((death) => this.#died(death));
     const { compiler } = parts;
     this.#compiler = compiler;
@@ -137,6 +157,8 @@ export class VM {
       mailbox: shared,
       config,
       onReset: parts.onReset,
+      record: parts.recording?.sync,
+      replay: parts.replay?.start,
       compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
     };
     this.#worker.post(start, [...compiler ? [compiler.port] : [], ...parts.moved]);
@@ -160,6 +182,16 @@ export class VM {
   /** Instructions it has retired, as of its last slice. */
   get icount(): number {
     return this.#link.icount;
+  }
+
+  /** Folder of the recording that is made of it, if one is. */
+  get recordingFolder(): string | undefined {
+    return this.#recording?.folder;
+  }
+
+  /** Of a replayed VM: what the commands printed that were run in it when it was recorded. */
+  get replayedCommand(): ReplayedCommand | undefined {
+    return this.#replayed;
   }
 
   /** Text lines of the instruction trace, if asked for at power-on; the VM waits for its reader. */
@@ -279,8 +311,21 @@ export class VM {
       case TO_KERNEL.halted: {
         const end = JSON.parse(messageText(got.bytes)) as EndReport;
         this.#finalStats = end.stats;
-        return this.#finish("ends", { code: end.code, why: end.why });
+        const { code, why, replay } = end;
+        return this.#finish("ends", { code, why, ...replay && { replay } });
       }
+      case TO_KERNEL.record:
+        if (this.#recording === undefined) {
+          throw new Broken("a record of a VM that is not recorded");
+        }
+        return this.#recording.arrived(got);
+      case TO_KERNEL.recordEnd:
+        return;
+      case TO_KERNEL.baseWanted:
+        if (this.#replay === undefined) {
+          throw new Broken("a VM that is not replayed asks for a disk");
+        }
+        return this.#replay.wanted(got);
       case TO_KERNEL.imagesWanted:
         return void this.#sendImages();
       case TO_KERNEL.failed:
@@ -302,7 +347,10 @@ export class VM {
 
   #portOutput({ device, numbers: [port = 0], bytes }: Received): void {
     if (device === this.#console.device && port === 0) this.#console.arrived(bytes);
-    else if (device === DEVICE_NAMES.console && port === 1) this.#exec.arrived(bytes);
+    else if (device === DEVICE_NAMES.console && port === 1) {
+      (this.#replayed ?? this.#exec).arrived(bytes);
+      this.#balance();
+    }
     // A second terminal that nobody asked for is shown to nobody.
   }
 
@@ -319,7 +367,8 @@ export class VM {
 
   /** Holds the VM while too much output waits for a reader or a disk, lets it go on at half. */
   #balance(): void {
-    let backlog = this.#console.backlog + this.#trace.backlog + this.#exec.backlog;
+    let backlog = this.#console.backlog + this.#trace.backlog + this.#exec.backlog +
+      (this.#replayed?.backlog ?? 0);
     for (const disk of this.#disks.values()) backlog += disk.backlog;
     const held = backlog > (this.#held ? MOST_BACKLOG / 2 : MOST_BACKLOG);
     if (held !== this.#held) this.#link.hold(held);
@@ -379,6 +428,7 @@ export class VM {
     this.#console.end(error);
     this.#trace.end();
     this.#exec.end();
+    this.#replayed?.end();
     this.#queries.close();
     this.#finishing = this.#release().then(() => {
       if (outcome instanceof Error) this.#exit.reject(outcome);
@@ -391,6 +441,8 @@ export class VM {
     await this.#link.close();
     await this.#compiler?.close();
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
+    await this.#recording?.close();
+    await this.#replay?.close();
   }
 
   #now(): number {

@@ -13,13 +13,14 @@
 import { unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
 import { HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
-import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./machine_port.ts";
+import type { MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
-import { DISK_KINDS, jsonMessage, message, messageText, parts } from "./protocol.ts";
-import { TO_KERNEL, TO_VM } from "./protocol.ts";
-import { addStats, dumpHart, type EndReport } from "./reports.ts";
+import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
+import { addStats, type EndReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
+import { answerQuestion, sendOutput } from "./vm_answers.ts";
 import { VmInputs } from "./vm_inputs.ts";
+import type { VmRecording } from "./vm_recording.ts";
 
 /** How to drive a machine. */
 export interface VmSideOptions {
@@ -29,6 +30,8 @@ export interface VmSideOptions {
   readonly hostClock: HostClock;
   /** What the VM counted before its guest reset itself. */
   readonly earlier?: MachineStats | undefined;
+  /** Who records, if anybody does. */
+  readonly recording?: VmRecording | undefined;
 }
 
 /** Drives one machine until it ends. */
@@ -38,6 +41,7 @@ export class VmSide {
   readonly #clock: HostClock;
   readonly #time: HostTime | undefined;
   readonly #earlier: MachineStats | undefined;
+  readonly #recording: VmRecording | undefined;
   readonly #slices = new SliceSizer();
   readonly #inputs = new VmInputs();
   #paused = false;
@@ -49,6 +53,7 @@ export class VmSide {
     this.#mailbox = mailbox;
     this.#clock = options.hostClock;
     this.#earlier = options.earlier;
+    this.#recording = options.recording;
     this.#time = options.clock === "host" ? new HostTime(options.hostClock) : undefined;
   }
 
@@ -66,7 +71,9 @@ export class VmSide {
       }
       this.#inputs.offerTo(this.#machine, this.#mailbox);
       const reason = this.#slice();
-      this.#sendOutputs();
+      const outputs = this.#machine.takeOutputs();
+      this.#recording?.afterSlice();
+      for (const output of outputs) sendOutput(this.#mailbox, output);
       switch (reason.kind) {
         case "budget":
           break;
@@ -74,7 +81,7 @@ export class VmSide {
           this.#idle(reason, bell);
           break;
         case "await":
-          this.#mailbox.sleep(bell);
+          this.#sleep(bell);
           break;
         case "halted":
           return this.#ended(reason.why, reason.code);
@@ -97,10 +104,14 @@ export class VmSide {
 
   #idle(reason: { readonly wakeTicks?: number }, bell: number): void {
     const wake = reason.wakeTicks;
-    if (wake === undefined) return this.#mailbox.sleep(bell);
+    if (wake === undefined) return this.#sleep(bell);
     if (!this.#time) return this.#machine.skipIdle();
     const milliseconds = (wake - this.#time.ticks()) / TICKS_PER_MILLISECOND;
-    if (milliseconds > 0) this.#mailbox.sleep(bell, milliseconds);
+    if (milliseconds > 0) this.#sleep(bell, milliseconds);
+  }
+
+  #sleep(bell: number, milliseconds = Infinity): void {
+    this.#mailbox.sleep(bell, this.#recording?.beforeSleep(milliseconds) ?? milliseconds);
   }
 
   #standStill(bell: number): void {
@@ -142,7 +153,7 @@ export class VmSide {
         this.#stop = true;
         break;
       case TO_VM.query:
-        this.#answer(got);
+        answerQuestion(this.#machine, this.#mailbox, got, () => this.#stats());
         break;
       case TO_VM.console:
         this.#inputs.addConsole(got);
@@ -161,67 +172,6 @@ export class VmSide {
         break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);
-    }
-  }
-
-  #answer({ numbers: [id = 0, argument = 0], bytes }: Received): void {
-    try {
-      const value = this.#lookUp(messageText(bytes), argument);
-      this.#mailbox.send(TO_KERNEL.answer, jsonMessage([id, 1], value));
-    } catch (error) {
-      this.#mailbox.send(TO_KERNEL.answer, jsonMessage([id, 0], String(error)));
-    }
-  }
-
-  #lookUp(question: string, argument: number): unknown {
-    const machine = this.#machine;
-    switch (question) {
-      case "stats":
-        return this.#stats();
-      case "registers":
-        return dumpHart(machine.hart(argument));
-      case "digest":
-        return { icount: machine.icount, digest: machine.digest() };
-      case "memory-tree":
-        return machine.memoryTree();
-      case "touched-bytes":
-        return machine.touchedBytes();
-      default:
-        return unreachable(`question "${question}" is unknown to a VM world`);
-    }
-  }
-
-  #sendOutputs(): void {
-    for (const output of this.#machine.takeOutputs()) this.#sendOutput(output);
-  }
-
-  #sendOutput(output: MachineOutput): void {
-    const mailbox = this.#mailbox;
-    switch (output.kind) {
-      case "console":
-        for (const part of parts(output.bytes)) {
-          mailbox.send(TO_KERNEL.console, message(output.device, [output.port], part));
-        }
-        break;
-      case "trace":
-        for (const part of parts(output.bytes)) {
-          mailbox.send(TO_KERNEL.trace, message("", [], part));
-        }
-        break;
-      case "frame":
-        mailbox.send(TO_KERNEL.frame, message(output.device, [], output.bytes));
-        break;
-      case "disk": {
-        const { tag, kind, sector, length, data } = output.request;
-        for (const part of parts(data ?? new Uint8Array(0))) {
-          mailbox.send(TO_KERNEL.diskData, message(output.device, [tag], part));
-        }
-        const numbers = [tag, DISK_KINDS.indexOf(kind), sector, length];
-        mailbox.send(TO_KERNEL.diskRequest, message(output.device, numbers));
-        break;
-      }
-      default:
-        unreachable();
     }
   }
 }

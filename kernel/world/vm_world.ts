@@ -4,13 +4,21 @@
  *
  * Invariant: whatever is thrown here ends as a `failed` message with a state dump, not as silence.
  */
+import { assert, unreachable } from "../base/assert.ts";
 import { hostClock } from "../host/clock.ts";
-import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.ts";
+import type { Decompress } from "../replay/log_reader.ts";
+import type { RecordSync } from "../replay/recording_writer.ts";
+import type { MachineConfig, MachineFactory, MachinePort, MachineStats } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
+import { type ReplayedMachine, ReplaySide, type ReplayStart } from "./replay_side.ts";
+import { VmRecording } from "./vm_recording.ts";
 import { VmSide } from "./vm_side.ts";
+
+/** Nanoseconds of a tick of guest time. */
+const NANOSECONDS_PER_TICK = 100n;
 
 /** The large images of a guest; a VM world frees them once they lie in guest memory. */
 export interface ImagesMessage {
@@ -26,14 +34,25 @@ export interface StartMessage {
   readonly config: MachineConfig;
   /** Whether a guest that resets itself starts again, or ends. */
   readonly onReset: "restart" | "end";
+  /** When what is recorded must be on stable storage; undefined: nothing is recorded. */
+  readonly record: RecordSync | undefined;
+  /** What is to be replayed; undefined: the machine runs by itself. */
+  readonly replay: ReplayStart | undefined;
   /** The way to the compile world, if there is one. */
   readonly compiler: { readonly port: MessagePort; readonly keeps: boolean } | undefined;
 }
 
-/** Makes this worker a VM world: waits for its start message, then makes and runs the machine. */
-export function serveVmWorld(create: MachineFactory): void {
-  void nextMessage<StartMessage>().then((start) => live(start, create));
+/**
+ * Makes this worker a VM world: waits for its start message, then makes and runs the machine.
+ *
+ * @param create makes machines
+ * @param unpack unpacks zstd, for a world that may replay
+ */
+export function serveVmWorld(create: MachineFactory, unpack: Decompress = cannotUnpack): void {
+  void nextMessage<StartMessage>().then((start) => new Life(start, create, unpack).live());
 }
+
+const cannotUnpack: Decompress = () => unreachable("this VM world does not replay");
 
 function nextMessage<T>(): Promise<T> {
   const { promise, resolve } = Promise.withResolvers<T>();
@@ -60,26 +79,88 @@ function withImages(config: MachineConfig, { kernel, initrd }: ImagesMessage): M
   return { ...config, ...(kernel && { kernel }), ...(initrd && { initrd }) };
 }
 
-async function live(start: StartMessage, create: MachineFactory): Promise<void> {
-  const mailbox = new VmMailbox(start.mailbox);
-  const { compiler, config, onReset } = start;
-  const port = compiler && new CompilePort(compiler.port, compiler.keeps);
-  let machine: MachinePort | undefined;
-  try {
-    let end: EndReport | undefined;
-    let images: ImagesMessage = { kernel: config.kernel, initrd: config.initrd };
-    do {
-      machine = undefined;
-      if (end !== undefined) images = await imagesAgain(mailbox);
-      machine = await create(withImages(config, images), port);
-      freeImages(images);
-      mailbox.send(TO_KERNEL.running, message());
-      const options = { clock: config.clock, hostClock, earlier: end?.stats };
-      end = await new VmSide(machine, mailbox, options).run();
-    } while (end.why === "reset" && onReset === "restart");
-    mailbox.send(TO_KERNEL.halted, jsonMessage([end.code], end));
-  } catch (error) {
-    const phase = machine === undefined ? "start" : "run";
-    mailbox.send(TO_KERNEL.failed, jsonMessage([], reportFailure(phase, error, machine)));
+/** The life of a VM world. */
+class Life {
+  readonly #start: StartMessage;
+  readonly #mailbox: VmMailbox;
+  readonly #port: CompilePort | undefined;
+  #images: ImagesMessage;
+  #machine: MachinePort | undefined;
+
+  constructor(
+    start: StartMessage,
+    private readonly create: MachineFactory,
+    private readonly unpack: Decompress,
+  ) {
+    const { compiler, config } = start;
+    this.#start = start;
+    this.#mailbox = new VmMailbox(start.mailbox);
+    this.#port = compiler && new CompilePort(compiler.port, compiler.keeps);
+    this.#images = { kernel: config.kernel, initrd: config.initrd };
   }
+
+  async live(): Promise<void> {
+    const mailbox = this.#mailbox;
+    try {
+      const end = await (this.#start.replay ? this.#replay(this.#start.replay) : this.#run());
+      mailbox.send(TO_KERNEL.halted, jsonMessage([end.code], end));
+    } catch (error) {
+      const phase = this.#machine === undefined ? "start" : "run";
+      mailbox.send(TO_KERNEL.failed, jsonMessage([], reportFailure(phase, error, this.#machine)));
+    }
+  }
+
+  async #run(): Promise<EndReport> {
+    const { config, onReset, record } = this.#start;
+    let wallStart = config.startWallNanoseconds;
+    let machine = await this.#make(wallStart);
+    const recorder = record && machine.record?.();
+    const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
+    let earlier: MachineStats | undefined;
+    for (;;) {
+      this.#mailbox.send(TO_KERNEL.running, message());
+      const options = { clock: config.clock, hostClock, earlier, recording };
+      const end = await new VmSide(machine, this.#mailbox, options).run();
+      if (end.why !== "reset" || onReset !== "restart") {
+        recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
+        return end;
+      }
+      earlier = end.stats;
+      // The wall clock goes on, though guest time begins anew.
+      wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
+      machine = await this.#makeAgain(wallStart);
+      if (recorder) machine.record?.({ recorder, wallStart });
+    }
+  }
+
+  async #replay(replay: ReplayStart): Promise<EndReport> {
+    const { startWallNanoseconds } = this.#start.config;
+    const machine = replayable(await this.#make(startWallNanoseconds));
+    this.#mailbox.send(TO_KERNEL.running, message());
+    return await new ReplaySide(machine, replay, {
+      mailbox: this.#mailbox,
+      clock: hostClock,
+      unpack: this.unpack,
+      again: async (wallStart) => replayable(await this.#makeAgain(wallStart)),
+    }).run();
+  }
+
+  async #make(startWallNanoseconds: bigint): Promise<MachinePort> {
+    this.#machine = undefined;
+    const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
+    const machine = await this.create(config, this.#port);
+    freeImages(this.#images);
+    this.#machine = machine;
+    return machine;
+  }
+
+  async #makeAgain(startWallNanoseconds: bigint): Promise<MachinePort> {
+    this.#images = await imagesAgain(this.#mailbox);
+    return await this.#make(startWallNanoseconds);
+  }
+}
+
+function replayable(machine: MachinePort): ReplayedMachine {
+  assert(machine.machine !== undefined, "this machine cannot be replayed");
+  return machine as ReplayedMachine;
 }

@@ -1,0 +1,27 @@
+/**
+ * Compression and hashing by the host's libraries. In a browser, whoever reads brings its own unpacker.
+ */
+import { createHash } from "node:crypto";
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+
+/** Packs, unpacks and hashes. */
+export interface HostCompression {
+  /** zstd form of bytes; fast rather than small. */
+  pack(bytes: Uint8Array): Uint8Array;
+  /** Bytes of a zstd form, of which there must be so many. Throws when there are not. */
+  unpack(packed: Uint8Array, bytes: number): Uint8Array;
+  /** SHA-256 of parts that come one after another, as hexadecimal digits. */
+  sha256(): { add(bytes: Uint8Array): void; hex(): string };
+}
+
+const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+
+/** What the runtime has. */
+export const hostCompression: HostCompression = {
+  pack: (bytes) => zstdCompressSync(bytes, FAST),
+  unpack: (packed, bytes) => zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
+  sha256: () => {
+    const hash = createHash("sha256");
+    return { add: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };
+  },
+};

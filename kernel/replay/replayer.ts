@@ -1,0 +1,276 @@
+/**
+ * Replays a recording on a machine (issue 4, "Replay"; S20): runs it from one recorded event to the next,
+ * delivers each at its own place, and compares what leaves with the output ledger. Knows no files, no
+ * worlds and no clock, so it also runs in a browser.
+ *
+ * Invariants: an event is delivered exactly where its stamp says or not at all; the first difference
+ * ends the replay; nothing that happens here depends on how much `run` was asked to run.
+ */
+import { assert, unreachable } from "../base/assert.ts";
+import type { VmEvent } from "../machine/event.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { MachineOutput } from "../machine/outputs.ts";
+import type { StopReason } from "../machine/turns.ts";
+import type { Ledger } from "./ledger.ts";
+import type { LogCursor, LogReader } from "./log_reader.ts";
+import {
+  type EndCause,
+  type EventRecord,
+  type RawRecord,
+  readEventRecord,
+} from "./record_table.ts";
+import { type ReadBase, ReplayDisks } from "./replay_disks.ts";
+
+/** Why a replay stands still. */
+export type ReplayStop =
+  /** It has run as far as it was asked to. */
+  | { readonly kind: "budget" }
+  /** It waits for what a disk held. */
+  | { readonly kind: "await" }
+  /** The guest reset itself: `restart` with a new machine. */
+  | { readonly kind: "reset"; readonly wallStart: bigint }
+  /** The recording ends here. */
+  | { readonly kind: "end"; readonly why: EndCause; readonly code: number }
+  /** The recording was cut: nobody knows what came next. */
+  | { readonly kind: "cut" }
+  /** The machine did something else than when it was recorded. */
+  | { readonly kind: "diverged"; readonly what: string };
+
+/** What a replay needs besides its machine. */
+export interface ReplayParts {
+  readonly events: LogReader;
+  /** What left the machine; without it outputs are not compared. */
+  readonly ledger?: Ledger;
+  /** Reads the disks as they were. */
+  readonly readBase: ReadBase;
+  /** Sees what leaves the machine, with its icount since the recording began. */
+  readonly sent: (output: MachineOutput, icount: number) => void;
+  /** Compares the state with a recorded epoch; gives what differs. */
+  readonly compareEpoch?: (fields: readonly unknown[]) => string | undefined;
+  /** Sees events as they are delivered. */
+  readonly delivered?: (event: VmEvent) => void;
+}
+
+/** Replays one recording. */
+export class Replayer {
+  readonly disks: ReplayDisks;
+  readonly #parts: ReplayParts;
+  readonly #cursor: LogCursor;
+  #machine: Machine;
+  /** Instructions executed before the guest last reset itself. */
+  #before = 0;
+  #stop: ReplayStop | undefined;
+
+  /** The machine is as it was when the recording began. */
+  constructor(machine: Machine, parts: ReplayParts) {
+    this.#machine = machine;
+    this.#parts = parts;
+    this.#cursor = parts.events.cursor();
+    this.disks = new ReplayDisks(parts.readBase);
+  }
+
+  /** The machine. */
+  get machine(): Machine {
+    return this.#machine;
+  }
+
+  /** Instructions executed since the recording began. */
+  get icount(): number {
+    return this.#before + this.#machine.icount;
+  }
+
+  /** After "reset": goes on with a machine that is at its power-on state. */
+  restart(machine: Machine): void {
+    assert(this.#stop?.kind === "reset", "the guest has not reset itself");
+    this.#before += this.#machine.icount;
+    this.#machine = machine;
+    this.#stop = undefined;
+  }
+
+  /** Runs at most so many instructions. */
+  run(budget: number): ReplayStop {
+    const end = this.icount + budget;
+    for (;;) {
+      if (this.#stop !== undefined) return this.#stop;
+      const next = this.#cursor.peek();
+      if (next === undefined) return this.#end({ kind: "cut" });
+      if (this.#isDue(next)) {
+        const stop = this.#deliver(next);
+        if (stop === "not yet") return { kind: "await" };
+        if (stop !== undefined) return this.#end(stop);
+        continue;
+      }
+      if (this.icount >= end) return { kind: "budget" };
+      const stop = this.#advance(Math.min(end, next.stamp.icount), next);
+      if (stop === "not yet") {
+        // That a request failed is a record; what the others read is in the disks.
+        if (!this.#isDue(next) && !this.#deliverDiskResults()) return { kind: "await" };
+      } else if (stop !== undefined) return this.#end(stop);
+    }
+  }
+
+  #end(stop: ReplayStop): ReplayStop {
+    this.#stop = stop;
+    return stop;
+  }
+
+  #isDue({ stamp }: RawRecord): boolean {
+    return stamp.icount === this.icount && stamp.ticks <= this.#machine.ticks();
+  }
+
+  /** Runs towards a place, or lets an idle machine's time go on to the next record's. */
+  #advance(target: number, next: RawRecord): ReplayStop | "not yet" | undefined {
+    const machine = this.#machine;
+    // A machine that has to wait for its next event waits at that event's icount.
+    const budget = Math.max(1, target - this.icount);
+    const stop = machine.run(budget);
+    const different = this.#takeOutputs();
+    if (different !== undefined) return this.#diverged(different);
+    if (this.icount > next.stamp.icount) {
+      return this.#diverged("the machine goes on where the recording waited");
+    }
+    switch (stop.kind) {
+      case "budget":
+      case "output":
+        return undefined;
+      case "await":
+        return "not yet";
+      case "idle":
+        return this.#idle(stop, next);
+      case "off":
+      case "reset":
+        return this.#over(stop);
+      default:
+        return unreachable();
+    }
+  }
+
+  #idle(stop: StopReason & { readonly kind: "idle" }, next: RawRecord): ReplayStop | undefined {
+    const machine = this.#machine;
+    if (next.stamp.icount === this.icount && this.#isDue(next)) return undefined;
+    const skips = machine.config.clock === "virtual" && stop.wakeTicks !== Infinity;
+    const before = next.stamp.icount > this.icount || stop.wakeTicks <= next.stamp.ticks;
+    if (skips && before) {
+      machine.skipTo(stop.wakeTicks);
+      return undefined;
+    }
+    return this.#diverged(
+      `the machine waits; the recording's next record is at icount ${next.stamp.icount}`,
+    );
+  }
+
+  /** The machine switched itself off or reset itself: the log says so too, here. */
+  #over(stop: StopReason & { readonly kind: "off" | "reset" }): ReplayStop {
+    const raw = this.#cursor.peek();
+    const record = raw && readEventRecord(raw);
+    if (raw?.stamp.icount !== this.icount || (record?.type !== "end" && record?.type !== "reset")) {
+      return this.#diverged(
+        `the machine ${stop.kind === "off" ? "switches itself off" : "resets itself"}; ` +
+          "the recording goes on",
+      );
+    }
+    this.#cursor.advance();
+    return this.#ended(record);
+  }
+
+  #ended(record: EventRecord & { readonly type: "end" | "reset" }): ReplayStop {
+    if (record.type === "reset") return { kind: "reset", wallStart: record.wallStart };
+    const missing = this.#parts.ledger?.missing();
+    if (missing !== undefined) return this.#diverged(`the replay is at its end; ${missing}`);
+    return { kind: "end", why: record.why, code: record.code };
+  }
+
+  /** Delivers a record whose place this is. "not yet": its disk data has not arrived. */
+  #deliver(raw: RawRecord): ReplayStop | "not yet" | undefined {
+    const record = readEventRecord(raw);
+    switch (record.type) {
+      case "event": {
+        const stop = this.#deliverEvent(raw, record);
+        if (stop === undefined) this.#cursor.advance();
+        return stop;
+      }
+      case "nondeterminism":
+        // Read ahead by the buffer's source, when an instruction wants a value.
+        this.#cursor.advance();
+        return undefined;
+      case "epoch": {
+        const different = this.#parts.compareEpoch?.(record.fields);
+        this.#cursor.advance();
+        return different === undefined ? undefined : this.#diverged(different);
+      }
+      case "end":
+        if (record.why === "power-off" || record.why === "reset") {
+          return this.#diverged("the machine goes on; the recording was over");
+        }
+        this.#cursor.advance();
+        return this.#ended(record);
+      case "reset":
+        return this.#diverged("the machine goes on; the recording's guest reset itself");
+    }
+  }
+
+  #deliverEvent(
+    { stamp }: RawRecord,
+    { event, taken }: EventRecord & { readonly type: "event" },
+  ): ReplayStop | "not yet" | undefined {
+    const machine = this.#machine;
+    if (event.kind === "disk" && machine.config.clock === "virtual") {
+      this.disks.fail(machine.device(event.device).disk, event.tag);
+      machine.gate.deliver(event);
+      return undefined;
+    }
+    while (!machine.settle()) {
+      if (!this.#deliverDiskResults()) return "not yet";
+    }
+    const now = machine.gate.stamp();
+    if (now.ticks !== stamp.ticks || now.hart !== stamp.hart) {
+      return this.#diverged(
+        `guest time is ${now.ticks} at hart ${now.hart}'s turn; ` +
+          `the recording has ${stamp.ticks} at hart ${stamp.hart}'s`,
+      );
+    }
+    let whole = event;
+    if (event.kind === "disk") {
+      const { disk } = machine.device(event.device);
+      if (event.status !== 0) this.disks.fail(disk, event.tag);
+      else {
+        const outcome = this.disks.finish(disk, event.tag);
+        if (outcome === undefined) return "not yet";
+        whole = { ...event, ...outcome.data && { data: outcome.data } };
+      }
+    }
+    this.#parts.delivered?.(whole);
+    const got = machine.gate.deliver(whole);
+    return got === taken
+      ? undefined
+      : this.#diverged(`a device takes ${got} of what came in; the recording's took ${taken}`);
+  }
+
+  /** Under the virtual clock results wait in the machine for their guest time. True if there was one. */
+  #deliverDiskResults(): boolean {
+    if (this.#machine.config.clock !== "virtual") return false;
+    const complete = this.disks.complete();
+    for (const { disk, tag } of complete) {
+      const { status, data } = this.disks.finish(disk, tag)!;
+      const device = `disk${disk}`;
+      this.#machine.gate.deliver({ kind: "disk", device, tag, status, ...data && { data } });
+    }
+    return complete.length > 0;
+  }
+
+  /** Sends what left the machine on; gives what differs from the recording. */
+  #takeOutputs(): string | undefined {
+    for (const output of this.#machine.takeOutputs()) {
+      const icount = this.#before + output.stamp.icount;
+      const different = this.#parts.ledger?.difference(output, icount);
+      if (different !== undefined) return `at icount ${icount} ${different}`;
+      if (output.kind === "disk") this.disks.submit(output.disk, output.request);
+      this.#parts.sent(output, icount);
+    }
+    return undefined;
+  }
+
+  #diverged(what: string): ReplayStop {
+    return { kind: "diverged", what };
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * Keeps what a disk held before it was written to, so that a recording's disks can be seen as they were
+ * when it began (issue 4, "Replay": the images of a recording are never written by it).
+ *
+ *     file    "CHRONBEF" | u32 version | u32 CRC-32 of the 12 bytes before | entries
+ *     entry   u32 CRC-32 of what follows | f64 number of the block | 4096 bytes
+ *
+ * Invariant: a block's old contents are in the file before its new contents are on the disk; an entry
+ * that is not whole belongs to a write that never happened, and does not count.
+ */
+import { crc32 } from "../base/checksum.ts";
+import { FormatError } from "../base/errors.ts";
+import type { HostFile } from "../host/files.ts";
+import { SECTOR_BYTES } from "../limits.ts";
+import type { BlockDevice } from "./block_device.ts";
+
+const BLOCK_BYTES = 4096;
+const BLOCK_SECTORS = BLOCK_BYTES / SECTOR_BYTES;
+const VERSION = 1;
+const HEADER_BYTES = 16;
+const ENTRY_HEADER_BYTES = 12;
+const ENTRY_BYTES = ENTRY_HEADER_BYTES + BLOCK_BYTES;
+const MAGIC = new TextEncoder().encode("CHRONBEF");
+
+function header(): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES);
+  const view = new DataView(bytes.buffer);
+  bytes.set(MAGIC);
+  view.setUint32(8, VERSION, true);
+  view.setUint32(12, crc32(bytes.subarray(0, 12)), true);
+  return bytes;
+}
+
+/** Sectors of a block that lie on a disk: the last one may be short. */
+function blockSectors(disk: BlockDevice, block: number): number {
+  return Math.min(BLOCK_SECTORS, disk.sectors - block * BLOCK_SECTORS);
+}
+
+/** Fills a buffer with what a disk held before: its contents now, under the blocks that were kept. */
+async function readEarlier(
+  disk: BlockDevice,
+  before: HostFile | undefined,
+  offsets: ReadonlyMap<number, number>,
+  sector: number,
+  into: Uint8Array,
+): Promise<void> {
+  await disk.read(sector, into);
+  for (let at = 0; at < into.length;) {
+    const from = sector + at / SECTOR_BYTES;
+    const inBlock = from % BLOCK_SECTORS * SECTOR_BYTES;
+    const part = into.subarray(at, Math.min(into.length, at + BLOCK_BYTES - inBlock));
+    const offset = offsets.get(Math.floor(from / BLOCK_SECTORS));
+    if (offset !== undefined) before!.read(offset + inBlock, part);
+    at += part.length;
+  }
+}
+
+/** A disk that keeps what it overwrites. */
+export class KeepingDisk implements BlockDevice {
+  readonly readOnly = false;
+  /** Where the old contents of blocks lie in the file. */
+  readonly #kept = new Map<number, number>();
+  #end = HEADER_BYTES;
+
+  /** Keeps in a file that is new and empty. */
+  constructor(private readonly disk: BlockDevice, private readonly before: HostFile) {
+    before.write(0, header());
+  }
+
+  get sectors(): number {
+    return this.disk.sectors;
+  }
+
+  read(sector: number, into: Uint8Array): Promise<void> {
+    return this.disk.read(sector, into);
+  }
+
+  /** Reads what the disk held when the keeping began; may run beside writes. */
+  readEarlier(sector: number, into: Uint8Array): Promise<void> {
+    return readEarlier(this.disk, this.before, this.#kept, sector, into);
+  }
+
+  async write(sector: number, bytes: Uint8Array): Promise<void> {
+    const first = Math.floor(sector / BLOCK_SECTORS);
+    const last = Math.floor((sector + bytes.length / SECTOR_BYTES - 1) / BLOCK_SECTORS);
+    for (let block = first; block <= last; block++) {
+      if (!this.#kept.has(block)) await this.#keep(block);
+    }
+    await this.disk.write(sector, bytes);
+  }
+
+  async flush(): Promise<void> {
+    // The old contents first: the new ones must never be all that is left.
+    await this.before.flush();
+    await this.disk.flush();
+  }
+
+  async close(): Promise<void> {
+    this.before.close();
+    await this.disk.close();
+  }
+
+  async #keep(block: number): Promise<void> {
+    const entry = new Uint8Array(ENTRY_BYTES);
+    const view = new DataView(entry.buffer);
+    view.setFloat64(4, block, true);
+    const bytes = blockSectors(this.disk, block) * SECTOR_BYTES;
+    const contents = entry.subarray(ENTRY_HEADER_BYTES, ENTRY_HEADER_BYTES + bytes);
+    await this.disk.read(block * BLOCK_SECTORS, contents);
+    view.setUint32(0, crc32(entry.subarray(4)), true);
+    this.before.write(this.#end, entry);
+    this.#kept.set(block, this.#end + ENTRY_HEADER_BYTES);
+    this.#end += ENTRY_BYTES;
+  }
+}
+
+/** A disk as it was before a recording wrote to it. Read only. */
+export class EarlierDisk implements BlockDevice {
+  readonly readOnly = true;
+  readonly #offsets = new Map<number, number>();
+
+  /**
+   * Reads the index of a file that a KeepingDisk wrote; undefined: nothing was written. Throws
+   * FormatError when it is none.
+   */
+  constructor(private readonly disk: BlockDevice, private readonly before: HostFile | undefined) {
+    if (before !== undefined) this.#readIndex(before);
+  }
+
+  get sectors(): number {
+    return this.disk.sectors;
+  }
+
+  read(sector: number, into: Uint8Array): Promise<void> {
+    return readEarlier(this.disk, this.before, this.#offsets, sector, into);
+  }
+
+  write(): Promise<void> {
+    return Promise.reject(new FormatError("a recording's disk is never written"));
+  }
+
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    this.before?.close();
+    await this.disk.close();
+  }
+
+  #readIndex(before: HostFile): void {
+    const head = new Uint8Array(HEADER_BYTES);
+    const count = before.read(0, head);
+    if (count === 0) return;
+    const expected = header();
+    if (count < HEADER_BYTES || head.some((byte, i) => byte !== expected[i])) {
+      throw new FormatError(`"${before.path}" does not hold what a disk held before`);
+    }
+    const entry = new Uint8Array(ENTRY_BYTES);
+    const view = new DataView(entry.buffer);
+    for (let at = HEADER_BYTES; before.read(at, entry) === ENTRY_BYTES; at += ENTRY_BYTES) {
+      if (crc32(entry.subarray(4)) !== view.getUint32(0, true)) return;
+      const block = view.getFloat64(4, true);
+      if (!this.#offsets.has(block)) this.#offsets.set(block, at + ENTRY_HEADER_BYTES);
+    }
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * How a VM's description becomes a recording's manifest, and how a recording's folder becomes a VM again
+ * (issue 4, "Record" and "Replay").
+ *
+ * Invariant: what a recording needs is found and identified before anything is replayed; what is missing
+ * or has changed is named, and nothing is replayed then.
+ */
+import { ConfigError, FormatError } from "../base/errors.ts";
+import type { Host } from "../host/host.ts";
+import { SECTOR_BYTES } from "../limits.ts";
+import { MACHINE_VERSION } from "../machine/version.ts";
+import type { LogStream } from "../replay/log_format.ts";
+import {
+  parseRecordingManifest,
+  type RecordedImage,
+  RECORDING_VERSION,
+  type RecordingManifest,
+} from "../replay/manifest.ts";
+import type { BlockDevice } from "../storage/block_device.ts";
+import { EarlierDisk, KeepingDisk } from "../storage/before_image.ts";
+import { openRawDisk } from "../storage/raw.ts";
+import type { MachineConfig } from "./machine_port.ts";
+import { type ImageFact, RecordingSession, type RecordOptions } from "./recording_session.ts";
+
+/** A VM that is to be recorded, as far as its manifest tells. */
+export interface RecordedVm {
+  readonly name: string;
+  readonly config: MachineConfig;
+  /** Device of the terminal. */
+  readonly console: string;
+  /** What a replay is to show. */
+  readonly shows: "console" | "command";
+  /** Files of its images by role; those that were given as bytes are not among them. */
+  readonly paths: Readonly<Record<string, string>>;
+  /** Its disks; the writable ones are replaced by ones that keep what they overwrite. */
+  readonly disks: BlockDevice[];
+}
+
+/** Bytes of an image are hashed and read in parts of this many. */
+const PART_BYTES = 4 * 1024 * 1024;
+
+/** Begins a recording that starts with the VM. Throws HostError when the folder cannot be made. */
+export function beginRecording(
+  host: Host,
+  vm: RecordedVm,
+  options: RecordOptions,
+  warn: (line: string) => void,
+): RecordingSession {
+  const { config, paths, disks } = vm;
+  host.files.createFolder(options.folder);
+  const images: ImageFact[] = [];
+  const { bios } = config;
+  const given = { kernel: config.kernel, initrd: config.initrd, bios };
+  for (const [role, contents] of Object.entries(given)) {
+    if (contents === undefined || typeof contents === "string") continue;
+    const path = paths[role];
+    const bytes = contents.length;
+    // What was read from a file moves to the VM world, and is read again for the recording.
+    images.push(path === undefined ? { role, path: "", contents, bytes } : { role, path, bytes });
+  }
+  disks.forEach((disk, i) => {
+    const role = `disk${i}`;
+    const fact = { role, path: paths[role] ?? "", bytes: disk.sectors * SECTOR_BYTES };
+    if (disk.readOnly) return void images.push(fact);
+    const before = host.files.create(`${options.folder}/${role}.before`);
+    const contents = new KeepingDisk(disk, before);
+    disks[i] = contents;
+    images.push({ ...fact, contents });
+  });
+  return new RecordingSession(host, headOf(host, vm), images, options, warn);
+}
+
+function headOf(host: Host, vm: RecordedVm): Omit<RecordingManifest, "images"> {
+  const { memoryBytes, harts, append, bios, clock, seed, startWallNanoseconds, disks } = vm.config;
+  return {
+    format: "chronovisor recording",
+    version: RECORDING_VERSION,
+    created: new Date(Number(host.clock.wallNanoseconds() / 1_000_000n)).toISOString(),
+    name: vm.name,
+    machine: {
+      version: MACHINE_VERSION,
+      memoryBytes,
+      harts,
+      append,
+      bios: typeof bios === "string" ? bios : "image",
+      clock,
+      seed,
+      wallStart: `${startWallNanoseconds}`,
+      disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
+    },
+    start: "power-on",
+    shows: vm.shows,
+    console: vm.console,
+  };
+}
+
+/** A recording's folder, opened. */
+export interface Recording {
+  readonly folder: string;
+  readonly manifest: RecordingManifest;
+  readonly events: readonly Uint8Array<ArrayBuffer>[];
+  readonly outputs: readonly Uint8Array<ArrayBuffer>[];
+}
+
+/** Reads a recording's manifest and logs. Rejects with HostError and FormatError. */
+export async function openRecording(host: Host, folder: string): Promise<Recording> {
+  const path = `${folder}/manifest.json`;
+  const text = new TextDecoder().decode(await host.files.readAll(path));
+  const manifest = parseRecordingManifest(text, `"${path}"`);
+  const names = host.files.list(folder);
+  const segments = async (stream: LogStream) => {
+    const wanted = names.filter((name) => new RegExp(`^${stream}-\\d{6}\\.log$`).test(name));
+    wanted.forEach((name, i) => {
+      if (Number(name.slice(stream.length + 1, -4)) === i) return;
+      throw new FormatError(`"${folder}": segment ${i} of the log of ${stream} is missing`);
+    });
+    return await Promise.all(wanted.map((name) => host.files.readAll(`${folder}/${name}`)));
+  };
+  return { folder, manifest, events: await segments("events"), outputs: await segments("outputs") };
+}
+
+/** What a recording's machine starts from. */
+export interface RecordedImages {
+  readonly kernel: Uint8Array<ArrayBuffer> | undefined;
+  readonly initrd: Uint8Array<ArrayBuffer> | undefined;
+  readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
+}
+
+/** Reads the images, not the disks, that a recording starts from. Rejects with a FormatError for changed ones. */
+export async function readRecordedImages(
+  host: Host,
+  { folder, manifest }: Recording,
+): Promise<RecordedImages> {
+  const read = async (role: string) => {
+    const image = manifest.images.find((candidate) => candidate.role === role);
+    if (image === undefined) return undefined;
+    const path = placeOf(folder, image);
+    const bytes = await readPresent(host, image, path);
+    const hash = host.compression.sha256();
+    hash.add(bytes);
+    checkDigest(image, path, hash.hex());
+    return bytes;
+  };
+  const { bios } = manifest.machine;
+  const firmware = await read("bios");
+  if (bios === "image" && firmware === undefined) {
+    throw new FormatError(`"${folder}": the manifest names no firmware image`);
+  }
+  return {
+    kernel: await read("kernel"),
+    initrd: await read("initrd"),
+    bios: bios === "image" ? firmware! : bios,
+  };
+}
+
+function placeOf(folder: string, { kept, path }: RecordedImage): string {
+  return kept === undefined ? path : `${folder}/${kept}`;
+}
+
+async function readPresent(
+  host: Host,
+  { role }: RecordedImage,
+  path: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await host.files.readAll(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError(`The recording's ${role} image is missing: ${why}`, { cause });
+  }
+}
+
+function checkDigest(image: RecordedImage, path: string, sha256: string): void {
+  if (image.sha256 === null) {
+    throw new FormatError(
+      `The recording ended before its ${image.role} image was identified: it cannot be replayed`,
+    );
+  }
+  if (image.sha256 === sha256) return;
+  throw new FormatError(
+    `"${path}" has changed since the recording: expected the ${image.role} image with SHA-256 ` +
+      `${image.sha256}, found ${sha256}`,
+  );
+}
+
+/** Opens the disks of a recording as they were when it began. Rejects like `readRecordedImages`. */
+export async function openRecordedDisks(
+  host: Host,
+  { folder, manifest }: Recording,
+): Promise<BlockDevice[]> {
+  const disks: BlockDevice[] = [];
+  try {
+    for (const [i, shape] of manifest.machine.disks.entries()) {
+      const image = manifest.images.find(({ role }) => role === `disk${i}`);
+      if (image === undefined) throw new FormatError(`"${folder}": the manifest has no disk${i}`);
+      const disk = openRecordedDisk(host, folder, image, shape.readOnly);
+      disks.push(disk);
+      await checkDisk(host, disk, image, shape.sectors);
+    }
+    return disks;
+  } catch (error) {
+    for (const disk of disks) void disk.close();
+    throw error;
+  }
+}
+
+function openRecordedDisk(
+  host: Host,
+  folder: string,
+  image: RecordedImage,
+  readOnly: boolean,
+): BlockDevice {
+  const path = placeOf(folder, image);
+  let disk: BlockDevice;
+  try {
+    disk = openRawDisk(host.files, path, { readOnly: true });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError(`The recording's ${image.role} image is missing: ${why}`, { cause });
+  }
+  // A copy was made as the disk was when the recording began.
+  const before = `${folder}/${image.role}.before`;
+  const wasWritten = !readOnly && image.kept === undefined;
+  return wasWritten ? new EarlierDisk(disk, host.files.open(before)) : disk;
+}
+
+async function checkDisk(
+  host: Host,
+  disk: BlockDevice,
+  image: RecordedImage,
+  sectors: number,
+): Promise<void> {
+  const hash = host.compression.sha256();
+  const end = Math.min(disk.sectors, sectors) * SECTOR_BYTES;
+  for (let at = 0; at < end; at += PART_BYTES) {
+    const part = new Uint8Array(Math.min(PART_BYTES, end - at));
+    await disk.read(at / SECTOR_BYTES, part);
+    hash.add(part);
+  }
+  checkDigest(image, image.path, disk.sectors === sectors ? hash.hex() : "another length");
+}
