@@ -2,7 +2,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FormatError } from "../../kernel/base/errors.ts";
 import { readImage } from "../../kernel/machine/image.ts";
-import { offerBytes, runToEnd, testMachine } from "../_support/machine.ts";
+import { runToEnd, testMachine } from "../_support/machine.ts";
 import { peerTest, runPeer } from "../_support/peers.ts";
 
 const FOLDER = new URL("../../guests/hello/", import.meta.url);

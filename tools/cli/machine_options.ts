@@ -2,7 +2,7 @@
  * The options that say what machine to make, shared by `run` and `exec` (issue 2, section 6).
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { DriveOption, PowerOnOptions } from "../../mod.ts";
+import type { DriveOption, PowerOnOptions, RecordSync } from "../../mod.ts";
 import { ConfigError, parseSize } from "../../mod.ts";
 import { nearMatch } from "./near_match.ts";
 
@@ -27,6 +27,9 @@ export interface MachineOptions {
   readonly trace?: string;
   readonly name?: string;
   readonly translationCache?: boolean;
+  readonly record?: string;
+  readonly recordSync?: RecordSync;
+  readonly recordImages?: boolean;
 }
 
 /** Adds the options to a command. */
@@ -58,6 +61,15 @@ export function addMachineOptions(command: Command): Command {
     .option("--no-translation-cache", "do not use or keep translations of earlier runs")
     .option("--cache-elements <n>", "address spaces kept at once", wholeNumber(1, 64))
     .option("--seed <n>", "seed of all randomness", wholeNumber(0, Number.MAX_SAFE_INTEGER))
+    .option("--record <folder>", "record it in a new folder, for `replay`")
+    .addOption(
+      choice("--record-sync <when>", "when the recording must be on stable storage", [
+        "none",
+        "periodic",
+        "every",
+      ]),
+    )
+    .option("--record-images", "copy all images into the recording, not just small ones")
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
     .option("--trace <file>", "write each executed instruction; slow")
@@ -66,9 +78,19 @@ export function addMachineOptions(command: Command): Command {
 
 /** What to power on. */
 export function powerOnOptions(guest: string | undefined, o: MachineOptions): PowerOnOptions {
-  const { drive, timeout: _, stats: __, trace, ...same } = o;
+  const { drive, timeout: _, stats: __, trace, record, recordSync, recordImages, ...same } = o;
+  if (record === undefined && (recordSync !== undefined || recordImages)) {
+    throw new ConfigError("--record-sync and --record-images go with --record FOLDER");
+  }
   return {
     ...pick(same),
+    ...(record !== undefined && {
+      record: {
+        folder: record,
+        ...(recordSync && { sync: recordSync }),
+        ...(recordImages && { images: true }),
+      },
+    }),
     ...(guest !== undefined && { guest }),
     ...(drive && { drives: drive }),
     trace: trace !== undefined,
@@ -85,7 +107,8 @@ function pick(options: Same): Same {
   return Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
 }
 
-function choice(flags: string, help: string, choices: string[]): Option {
+/** An option that takes one of some words. */
+export function choice(flags: string, help: string, choices: string[]): Option {
   const option = new Option(flags, `${help}: ${choices.join(", ")}`);
   return option.argParser((typed: string) => {
     if (choices.includes(typed)) return typed;
@@ -105,7 +128,8 @@ function checkSize(text: string): string {
   }
 }
 
-function wholeNumber(least: number, most: number): (text: string) => number {
+/** Parses a whole number within bounds. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (value >= least && value <= most) return value;

@@ -7,6 +7,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { execCommand } from "./commands/exec.ts";
 import { guestsCommand } from "./commands/guests.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { replayCommand } from "./commands/replay.ts";
 import { runCommand } from "./commands/run.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { CliEnvironment } from "./environment.ts";
@@ -17,6 +18,7 @@ Examples:
   run hello                              a small guest of ours
   run debian                             Debian Linux to a shell; Ctrl-A x quits
   exec debian -- uname -a                one command in a fresh Debian
+  run debian --record DIR                record it; replay DIR shows it again
   run --kernel Image --initrd initrd.gz --append "console=ttyS0"
 `;
 
@@ -32,6 +34,7 @@ export function makeProgram(
     .showHelpAfterError("(help shows what is possible)");
   program.addCommand(runCommand(environment, onStatus));
   program.addCommand(execCommand(environment, onStatus));
+  program.addCommand(replayCommand(environment, onStatus));
   program.addCommand(guestsCommand());
   program.addCommand(inspectCommand());
   program.addCommand(versionCommand());

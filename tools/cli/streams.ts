@@ -19,6 +19,14 @@ export function writeError(bytes: Uint8Array | string): void {
   writeAll(Deno.stderr, bytes);
 }
 
+/** Writes all of a stream. */
+export async function copyTo(
+  from: ReadableStream<Uint8Array>,
+  write: (bytes: Uint8Array) => void,
+): Promise<void> {
+  for await (const bytes of from) write(bytes);
+}
+
 function writeAll(to: { writeSync(bytes: Uint8Array): number }, data: Uint8Array | string): void {
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   try {

@@ -10,7 +10,7 @@ import { CliExit, EXIT } from "../errors.ts";
 import { addMachineOptions, type MachineOptions, powerOnOptions } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 import { writeStatistics } from "../statistics.ts";
-import { writeError, writeOut } from "../streams.ts";
+import { copyTo, writeError, writeOut } from "../streams.ts";
 import { copyTrace, openTrace } from "../trace_file.ts";
 
 /** Lines of the console shown when a guest dies before it ran the command. */
@@ -62,7 +62,11 @@ async function start(
   options: MachineOptions,
   ending: Ending,
 ): Promise<VM> {
-  const starting = kernel.powerOn({ ...powerOnOptions(guest, options), onReset: "end" });
+  const starting = kernel.powerOn({
+    ...powerOnOptions(guest, options),
+    onReset: "end",
+    shows: "command",
+  });
   // When the wait is given up, the kernel's end ends the VM; its late refusal is of no interest.
   starting.catch(() => {});
   return await Promise.race([starting, ending.happens]);
@@ -89,8 +93,8 @@ async function passThrough(process: ExecProcess): Promise<number> {
   });
   const [status] = await Promise.all([
     process.status,
-    copy(process.stdout, writeOut),
-    copy(process.stderr, writeError),
+    copyTo(process.stdout, writeOut),
+    copyTo(process.stderr, writeError),
   ]);
   return status;
 }
@@ -103,13 +107,6 @@ async function feedInput(process: ExecProcess): Promise<void> {
     if (count === null) return await writer.close();
     await writer.write(chunk.slice(0, count));
   }
-}
-
-async function copy(
-  from: ReadableStream<Uint8Array>,
-  write: (bytes: Uint8Array) => void,
-): Promise<void> {
-  for await (const bytes of from) write(bytes);
 }
 
 async function lastLines(vm: VM): Promise<string> {

@@ -1,0 +1,131 @@
+/**
+ * `replay`: what a recording's guest printed, again, by executing what it executed (issue 4, "Replay");
+ * `replay info` and `replay check` look at a recording without running it.
+ */
+import { Command } from "commander";
+import {
+  checkRecording,
+  recordingFacts,
+  type ReplayOptions,
+  type ReplayReport,
+  type VM,
+} from "../../../mod.ts";
+import { Ending } from "../ending.ts";
+import type { CliEnvironment } from "../environment.ts";
+import { CliExit, EXIT } from "../errors.ts";
+import { choice, wholeNumber } from "../machine_options.ts";
+import { formatFacts } from "../recording_text.ts";
+import { writeStatistics } from "../statistics.ts";
+import { copyTo, writeError, writeOut } from "../streams.ts";
+
+interface ReplayCommandOptions {
+  readonly verify?: boolean;
+  readonly to?: string;
+  readonly speed?: "max" | "1";
+  readonly tier?: ReplayOptions["tier"];
+  readonly tlbEntries?: number;
+  readonly cacheElements?: number;
+  readonly translationCache?: boolean;
+  readonly stats?: string;
+  readonly timeout?: number;
+}
+
+/** The command. */
+export function replayCommand(
+  environment: CliEnvironment,
+  onStatus: (status: number) => void,
+): Command {
+  const command = new Command("replay")
+    .description("replay a recording: shows what its guest printed")
+    .argument("<folder>", "folder of the recording")
+    .option("--verify", "compare outputs and digests of the state with the recording's")
+    .option("--to <icount>", "stop after so many instructions; end is the recording's end", icount)
+    .addOption(
+      choice("--speed <speed>", "as fast as it goes, or as the guest's time", ["max", "1"]),
+    )
+    .addOption(
+      choice("--tier <tier>", "what executes", ["auto", "interpreter", "translator", "check"]),
+    )
+    .option("--tlb-entries <n>", "entries of each software TLB", wholeNumber(16, 4096))
+    .option("--cache-elements <n>", "address spaces kept at once", wholeNumber(1, 64))
+    .option("--no-translation-cache", "do not use or keep translations of earlier runs")
+    .option("--timeout <seconds>", "end with status 124 after so long", Number)
+    .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
+    .action(async (folder: string, options: ReplayCommandOptions) => {
+      onStatus(await replay(environment, folder, options));
+    });
+  command.command("info").description("show what is in a recording")
+    .argument("<folder>").option("--json", "as one JSON object")
+    .action(async (folder: string, { json }: { json?: boolean }) => {
+      const facts = await recordingFacts(folder);
+      writeOut(json ? JSON.stringify(facts) + "\n" : formatFacts(facts));
+    });
+  command.command("check").description("verify checksums and images without running anything")
+    .argument("<folder>")
+    .action(async (folder: string) => {
+      const problems = await checkRecording(folder);
+      if (problems.length === 0) return writeOut("ok\n");
+      for (const problem of problems) writeOut(`${problem}\n`);
+      onStatus(EXIT.failure);
+    });
+  return command;
+}
+
+function icount(text: string): string {
+  if (text === "end") return text;
+  return `${wholeNumber(0, Number.MAX_SAFE_INTEGER)(text)}`;
+}
+
+async function replay(
+  environment: CliEnvironment,
+  folder: string,
+  options: ReplayCommandOptions,
+): Promise<number> {
+  using ending = new Ending(options.timeout);
+  await using kernel = await environment.startKernel(() => {}, options);
+  const { to, speed, verify, tier, tlbEntries, cacheElements } = options;
+  const vm = await kernel.replay(folder, {
+    ...verify && { verify },
+    ...to !== undefined && to !== "end" && { to: Number(to) },
+    ...speed === "1" && { speed: 1 },
+    ...tier && { tier },
+    ...tlbEntries && { tlbEntries },
+    ...cacheElements && { cacheElements },
+  });
+  const { manifest } = await recordingFacts(folder);
+  const showing = manifest.shows === "command"
+    ? showCommand(vm)
+    : copyTo(vm.console.readable, writeOut);
+  showing.catch((error) => ending.fail(error));
+  const exit = await Promise.race([vm.waitForExit(), ending.happens]);
+  await showing;
+  await writeStatistics(vm, options.stats);
+  if (exit.replay === undefined) throw new CliExit(EXIT.failure, "the replay was stopped");
+  return report(exit.replay, verify ?? false);
+}
+
+async function showCommand(vm: VM): Promise<void> {
+  const { stdout, stderr } = vm.replayedCommand!;
+  // The console of a guest that only runs a command is shown to nobody, here as when it was recorded.
+  await Promise.all([copyTo(stdout, writeOut), copyTo(stderr, writeError)]);
+}
+
+/** Says how the replay ended, where that is not simply the recording's end. */
+function report(replay: ReplayReport, verified: boolean): number {
+  const place = `after ${replay.icount} instructions`;
+  switch (replay.kind) {
+    case "end":
+      if (verified) writeError(`chronovisor: the replay is the recording, ${place}\n`);
+      return EXIT.ok;
+    case "reached":
+      return EXIT.ok;
+    case "cut":
+      writeError(`chronovisor: the recording was cut ${place}: ${replay.reason}\n`);
+      return EXIT.ok;
+    case "diverged":
+      throw new CliExit(
+        EXIT.failure,
+        `the replay differs from the recording ${place}: ${replay.what}`,
+      );
+  }
+}
