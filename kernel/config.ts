@@ -74,6 +74,8 @@ export interface PowerOnOptions {
   readonly record?: string | RecordOptions;
   /** What a replay of the recording shows: the terminal (default), or what `exec` and `spawn` printed. */
   readonly shows?: "console" | "command";
+  /** Whether it stands still until a debugger takes hold of it (`VM.debug`). */
+  readonly waitsForDebugger?: boolean;
   /** Name of the VM, for messages; the guest's name or "vm" with a number by default. */
   readonly name?: string;
 }

@@ -53,6 +53,10 @@ export interface ReplayOptions {
   readonly to?: number;
   /** "max" (default), or 1: no faster than the guest's own time. */
   readonly speed?: "max" | 1;
+  /** Whether it stands still until a debugger takes hold of it (`VM.debug`). */
+  readonly waitsForDebugger?: boolean;
+  /** Most bytes of memory that going back may take; 512 MiB by default. */
+  readonly historyBytes?: number;
   /** Which tiers execute, as for `PowerOnOptions`; need not be those of the recording. */
   readonly tier?: PowerOnOptions["tier"];
   /** Entries of each software TLB. */
@@ -125,6 +129,7 @@ export class Kernel {
       onReset: spec.onReset,
       compiler: translates ? await this.#translations.connect(config) : undefined,
       recording,
+      waitsForDebugger: options.waitsForDebugger ?? false,
     });
     this.#follow(vm);
     await vm.started();
@@ -165,7 +170,7 @@ export class Kernel {
       cacheElements: options.cacheElements,
       trace: false,
     };
-    const { verify = false, to, speed = "max" } = options;
+    const { verify = false, to, speed = "max", waitsForDebugger = false } = options;
     const vm = new VM({
       host: this.#host,
       world,
@@ -178,6 +183,7 @@ export class Kernel {
       network: "none",
       onReset: "restart",
       compiler: translates ? await this.#translations.connect(config) : undefined,
+      waitsForDebugger,
       replay: {
         start: { events, outputs, verify, to, realTime: speed === 1 },
         disks: await openRecordedDisks(this.#host, recording),

@@ -27,7 +27,7 @@ export const EVENT_RECORD = {
   entropy: 6,
   /** entries of the nondeterminism buffer, in the order in which they were made */
   nondeterminism: 16,
-  /** digests of the state, see epoch_record.ts */
+  /** digests of the state, see epochs.ts */
   epoch: 17,
   /** The guest reset itself and starts again: wall clock in nanoseconds as text */
   reset: 18,

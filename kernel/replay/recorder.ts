@@ -8,6 +8,7 @@
 import type { Stamp } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
+import { epochFields, Epochs } from "./epochs.ts";
 import type { Cluster, LogStream } from "./log_format.ts";
 import { LogEncoder } from "./log_encoder.ts";
 import { type EndCause, EVENT_RECORD, eventFields, outputFields } from "./record_table.ts";
@@ -20,10 +21,25 @@ export class Recorder {
   /** Instructions executed before the guest last reset itself. */
   #before = 0;
 
+  #epochs: Epochs;
+
   /** Begins now. */
   constructor(machine: Machine) {
     this.#machine = machine;
+    this.#epochs = new Epochs(machine);
     this.#watch();
+  }
+
+  /** Instructions executed since the recording began, or since it began and resets before. */
+  get icount(): number {
+    return this.#before + this.#machine.icount;
+  }
+
+  /** Ends an epoch here; false when the machine waits for a disk, so that it must be asked again. */
+  epoch(): boolean {
+    if (!this.#machine.settle()) return false;
+    this.#mark(EVENT_RECORD.epoch, epochFields(this.#epochs.take()));
+    return true;
   }
 
   /** Bytes that wait to be taken. */
@@ -44,13 +60,16 @@ export class Recorder {
     this.#mark(EVENT_RECORD.reset, [`${wallStart}`]);
     this.#before += this.#machine.icount;
     this.#machine = machine;
+    this.#epochs = new Epochs(machine);
     this.#watch();
   }
 
   /** The recording ends here. */
   end(why: EndCause, code: number): void {
+    this.epoch();
     this.#mark(EVENT_RECORD.end, [why, code]);
     this.#machine.gate.watcher = undefined;
+    this.#epochs.end();
   }
 
   /** Takes what is to be written. */

@@ -11,8 +11,9 @@ import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
 import type { StopReason } from "../machine/turns.ts";
-import type { Ledger } from "./ledger.ts";
-import type { LogCursor, LogReader } from "./log_reader.ts";
+import { Epochs, readEpoch } from "./epochs.ts";
+import type { Ledger, LedgerPlace } from "./ledger.ts";
+import type { LogCursor, LogPlace, LogReader } from "./log_reader.ts";
 import {
   type EndCause,
   type EventRecord,
@@ -34,7 +35,17 @@ export type ReplayStop =
   /** The recording was cut: nobody knows what came next. */
   | { readonly kind: "cut" }
   /** The machine did something else than when it was recorded. */
-  | { readonly kind: "diverged"; readonly what: string };
+  | { readonly kind: "diverged"; readonly what: string }
+  /** Whoever drives the machine wants to stop here; the replay can go on. */
+  | { readonly kind: "point" };
+
+/** Where a replay is in its recording, beside what its machine is: what going back needs. */
+export interface ReplayPlace {
+  readonly events: LogPlace;
+  readonly ledger: LedgerPlace | undefined;
+  /** Instructions executed before the guest last reset itself. */
+  readonly before: number;
+}
 
 /** What a replay needs besides its machine. */
 export interface ReplayParts {
@@ -45,10 +56,12 @@ export interface ReplayParts {
   readonly readBase: ReadBase;
   /** Sees what leaves the machine, with its icount since the recording began. */
   readonly sent: (output: MachineOutput, icount: number) => void;
-  /** Compares the state with a recorded epoch; gives what differs. */
-  readonly compareEpoch?: (fields: readonly unknown[]) => string | undefined;
+  /** Whether the state is compared with the recording's at its epochs. */
+  readonly comparesEpochs?: boolean;
   /** Sees events as they are delivered. */
   readonly delivered?: (event: VmEvent) => void;
+  /** Runs the machine instead of its own `run`; undefined: something wants to stop here. */
+  readonly drive?: (machine: Machine, budget: number) => StopReason | undefined;
 }
 
 /** Replays one recording. */
@@ -60,6 +73,9 @@ export class Replayer {
   /** Instructions executed before the guest last reset itself. */
   #before = 0;
   #stop: ReplayStop | undefined;
+  #epochs: Epochs | undefined;
+  /** Epochs at which the state was the recording's. */
+  epochsCompared = 0;
 
   /** The machine is as it was when the recording began. */
   constructor(machine: Machine, parts: ReplayParts) {
@@ -67,6 +83,7 @@ export class Replayer {
     this.#parts = parts;
     this.#cursor = parts.events.cursor();
     this.disks = new ReplayDisks(parts.readBase);
+    if (parts.comparesEpochs) this.#epochs = new Epochs(machine);
   }
 
   /** The machine. */
@@ -79,11 +96,26 @@ export class Replayer {
     return this.#before + this.#machine.icount;
   }
 
+  /** Where it is. */
+  get place(): ReplayPlace {
+    const { ledger } = this.#parts;
+    return { events: this.#cursor.place, ledger: ledger?.place, before: this.#before };
+  }
+
+  /** The machine and the disks were put back to where they were at a place: goes on from there. */
+  goTo({ events, ledger, before }: ReplayPlace): void {
+    this.#cursor.goTo(events);
+    if (ledger !== undefined) this.#parts.ledger?.goTo(ledger);
+    this.#before = before;
+    this.#stop = undefined;
+  }
+
   /** After "reset": goes on with a machine that is at its power-on state. */
   restart(machine: Machine): void {
     assert(this.#stop?.kind === "reset", "the guest has not reset itself");
     this.#before += this.#machine.icount;
     this.#machine = machine;
+    if (this.#epochs !== undefined) this.#epochs = new Epochs(machine);
     this.#stop = undefined;
   }
 
@@ -105,7 +137,8 @@ export class Replayer {
       if (stop === "not yet") {
         // That a request failed is a record; what the others read is in the disks.
         if (!this.#isDue(next) && !this.#deliverDiskResults()) return { kind: "await" };
-      } else if (stop !== undefined) return this.#end(stop);
+      } else if (stop?.kind === "point") return stop;
+      else if (stop !== undefined) return this.#end(stop);
     }
   }
 
@@ -123,12 +156,14 @@ export class Replayer {
     const machine = this.#machine;
     // A machine that has to wait for its next event waits at that event's icount.
     const budget = Math.max(1, target - this.icount);
-    const stop = machine.run(budget);
+    const { drive } = this.#parts;
+    const stop = drive === undefined ? machine.run(budget) : drive(machine, budget);
     const different = this.#takeOutputs();
     if (different !== undefined) return this.#diverged(different);
     if (this.icount > next.stamp.icount) {
       return this.#diverged("the machine goes on where the recording waited");
     }
+    if (stop === undefined) return { kind: "point" };
     switch (stop.kind) {
       case "budget":
       case "output":
@@ -194,9 +229,7 @@ export class Replayer {
         this.#cursor.advance();
         return undefined;
       case "epoch": {
-        const different = this.#parts.compareEpoch?.(record.fields);
-        this.#cursor.advance();
-        return different === undefined ? undefined : this.#diverged(different);
+        return this.#compareEpoch(raw.stamp.icount, record.fields);
       }
       case "end":
         if (record.why === "power-off" || record.why === "reset") {
@@ -207,6 +240,20 @@ export class Replayer {
       case "reset":
         return this.#diverged("the machine goes on; the recording's guest reset itself");
     }
+  }
+
+  #compareEpoch(icount: number, fields: readonly unknown[]): ReplayStop | "not yet" | undefined {
+    if (this.#epochs !== undefined) {
+      while (!this.#machine.settle()) {
+        if (!this.#deliverDiskResults()) return "not yet";
+      }
+      const recorded = readEpoch(icount - this.#before, fields);
+      const different = this.#epochs.compare(recorded);
+      if (different !== undefined) return this.#diverged(different);
+      this.epochsCompared++;
+    }
+    this.#cursor.advance();
+    return undefined;
   }
 
   #deliverEvent(

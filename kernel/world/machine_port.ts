@@ -8,6 +8,7 @@
 import type { DiskRequest } from "../driver/mod.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
+import type { StopReason as MachineStop } from "../machine/turns.ts";
 import type { Recorder } from "../replay/recorder.ts";
 import type { CompilePort } from "./remote_compiler.ts";
 
@@ -178,6 +179,8 @@ export interface MachinePort {
   memoryTree(): string;
   /** Bytes of the pages of guest memory that were written. */
   touchedBytes(): number;
+  /** Runs the machine instead of its own `run`, while a debugger holds it. */
+  drive?: ((budget: number) => MachineStop) | undefined;
   /** The machine behind this port, where it is one that can be recorded and replayed. */
   readonly machine?: Machine;
   /**

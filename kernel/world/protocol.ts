@@ -31,6 +31,10 @@ export const TO_VM = {
   resize: 9,
   /** (id, 1 if more parts follow, 1 if it could not be read) A part of what a replayed disk held. */
   baseData: 10,
+  /** (id) bytes: a debugger's call, see debug_protocol.ts. Answered with `debugAnswer`. */
+  debug: 11,
+  /** A debugger wants the machine to stand still. */
+  debugInterrupt: 12,
 } as const;
 
 /** TABLE of messages to the kernel world. */
@@ -65,8 +69,8 @@ export const TO_KERNEL = {
   recordEnd: 14,
   /** (id, disk, sector, length) A replay asks what a disk held: answered with `baseData`. */
   baseWanted: 15,
-  /** A replay came to its end; bytes: JSON of `ReplayReport`. The VM world waits for `stop`. */
-  replayed: 16,
+  /** (id, 1 for an answer or 0 for a refusal) bytes: what a debugger's call gave. */
+  debugAnswer: 16,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

@@ -78,7 +78,7 @@ export class ReplaySide {
     this.#torn = events.torn?.reason;
     this.#replayer = new Replayer(machine.machine, {
       events,
-      ...start.verify && { ledger: new Ledger(outputs.cursor()) },
+      ...start.verify && { ledger: new Ledger(outputs.cursor()), comparesEpochs: true },
       readBase: (disk, sector, bytes, arrived) => this.#want(disk, sector, bytes, arrived),
       sent: (output) => {
         if (output.kind === "bytes") sendOutput(world.mailbox, { ...output, kind: "console" });
@@ -160,6 +160,7 @@ export class ReplaySide {
     const report: ReplayReport = {
       ...stop,
       icount: this.#replayer.icount,
+      epochs: this.#replayer.epochsCompared,
       ...stop.kind === "cut" && { reason: this.#torn ?? "the recording was never ended" },
     };
     const code = stop.kind === "end" ? stop.code : 0;

@@ -23,6 +23,8 @@ export type ReplayReport =
   & {
     /** Instructions executed since the recording began. */
     readonly icount: number;
+    /** Epochs at which the state was compared and was the recording's. */
+    readonly epochs: number;
   }
   & (
     /** Where it was told to stop. */

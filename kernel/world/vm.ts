@@ -10,6 +10,7 @@ import { HostError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
+import type { DebugTarget } from "../debug/target.ts";
 import { ByteOutput } from "./byte_output.ts";
 import { DiskService } from "./disk_service.ts";
 import type { EarlyWorld } from "./early_world.ts";
@@ -27,6 +28,7 @@ import {
   type ReplayReport,
 } from "./reports.ts";
 import { type ConsoleDevice, ConsoleEnd, type VmConsole } from "./vm_console.ts";
+import { VmDebug } from "./vm_debug.ts";
 import { VmExec } from "./vm_exec.ts";
 import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { VmLink } from "./vm_link.ts";
@@ -69,6 +71,8 @@ export interface VmParts {
   readonly recording?: RecordingSession | undefined;
   /** What it replays, if it does; closed at its end. */
   readonly replay?: ReplayParts | undefined;
+  /** Whether it stands still until a debugger comes. */
+  readonly waitsForDebugger?: boolean;
 }
 
 /** How a VM ended. */
@@ -101,6 +105,7 @@ export class VM {
   readonly #worker: WorldWorker;
   readonly #compiler: Connection | undefined;
   readonly #queries: VmQueries;
+  readonly #debug: VmDebug;
   readonly #exec: VmExec;
   readonly #trace: ByteOutput;
   readonly #disks: ReadonlyMap<string, DiskService>;
@@ -139,6 +144,7 @@ export class VM {
     // A trace that was asked for is kept for its reader from the first line on.
     if (config.trace) void this.#trace.readable;
     this.#queries = new VmQueries(this.#link);
+    this.#debug = new VmDebug(this.#link);
     const exec = this.#exec = new VmExec(this.#link, balance);
     this.#console = new ConsoleEnd(this.#link, parts.consoleDevice, balance, (columns, rows) => {
       return exec.resize(columns, rows);
@@ -157,6 +163,7 @@ export class VM {
       mailbox: shared,
       config,
       onReset: parts.onReset,
+      waitsForDebugger: parts.waitsForDebugger ?? false,
       record: parts.recording?.sync,
       replay: parts.replay?.start,
       compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
@@ -276,6 +283,11 @@ export class VM {
     return this.#exec.spawn(command, options);
   }
 
+  /** Takes hold of the VM for a debugger; it stands still until the debugger lets it go on. */
+  debug(): Promise<DebugTarget> {
+    return this.#debug.attach(this.harts);
+  }
+
   /** Same as `powerOff`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.powerOff();
@@ -319,6 +331,8 @@ export class VM {
           throw new Broken("a record of a VM that is not recorded");
         }
         return this.#recording.arrived(got);
+      case TO_KERNEL.debugAnswer:
+        return this.#debug.answered(got);
       case TO_KERNEL.recordEnd:
         return;
       case TO_KERNEL.baseWanted:
@@ -430,6 +444,7 @@ export class VM {
     this.#exec.end();
     this.#replayed?.end();
     this.#queries.close();
+    this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
     this.#finishing = this.#release().then(() => {
       if (outcome instanceof Error) this.#exit.reject(outcome);
       else this.#exit.resolve(outcome);

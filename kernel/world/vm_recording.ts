@@ -16,9 +16,16 @@ import { message, parts, TO_KERNEL } from "./protocol.ts";
 /** What waits is sent when it is longer than this many bytes. */
 const CLUSTER_BYTES = 128 * 1024;
 
+/** An epoch is as long as this at least, in host time… */
+const EPOCH_MILLISECONDS = 1000;
+/** …and in instructions: an idle guest's state need not be compared again and again. */
+const EPOCH_INSTRUCTIONS = 1_000_000;
+
 /** The recording of one VM, as its world sees it. */
 export class VmRecording {
   #sent: number;
+  #epochEnd: number;
+  #epochIcount = 0;
 
   /** Begins now. */
   constructor(
@@ -27,14 +34,15 @@ export class VmRecording {
     private readonly clock: HostClock,
     private readonly sync: RecordSync,
   ) {
-    this.#sent = clock.monotonicMilliseconds();
+    this.#sent = this.#epochEnd = clock.monotonicMilliseconds();
   }
 
   /** Between a slice and its outputs. */
   afterSlice(): void {
+    const now = this.clock.monotonicMilliseconds();
+    this.#endEpoch(now);
     const { waiting } = this.recorder;
     if (waiting === 0) return;
-    const now = this.clock.monotonicMilliseconds();
     const due = this.sync === "every" || waiting > CLUSTER_BYTES ||
       now - this.#sent >= SYNC_MILLISECONDS;
     if (due) this.#send(now);
@@ -55,6 +63,14 @@ export class VmRecording {
     this.recorder.end(why, code);
     this.#send(this.clock.monotonicMilliseconds());
     this.mailbox.send(TO_KERNEL.recordEnd, message());
+  }
+
+  #endEpoch(now: number): void {
+    const { icount } = this.recorder;
+    if (now - this.#epochEnd < EPOCH_MILLISECONDS) return;
+    if (icount - this.#epochIcount < EPOCH_INSTRUCTIONS || !this.recorder.epoch()) return;
+    this.#epochEnd = now;
+    this.#epochIcount = icount;
   }
 
   #send(now: number): void {

@@ -10,8 +10,9 @@
  * time influences nothing but the moment at which outside input arrives; while the machine waits, the
  * thread sleeps in Atomics.wait.
  */
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
+import { DebugSide, LiveDriver } from "./debug_side.ts";
 import { HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
@@ -32,6 +33,10 @@ export interface VmSideOptions {
   readonly earlier?: MachineStats | undefined;
   /** Who records, if anybody does. */
   readonly recording?: VmRecording | undefined;
+  /** A debugger that already held the VM before its guest reset itself. */
+  readonly debug?: DebugSide | undefined;
+  /** Whether to stand still until a debugger comes. */
+  readonly waitsForDebugger?: boolean;
 }
 
 /** Drives one machine until it ends. */
@@ -46,6 +51,8 @@ export class VmSide {
   readonly #inputs = new VmInputs();
   #paused = false;
   #stop = false;
+  #debug: DebugSide | undefined;
+  #waitsForDebugger: boolean;
 
   /** Prepares to drive the machine; guest time starts now. */
   constructor(machine: MachinePort, mailbox: VmMailbox, options: VmSideOptions) {
@@ -54,6 +61,8 @@ export class VmSide {
     this.#clock = options.hostClock;
     this.#earlier = options.earlier;
     this.#recording = options.recording;
+    this.#waitsForDebugger = options.waitsForDebugger ?? false;
+    if (options.debug) this.#debugBy(options.debug);
     this.#time = options.clock === "host" ? new HostTime(options.hostClock) : undefined;
   }
 
@@ -65,7 +74,8 @@ export class VmSide {
       const bell = this.#mailbox.bell();
       this.#readMailbox();
       if (this.#stop) return this.#ended("stopped", 0);
-      if (this.#paused || this.#mailbox.held) {
+      const debugged = this.#waitsForDebugger || this.#debug?.goesOn === false;
+      if (this.#paused || debugged || this.#mailbox.held) {
         this.#standStill(bell);
         continue;
       }
@@ -89,6 +99,27 @@ export class VmSide {
           unreachable();
       }
     }
+  }
+
+  /** The debugger that holds the VM, if one does. */
+  get debug(): DebugSide | undefined {
+    return this.#debug;
+  }
+
+  #debugCall(got: Received): void {
+    const { machine } = this.#machine;
+    assert(machine !== undefined, "this machine cannot be debugged");
+    this.#waitsForDebugger = false;
+    if (this.#debug === undefined) {
+      const icount = () => machine.icount;
+      this.#debugBy(new DebugSide(machine, new LiveDriver(icount), this.#mailbox));
+    }
+    if (!this.#debug!.receive(got)) this.#debug = this.#machine.drive = undefined;
+  }
+
+  #debugBy(debug: DebugSide): void {
+    this.#debug = debug;
+    this.#machine.drive = (budget) => debug.run(budget);
   }
 
   #slice(): StopReason {
@@ -154,6 +185,12 @@ export class VmSide {
         break;
       case TO_VM.query:
         answerQuestion(this.#machine, this.#mailbox, got, () => this.#stats());
+        break;
+      case TO_VM.debug:
+        this.#debugCall(got);
+        break;
+      case TO_VM.debugInterrupt:
+        this.#debug?.interrupt();
         break;
       case TO_VM.console:
         this.#inputs.addConsole(got);

@@ -13,6 +13,7 @@ import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
+import type { DebugSide } from "./debug_side.ts";
 import { type ReplayedMachine, ReplaySide, type ReplayStart } from "./replay_side.ts";
 import { VmRecording } from "./vm_recording.ts";
 import { VmSide } from "./vm_side.ts";
@@ -34,6 +35,8 @@ export interface StartMessage {
   readonly config: MachineConfig;
   /** Whether a guest that resets itself starts again, or ends. */
   readonly onReset: "restart" | "end";
+  /** Whether to stand still until a debugger comes. */
+  readonly waitsForDebugger: boolean;
   /** When what is recorded must be on stable storage; undefined: nothing is recorded. */
   readonly record: RecordSync | undefined;
   /** What is to be replayed; undefined: the machine runs by itself. */
@@ -117,10 +120,20 @@ class Life {
     const recorder = record && machine.record?.();
     const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
     let earlier: MachineStats | undefined;
+    let debug: DebugSide | undefined;
+    let { waitsForDebugger } = this.#start;
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
-      const options = { clock: config.clock, hostClock, earlier, recording };
-      const end = await new VmSide(machine, this.#mailbox, options).run();
+      const options = {
+        clock: config.clock,
+        hostClock,
+        earlier,
+        recording,
+        debug,
+        waitsForDebugger,
+      };
+      const side = new VmSide(machine, this.#mailbox, options);
+      const end = await side.run();
       if (end.why !== "reset" || onReset !== "restart") {
         recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
         return end;
@@ -130,6 +143,9 @@ class Life {
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
       machine = await this.#makeAgain(wallStart);
       if (recorder) machine.record?.({ recorder, wallStart });
+      ({ debug } = side);
+      waitsForDebugger = false;
+      if (machine.machine) debug?.moveTo(machine.machine);
     }
   }
 
