@@ -110,4 +110,9 @@ export interface DebugTarget {
   info(): Promise<string>;
   /** The debugger left: all points go, the machine goes on (or the replay ends). */
   detach(): Promise<void>;
+  /**
+   * A debugger comes after `detach`: stops the machine. Absent where one cannot come again, as when a
+   * replay ended; the server then serves no other.
+   */
+  attach?(): Promise<void>;
 }
