@@ -36,6 +36,7 @@ export interface DebugResume {
 export type DebugStop =
   | { readonly why: "step" | "interrupted"; readonly hart: number; readonly icount: number }
   | { readonly why: "breakpoint"; readonly hart: number; readonly icount: number }
+  /** Forward the access is done, and the instruction executed; backward both are undone. */
   | {
     readonly why: "watchpoint";
     readonly hart: number;

@@ -73,6 +73,11 @@ export class PlantedPoints {
     this.#planted.delete(key);
   }
 
+  /** Whether a point is planted. */
+  has(point: DebugPoint): boolean {
+    return this.#planted.has(keyOf(point));
+  }
+
   /** How gdb asked for the breakpoint at an address, if it did. */
   breakpointAt(address: bigint): BreakpointType | undefined {
     const types = this.#planted.get(keyOf({ kind: "execute", address, size: 0 }));

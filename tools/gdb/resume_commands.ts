@@ -58,8 +58,20 @@ export function parseVCont(text: string, connection: Connection): DebugResume | 
   return verbs.includes("continue") ? { direction: "forward" } : "stop";
 }
 
+/**
+ * Whether gdb steps over an access that made a watchpoint stop. It takes the points away and steps,
+ * because watchpoints of RISC-V hardware stop before the access; here the access is done already
+ * (kernel/debug/target.ts), so that this step has nothing left to do.
+ */
+function accessIsDone({ stop, points }: Connection, { stepHart }: DebugResume): boolean {
+  return stop?.why === "watchpoint" && stepHart === stop.hart && !points.has(stop.point);
+}
+
 async function go(connection: Connection, how: DebugResume): Promise<Reply> {
-  await connection.resume(how);
+  const { stop } = connection;
+  if (stop?.why === "watchpoint" && accessIsDone(connection, how)) {
+    connection.stop = { why: "step", hart: stop.hart, icount: stop.icount };
+  } else await connection.resume(how);
   return await stopReply(connection);
 }
 
