@@ -205,7 +205,11 @@ export class FakeDebugTarget implements DebugTarget {
     if (register.file !== "csr") return this.#registers[hart]![slot(register)];
     // mstatus and mhartid; satp does not exist here, and the others are zero.
     if (register.number === 0x180) return undefined;
-    return register.number === 0x300 ? 0xa_0000_1800n : register.number === 0xf14 ? BigInt(hart) : 0n;
+    return register.number === 0x300
+      ? 0xa_0000_1800n
+      : register.number === 0xf14
+      ? BigInt(hart)
+      : 0n;
   }
 
   /** Executes one instruction, and gives the access to memory that it made. */

@@ -4,7 +4,7 @@
  */
 import { ConfigError, FormatError, HostError } from "../../kernel/base/errors.ts";
 import type { DebugResume, DebugStop, DebugTarget } from "../../kernel/debug/target.ts";
-import { hexText } from "./numbers.ts";
+import { hexBytes } from "./numbers.ts";
 import { framePacket, PACKET_BYTES } from "./packets.ts";
 import { PlantedPoints } from "./points.ts";
 
@@ -17,7 +17,7 @@ export const UNKNOWN = "";
 /** The answer to a packet that makes no sense. */
 export const MALFORMED = "E01";
 
-/** Text that fits in one "O" packet, in bytes. */
+/** Bytes of text in one "O" packet. */
 const CONSOLE_BYTES = PACKET_BYTES / 4;
 
 /** State of a connection. Threads of the protocol are harts plus one. */
@@ -53,11 +53,9 @@ export class Connection {
 
   /** Prints text on the client's console. Only while the machine runs or `monitor` does. */
   async print(text: string): Promise<void> {
-    const characters = Array.from(text);
-    while (characters.length > 0) {
-      // A character has at most four bytes.
-      const piece = characters.splice(0, CONSOLE_BYTES / 4).join("");
-      await this.#send(framePacket(`O${hexText(piece)}`));
+    const bytes = new TextEncoder().encode(text);
+    for (let at = 0; at < bytes.length; at += CONSOLE_BYTES) {
+      await this.#send(framePacket(`O${hexBytes(bytes.subarray(at, at + CONSOLE_BYTES))}`));
     }
   }
 

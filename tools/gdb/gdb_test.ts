@@ -121,6 +121,7 @@ peerTest("gdb steps where it takes the machine for a Linux program", [GDB], asyn
   const text = await gdb(target, "set osabi GNU/Linux", "stepi 4", "stepi", "p $pc");
   assertMatch(text, /\$1 = .*0x80000004/);
   assertEquals(target.icount, 5);
+  assertEquals(target.calls, [...Array(5).fill("resume forward"), "detach"], "by breakpoints");
 });
 
 peerTest("gdb watches writes, reads and both", [GDB], async () => {
@@ -140,39 +141,46 @@ peerTest("gdb watches writes, reads and both", [GDB], async () => {
   );
   assertMatch(text, /Hardware watchpoint 1: .*\n\nOld value = 0\nNew value = 1\n0x0*80000008/);
   assertMatch(text, /Hardware read watchpoint 2: .*\n\nValue = 1\n0x0*8000000c/);
-  assertMatch(text, /Hardware access \(read\/write\) watchpoint 3: .*\n\nOld value = 1\nNew value = 2/);
+  assertMatch(
+    text,
+    /Hardware access \(read\/write\) watchpoint 3: .*\n\nOld value = 1\nNew value = 2/,
+  );
   assertMatch(text, /Hardware access \(read\/write\) watchpoint 3: .*\n\nValue = 2/);
 });
 
-peerTest("gdb goes backwards in a replay: steps, breakpoints, watchpoints, the start", [GDB], async () => {
-  const target = new FakeDebugTarget({ replayed: 4000 });
-  const text = await gdb(
-    target,
-    "stepi 6",
-    "reverse-stepi",
-    "p $pc",
-    `break *${hex(LOOP_JUMP)}`,
-    "reverse-continue",
-    "p $t0",
-    "delete",
-    "continue",
-    "monitor when",
-    `watch *(long *)${hex(COUNTER)}`,
-    "reverse-continue",
-    "p $pc",
-    "delete",
-    "reverse-continue",
-    "p $pc",
-  );
-  assertMatch(text, /\$1 = .*0x80000004/);
-  assertMatch(text, /Breakpoint 1, 0x0*8000000c/);
-  assertStringIncludes(text, "$2 = 1");
-  assertStringIncludes(text, "icount 4000, guest time 0.0040000 s, turn of hart 0");
-  assertMatch(text, /Old value = 1000\nNew value = 999\n/);
-  assertMatch(text, /\$3 = .*0x80000004/);
-  assertEquals(text.match(/No more reverse-execution history/g)?.length, 2);
-  assertMatch(text, /\$4 = .*0x80000000/);
-});
+peerTest(
+  "gdb goes backwards in a replay: steps, breakpoints, watchpoints, the start",
+  [GDB],
+  async () => {
+    const target = new FakeDebugTarget({ replayed: 4000 });
+    const text = await gdb(
+      target,
+      "stepi 6",
+      "reverse-stepi",
+      "p $pc",
+      `break *${hex(LOOP_JUMP)}`,
+      "reverse-continue",
+      "p $t0",
+      "delete",
+      "continue",
+      "monitor when",
+      `watch *(long *)${hex(COUNTER)}`,
+      "reverse-continue",
+      "p $pc",
+      "delete",
+      "reverse-continue",
+      "p $pc",
+    );
+    assertMatch(text, /\$1 = .*0x80000004/);
+    assertMatch(text, /Breakpoint 1, 0x0*8000000c/);
+    assertStringIncludes(text, "$2 = 1");
+    assertStringIncludes(text, "icount 4000, guest time 0.0040000 s, turn of hart 0");
+    assertMatch(text, /Old value = 1000\nNew value = 999\n/);
+    assertMatch(text, /\$3 = .*0x80000004/);
+    assertEquals(text.match(/No more reverse-execution history/g)?.length, 2);
+    assertMatch(text, /\$4 = .*0x80000000/);
+  },
+);
 
 peerTest("gdb goes back and forth between the harts of a replay", [GDB], async () => {
   const target = new FakeDebugTarget({ harts: 2, replayed: 100 });

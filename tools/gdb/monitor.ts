@@ -36,8 +36,7 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
   when: {
     usage: "when",
     help: "show where the machine is: instructions executed and guest time",
-    run: async ({ target }, words) =>
-      words.length > 0 ? undefined : place(await target.position()),
+    run: async ({ target }, words) => words.length > 0 ? undefined : place(await target.position()),
   },
   checkpoint: {
     usage: "checkpoint list",

@@ -58,7 +58,9 @@ export async function writeRegister({ target, hart }: Connection, text: string):
   const bits = parseValue(value ?? "");
   if (bits === undefined) return MALFORMED;
   if (register === undefined) return errorReply(`there is no register ${number}`);
-  if (register.file !== "x" || register.number !== 0) await target.setRegister(hart, register, bits);
+  if (register.file !== "x" || register.number !== 0) {
+    await target.setRegister(hart, register, bits);
+  }
   return "OK";
 }
 
