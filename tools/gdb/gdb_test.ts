@@ -7,6 +7,7 @@ import {
   LOOP_LOAD,
 } from "../../tests/_support/fake_debug_target.ts";
 import { peerTest, runPeer } from "../../tests/_support/peers.ts";
+import { parseSymbolText, writeSymbolElf } from "../symbols/mod.ts";
 import { startGdbServer } from "./mod.ts";
 
 const GDB = "gdb-multiarch";
@@ -93,6 +94,27 @@ peerTest("gdb reads and writes memory and registers of a live machine", [GDB], a
   assertStringIncludes(text, "Cannot access memory at address 0x1234");
   assertStringIncludes(text, "Cannot access memory at address 0xffffffff80000000");
   assertEquals(target.hart(0)[7], 0xffff_ffff_ffff_fffen);
+});
+
+peerTest("gdb stops at a name of a symbol file", [GDB], async () => {
+  const path = await Deno.makeTempFile({ suffix: ".elf" });
+  try {
+    const table = parseSymbolText("80000000 T loop\n80000008 T again\n80001000 D counter\n");
+    await Deno.writeFile(path, writeSymbolElf(table));
+    const text = await gdb(
+      new FakeDebugTarget(),
+      `symbol-file ${path}`,
+      "break *again",
+      "continue",
+      "p (long)counter",
+      "info symbol $pc + 4",
+    );
+    assertMatch(text, /Breakpoint 1, 0x0*80000008 in again \(\)/);
+    assertStringIncludes(text, "$1 = 1");
+    assertStringIncludes(text, "again + 4 in section .text");
+  } finally {
+    await Deno.remove(path);
+  }
 });
 
 for (const kind of ["break", "hbreak"]) {

@@ -55,7 +55,8 @@ class Server implements GdbServer {
   readonly #target: DebugTarget;
   #served: Deno.TcpConn | undefined;
   #serving: Promise<void> = Promise.resolve();
-  #refusals = 0;
+  /** Connections that are being told that there is another debugger. */
+  readonly #refused = new Map<Deno.TcpConn, Promise<void>>();
   #detached = false;
   #failure: { readonly cause: unknown } | undefined;
   #disposed = false;
@@ -78,15 +79,17 @@ class Server implements GdbServer {
   #stop(): void {
     closeQuietly(this.#listener);
     if (this.#served !== undefined) closeQuietly(this.#served);
+    for (const connection of this.#refused.keys()) closeQuietly(connection);
   }
 
   async #accept(): Promise<void> {
     for await (const connection of this.#listener) {
       if (this.#disposed) closeQuietly(connection);
-      else if (this.#served !== undefined) this.#refuse(connection);
+      else if (this.#served !== undefined) this.#turnAway(connection);
       else this.#serving = this.#serve(connection);
     }
     await this.#serving;
+    await Promise.all(this.#refused.values());
     if (this.#failure !== undefined) throw this.#failure.cause;
   }
 
@@ -105,25 +108,29 @@ class Server implements GdbServer {
     if (last || this.#failure !== undefined) this.#stop();
   }
 
-  async #refuse(connection: Deno.TcpConn): Promise<void> {
-    if (this.#refusals === REFUSALS) return closeQuietly(connection);
-    this.#refusals++;
-    const timer = setTimeout(() => closeQuietly(connection), REFUSAL_MILLISECONDS);
-    try {
-      // The mark of an arrived packet stands before, so that this answers whatever is asked first.
-      await writeAll(connection, asciiBytes("+"));
-      await writeAll(connection, framePacket(errorReply("another debugger is connected")));
-      await connection.closeWrite();
-      const buffer = new Uint8Array(READ_BYTES);
-      // What is left unread would have the connection reset, and the reason lost.
-      while (await connection.read(buffer) !== null);
-    } catch {
-      // It is gone, and need not be refused.
-    } finally {
-      clearTimeout(timer);
-      this.#refusals--;
-      closeQuietly(connection);
-    }
+  #turnAway(connection: Deno.TcpConn): void {
+    if (this.#refused.size === REFUSALS) return closeQuietly(connection);
+    const told = refuse(connection).finally(() => this.#refused.delete(connection));
+    this.#refused.set(connection, told);
+  }
+}
+
+/** Tells a debugger that there is another, and closes. */
+async function refuse(connection: Deno.TcpConn): Promise<void> {
+  const timer = setTimeout(() => closeQuietly(connection), REFUSAL_MILLISECONDS);
+  try {
+    // The mark of an arrived packet stands before, so that this answers whatever is asked first.
+    await writeAll(connection, asciiBytes("+"));
+    await writeAll(connection, framePacket(errorReply("another debugger is connected")));
+    await connection.closeWrite();
+    const buffer = new Uint8Array(READ_BYTES);
+    // What is left unread would have the connection reset, and the reason lost.
+    while (await connection.read(buffer) !== null);
+  } catch {
+    // It is gone, and need not be refused.
+  } finally {
+    clearTimeout(timer);
+    closeQuietly(connection);
   }
 }
 

@@ -37,8 +37,12 @@ export class Session {
   constructor(readonly target: DebugTarget, send: Send) {
     this.#send = async (bytes) => {
       if (this.#closed) return;
-      // A connection that is gone is the end of the session, not an error.
-      await send(bytes).catch(() => this.close());
+      try {
+        await send(bytes);
+      } catch {
+        // A connection that is gone is the end of the session, not an error.
+        this.close();
+      }
     };
     this.#connection = new Connection(target, this.#send);
     this.#connection.begun = () => this.#interruptIfAsked();
