@@ -67,7 +67,7 @@ peerTest("gdb reads every register that there is", [GDB], async () => {
 peerTest("gdb shows harts as threads, and the memory map with its gaps", [GDB], async () => {
   const text = await gdb(new FakeDebugTarget({ harts: 3 }), "info threads", "info mem");
   assertMatch(text, /\* 1 .*Thread 1 "hart 0" \(machine mode\).*0x0*80000000/);
-  assertMatch(text, /  3 .*Thread 3 "hart 2" \(machine mode\)/);
+  assertMatch(text, /^ +3 .*Thread 3 "hart 2" \(machine mode\)/m);
   assertMatch(text, /0x0*10000000 0x0*10000100 rw/);
   assertMatch(text, /0x0*80000000 0x0*80002000 rw/);
   assertMatch(text, /0x0*80002000 0x0*10000000000000000 rw/);
