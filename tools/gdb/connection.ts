@@ -24,7 +24,7 @@ const CONSOLE_BYTES = PACKET_BYTES / 4;
 export class Connection {
   /** Names of the features that the client supports. */
   announced: ReadonlySet<string> = new Set();
-  /** Hart that registers and memory are asked of ("Hg"). */
+  /** Hart that registers and memory are asked of: the last one chosen ("Hg") or told of in a stop. */
   hart = 0;
   /** Hart that "s" and "bs" step ("Hc"), when one was chosen. */
   stepHart: number | undefined;
@@ -62,21 +62,14 @@ export class Connection {
   /** Lets the machine go on until it stops. */
   async resume(how: DebugResume): Promise<void> {
     await this.printRefusal();
-    await this.run(() => this.target.resume(how));
-  }
-
-  /** Does what moves the machine, and takes its stop over; "0x03" ends it early. */
-  async run(move: () => Promise<DebugStop>): Promise<void> {
     this.running = true;
     try {
-      const moved = move();
+      const stopped = this.target.resume(how);
       this.begun();
-      this.stop = await moved;
+      this.stop = await stopped;
     } finally {
       this.running = false;
     }
-    if (this.stop.why !== "exited") this.hart = this.stop.hart;
-    this.stepHart = undefined;
   }
 
   /** Prints why a write was refused, if that was not said yet. */

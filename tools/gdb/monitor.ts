@@ -78,7 +78,7 @@ async function seek(
   const { icount } = await target.position();
   const goal = sign === "+" ? icount + amount : sign === "-" ? icount - amount : amount;
   if (goal > Number.MAX_SAFE_INTEGER) return "No machine executes so many instructions\n";
-  await connection.run(() => target.seek(Math.max(goal, 0)));
+  connection.stop = await target.seek(Math.max(goal, 0));
   return place(await target.position()) + STALE;
 }
 

@@ -8,7 +8,7 @@ import { ConfigError, HostError } from "../../kernel/base/errors.ts";
 import type { DebugTarget } from "../../kernel/debug/target.ts";
 import { errorReply } from "./connection.ts";
 import { asciiBytes, framePacket } from "./packets.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionEnd } from "./session.ts";
 
 const ADDRESS = "127.0.0.1";
 const READ_BYTES = 0x10000;
@@ -21,7 +21,8 @@ export interface GdbServer extends AsyncDisposable {
   /** TCP port on 127.0.0.1. */
   readonly port: number;
   /**
-   * Resolves when no debugger can come any more: one left for good, or the server was disposed of.
+   * Resolves when no debugger can come any more: one left for good or saw the machine exit, or the
+   * server was disposed of.
    * Rejects with an error of ours in the target.
    */
   readonly done: Promise<void>;
@@ -96,16 +97,19 @@ class Server implements GdbServer {
   async #serve(connection: Deno.TcpConn): Promise<void> {
     this.#served = connection;
     try {
-      if (this.#detached) await this.#target.attach?.();
-      this.#detached = await talk(this.#target, connection) || this.#detached;
+      const again = this.#detached;
+      if (again) await this.#target.attach?.();
+      const end = await talk(this.#target, connection);
+      if (end !== "silent") this.#detached = true;
+      else if (again) await this.#target.detach();
+      if (end === "exited" || this.#detached && this.#target.attach === undefined) this.#stop();
     } catch (cause) {
       this.#failure = { cause };
+      this.#stop();
     } finally {
       closeQuietly(connection);
       this.#served = undefined;
     }
-    const last = this.#detached && this.#target.attach === undefined;
-    if (last || this.#failure !== undefined) this.#stop();
   }
 
   #turnAway(connection: Deno.TcpConn): void {
@@ -134,13 +138,13 @@ async function refuse(connection: Deno.TcpConn): Promise<void> {
   }
 }
 
-/** A session over a connection; whether the machine was detached at its end. */
-async function talk(target: DebugTarget, connection: Deno.TcpConn): Promise<boolean> {
+/** A session over a connection, and how it ended. */
+async function talk(target: DebugTarget, connection: Deno.TcpConn): Promise<SessionEnd> {
   connection.setNoDelay(true);
   const session = new Session(target, (bytes) => writeAll(connection, bytes));
   const reading = receiveAll(session, connection);
   try {
-    return await session.ended === "left";
+    return await session.ended;
   } finally {
     closeQuietly(connection);
     await reading;

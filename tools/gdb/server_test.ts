@@ -53,8 +53,20 @@ Deno.test("a target that can be attached to serves one debugger after the other"
     await ask(connection, "D");
     assertEquals(await read(connection), "");
   }
+  const silent = await connect(server.port);
+  await silent.closeWrite();
+  assertEquals(await read(silent), "");
+  silent.close();
   const again = ["attach", "detach"];
-  assertEquals(target.calls, ["detach", ...again, ...again]);
+  assertEquals(target.calls, ["detach", ...again, ...again, ...again]);
+});
+
+Deno.test("a machine that exited is served to nobody else", async () => {
+  const server = startGdbServer(new FakeDebugTarget({ attachable: true, exitsAfter: 5 }), 0);
+  const connection = await connect(server.port);
+  assertStringIncludes(await ask(connection, "c"), "$W03#");
+  connection.close();
+  await server.done;
 });
 
 Deno.test("one that connects and says nothing leaves the machine to the next", async () => {
@@ -95,7 +107,7 @@ Deno.test("disposing of the server detaches the machine, running or not", async 
 
 Deno.test("a client that reads nothing and goes is no harm", async () => {
   const target = new FakeDebugTarget();
-  target.info = () => Promise.resolve("x".repeat(8_000_000));
+  target.info = () => Promise.resolve("x".repeat(3_000_000));
   const server = startGdbServer(target, 0);
   const connection = await connect(server.port);
   await connection.write(framePacket("qRcmd,696e666f"));

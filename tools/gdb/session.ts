@@ -17,8 +17,8 @@ const NAK = asciiBytes("-");
 /** Sends bytes to the client; rejects when the connection is gone. */
 export type Send = (bytes: Uint8Array<ArrayBuffer>) => Promise<void>;
 
-/** How a session ended: the debugger was there and left, or never said anything. */
-export type SessionEnd = "left" | "silent";
+/** How a session ended: the debugger left, never said anything, or saw the machine exit. */
+export type SessionEnd = "left" | "silent" | "exited";
 
 /** A session. Give it what arrives; `ended` tells when it is over. */
 export class Session {
@@ -90,6 +90,7 @@ export class Session {
       this.#closed = true;
     }
     if (this.#heard && !connection.left) await this.target.detach();
+    if (connection.stop?.why === "exited") return "exited";
     return this.#heard ? "left" : "silent";
   }
 

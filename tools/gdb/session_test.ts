@@ -178,7 +178,10 @@ Deno.test("vCont steps the hart that its leftmost action names, and goes on othe
       ["Hc3", undefined],
       ["s", "resume forward step 2"],
       ["Hg2", undefined],
-      ["S05", "resume forward step 1"],
+      ["S05", "resume forward step 2"],
+      ["Hc0", undefined],
+      ["Hg2", undefined],
+      ["s", "resume forward step 1"],
     ] as const
   ) {
     const before = client.target.calls.length;
@@ -191,6 +194,34 @@ Deno.test("vCont steps the hart that its leftmost action names, and goes on othe
   ) {
     assertEquals([packet, await client.ask(packet)], [packet, "E01"]);
   }
+  await client.end();
+});
+
+Deno.test("the hart of a stop is the chosen one, at the start as well; a seek chooses none", async () => {
+  const client = new Client({ harts: 3, replayed: 100 });
+  await client.target.seek(7);
+  assertMatch(await client.ask("?"), /^T05thread:2;/);
+  assertEquals(await client.ask("qC"), "QC2");
+  client.session.receive(framePacket(`qRcmd,${hexText("seek 3")}`));
+  while (await client.reply() !== "OK");
+  assertEquals(client.target.icount, 3);
+  assertEquals(await client.ask("qC"), "QC2");
+  assertMatch(await client.ask("c"), /^T05replaylog:end;thread:2;/);
+  await client.end();
+});
+
+Deno.test("a watchpoint's stop is told with the address; the step over the access is done already", async () => {
+  const client = new Client({ harts: 2 });
+  const point = `Z2,${(COUNTER + 12n).toString(16)},4`;
+  await client.ask(point);
+  assertMatch(await client.ask("c"), /^T05watch:8000100c;thread:2;.*20:0800008000000000;$/);
+  await client.ask(point.replace("Z", "z"));
+  assertMatch(await client.ask("vCont;s:2"), /^T05thread:2;.*20:0800008000000000;$/);
+  assertMatch(await client.ask("vCont;s:2"), /^T05thread:2;.*20:0c00008000000000;$/);
+  assertEquals(client.target.calls, ["resume forward", "resume forward step 1"]);
+  await client.ask(point);
+  await client.ask("c");
+  assertMatch(await client.ask("vCont;s:2"), /20:0c00008000000000;$/, "a watchpoint that stays");
   await client.end();
 });
 

@@ -17,11 +17,12 @@ const WATCH: Readonly<Record<DebugPointKind, string>> = {
 /** Registers that gdb asks for after every stop: they come with it. */
 const EXPEDITED = [2, 8, GDB_REGISTER.pc];
 
-/** The stop reply for where the machine is. */
+/** The stop reply for where the machine is; its hart is the client's chosen one from then on. */
 export async function stopReply(connection: Connection): Promise<string> {
   const { stop, target } = connection;
   if (stop?.why === "exited") return `W${(stop.code & 0xff).toString(16).padStart(2, "0")}`;
   const hart = stop?.hart ?? (await target.position()).hart;
+  connection.hart = hart;
   const values = await target.registers(hart, EXPEDITED.map((number) => registerOf(number)!));
   const fields = EXPEDITED.map((number, i) => `${number.toString(16)}:${hexValue(values[i])};`);
   const reason = stop === undefined ? "" : stopReason(connection, stop, values[2]);
