@@ -139,7 +139,9 @@ export function framePacket(content: Uint8Array | string): Uint8Array<ArrayBuffe
 
 /** Bytes of a text in which each character is one byte. */
 export function asciiBytes(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
 
 /** Text in which each byte is one character, so that content can be taken apart as text. */
