@@ -36,6 +36,7 @@ export interface DebugResume {
 export type DebugStop =
   | { readonly why: "step" | "interrupted"; readonly hart: number; readonly icount: number }
   | { readonly why: "breakpoint"; readonly hart: number; readonly icount: number }
+  /** Forward the access is done, and the instruction executed; backward both are undone. */
   | {
     readonly why: "watchpoint";
     readonly hart: number;
@@ -110,4 +111,9 @@ export interface DebugTarget {
   info(): Promise<string>;
   /** The debugger left: all points go, the machine goes on (or the replay ends). */
   detach(): Promise<void>;
+  /**
+   * A debugger comes after `detach`: stops the machine. Absent where one cannot come again, as when a
+   * replay ended; the server then serves no other.
+   */
+  attach?(): Promise<void>;
 }

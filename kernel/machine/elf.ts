@@ -90,6 +90,16 @@ class Reader {
 
 /** Reads an executable. Throws FormatError that says what was found and what was expected. */
 export function readElf(bytes: Uint8Array): ElfImage {
+  const reader = open(bytes);
+  return { entry: reader.u64(24), segments: segments(reader), symbols: symbols(reader) };
+}
+
+/** Reads only the symbols, of files with nothing to load as well. Throws FormatError as readElf does. */
+export function readElfSymbols(bytes: Uint8Array): readonly ElfSymbol[] {
+  return symbols(open(bytes));
+}
+
+function open(bytes: Uint8Array): Reader {
   if (!isElf(bytes)) throw new FormatError("not an ELF file");
   const reader = new Reader(bytes);
   reader.slice(0, 64 <= bytes.length ? 64 : bytes.length + 1);
@@ -103,7 +113,7 @@ export function readElf(bytes: Uint8Array): ElfImage {
       `an ELF file for ${MACHINES[machine] ?? `machine ${machine}`}, not RISC-V`,
     );
   }
-  return { entry: reader.u64(24), segments: segments(reader), symbols: symbols(reader) };
+  return reader;
 }
 
 /**

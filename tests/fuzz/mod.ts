@@ -7,6 +7,7 @@ import { DEVICE_TARGETS } from "./devices_fuzz.ts";
 import type { FuzzTarget } from "./engine.ts";
 import fdt from "./fdt_fuzz.ts";
 import { IMAGE_TARGETS } from "./images_fuzz.ts";
+import { RSP_TARGETS } from "./rsp_fuzz.ts";
 import sbi from "./sbi_fuzz.ts";
 import { STREAM_TARGETS } from "./streams_fuzz.ts";
 import virtqueue from "./virtqueue_fuzz.ts";
@@ -19,6 +20,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   virtqueue,
   ...DEVICE_TARGETS,
   ...IMAGE_TARGETS,
+  ...RSP_TARGETS,
   ...STREAM_TARGETS,
 ];
 
