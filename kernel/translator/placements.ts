@@ -51,6 +51,11 @@ export class Placements {
     return this.#byEntry.get(key);
   }
 
+  /** Lets another region be made for a place; the one that is there stays at its other entries. */
+  forget(key: number): void {
+    this.#byEntry.delete(key);
+  }
+
   /** The 16 bits at a halfword of a guest page. */
   half(page: number, slot: number): number {
     return this.#halves[page * PAGE_HALVES + slot]!;
