@@ -169,7 +169,7 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
       );
       // Where PMP gives no one answer for the page, each instruction is looked up by itself; where a service
       // that the walk asked wants to stop, the run ends behind it.
-      const stops = i32.and(control32("attention"), ATTENTION.stop);
+      const stops = i32.and(control32("attention"), ATTENTION.behind);
       f.if(
         i32.or(i32.eqz(control32("pmpUniform")), stops),
         () => {
@@ -279,7 +279,7 @@ function emitStraddle(
   f.set(decoded, code.plan.straddle - 2047 * RECORD_BYTES);
   // A service that the walks asked wants to stop: behind this instruction.
   f.if(
-    i32.and(control32("attention"), ATTENTION.stop),
+    i32.and(control32("attention"), ATTENTION.behind),
     () => {
       setControl64(f, "budgetAside", i64.add(control64("budgetAside"), budget));
       f.set(budget, 0);

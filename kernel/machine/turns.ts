@@ -97,7 +97,7 @@ export class Turns {
   /** Ends the run under way behind its instruction, or the next one at once; the first wish counts. */
   stopAfter(stop: PointStop): void {
     this.#wanted ??= stop;
-    this.machine.core.raiseAttention(ATTENTION.stop);
+    this.machine.core.raiseAttention(ATTENTION.stop | ATTENTION.behind);
   }
 
   /** Forgets a stop that was wanted: after the machine's state was replaced. */

@@ -23,6 +23,8 @@ export const ATTENTION = {
   stop: 1,
   /** Cached translations were dropped: look the next instruction up again. */
   refetch: 2,
+  /** With `stop`: also where only a fetch raised it, behind the instruction that was fetched. */
+  behind: 4,
 } as const;
 
 /** First argument of `traceHit`. */
