@@ -279,7 +279,10 @@ export class Machine {
     return this.#turns.running ? this.core.current : this.state.turn;
   }
 
-  /** Lets all that is due now happen; false when it waits for a disk result that is not there yet. */
+  /**
+   * Lets all that is due now happen; false when it waits for a disk result that is not there yet, or stands
+   * before an instruction at which a point or a marker stopped it.
+   */
   settle(): boolean {
     return this.#turns.settle();
   }
@@ -334,6 +337,14 @@ export class Machine {
     const found = this.devices.find((device) => device.name === name);
     if (found === undefined) throw new ConfigError(`the machine has no device ${name}`);
     return found;
+  }
+
+  /** Writes a CSR of the current hart, between two runs: its read-only bits and rules hold. */
+  setCsr(number: number, value: bigint): void {
+    const { core } = this;
+    core.setControl("runEnd", BigInt(this.icountNow()));
+    core.setControl("budget", 0n);
+    core.exports.csrWrite(number, value);
   }
 
   /** Value of a CSR of the current hart, as machine mode reads it; 0 when it cannot be read now. */

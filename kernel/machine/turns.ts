@@ -53,6 +53,8 @@ export class Turns {
   /** Whether generated code is running right now. */
   running = false;
   readonly #firmware;
+  /** Whether the last run ended at a point: the next instruction's hart and interrupt are chosen. */
+  #midway = false;
   /** A stop that is wanted behind the instruction under way. */
   #wanted: PointStop | undefined;
 
@@ -100,9 +102,10 @@ export class Turns {
     this.machine.core.raiseAttention(ATTENTION.stop | ATTENTION.behind);
   }
 
-  /** Forgets a stop that was wanted: after the machine's state was replaced. */
+  /** Forgets where a run ended, and a stop that is wanted: after the machine's state was replaced. */
   forgetStop(): void {
     this.#wanted = undefined;
+    this.#midway = false;
   }
 
   #takeWanted(): PointStop {
@@ -118,9 +121,12 @@ export class Turns {
     return { kind: "marker", hart, pc, marker: core.points.marker };
   }
 
-  /** Lets all that is due now happen; false when it waits for a disk result that is not there yet. */
+  /**
+   * Lets all that is due now happen; false when it waits for a disk result that is not there yet, and where
+   * a point or a marker ended the run: an event there would have no place that its stamp tells.
+   */
   settle(): boolean {
-    return this.#deliverDue() !== undefined;
+    return !this.#midway && this.#deliverDue() !== undefined;
   }
 
   /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */
@@ -213,6 +219,7 @@ export class Turns {
       state.turnLeft = Math.max(0, state.turnLeft - (budget - left));
     }
     if (end === RUN_END.firmware) this.#callFirmware(hart);
+    this.#midway = end === RUN_END.point || end === RUN_END.marker;
     return end;
   }
 
