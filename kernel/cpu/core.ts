@@ -17,6 +17,7 @@ import {
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { emitCacheGroup } from "../mmu/cache_group.ts";
+import { TRACE_KINDS } from "../mmu/mmu_code.ts";
 import { emitPeek } from "../mmu/peek.ts";
 import { emitPmp } from "../mmu/pmp.ts";
 import { emitTableTracker } from "../mmu/table_tracker.ts";
@@ -27,6 +28,7 @@ import { emitCsr, writeCsrIndex } from "./csr.ts";
 import { DecodedPages } from "./decoded_pages.ts";
 import { emitInterpreter } from "./interpreter.ts";
 import { emitMemoryAccess } from "./memory_access.ts";
+import { Points } from "./points.ts";
 import { emitTraps } from "./trap.ts";
 
 /** mstatus.UXL and SXL: both 64 bits, for good. */
@@ -47,6 +49,12 @@ export interface RegionService {
   /** Bytes of a guest page that holds code of regions are written. */
   regionWritten(page: number, offset: number, size: number): void;
 }
+
+/**
+ * Told of a trap before it is taken: its code, whether it is an interrupt, and the trap value. The hart's pc,
+ * privilege and CSRs are still those before it. It changes nothing.
+ */
+export type TrapObserver = (code: number, isInterrupt: boolean, value: bigint) => void;
 
 /** What the tier `check` does around each region. */
 export interface RegionCheck {
@@ -127,6 +135,10 @@ export class Core {
   regions: RegionService = { hotPlace: () => 0, regionWritten: () => {} };
   /** Who checks regions, in a core that was made for it. */
   check: RegionCheck = { begin: () => {}, end: () => {}, store: () => {} };
+  /** Where instructions ask before they are executed. */
+  readonly points: Points;
+  /** Who is told of the traps that the control word `observedTraps` names. */
+  trapObserver: TrapObserver = () => {};
   #current = 0;
 
   /**
@@ -151,6 +163,7 @@ export class Core {
     this.decodedPages = new DecodedPages(this.buffer, plan, this.flags, () => {
       this.exports.flushAll();
     });
+    this.points = new Points(this);
     const module = new WebAssembly.Module(generateCore(plan, heat, checks));
     const imports = { ...this.#imports(bus), ...this.#checkImports() };
     const env = { memory: this.memory, table: this.table, ...imports };
@@ -228,6 +241,13 @@ export class Core {
     this.words[CONTROL_BLOCK + CONTROL.offset[field] >> 2] = value;
   }
 
+  /** Notes whether points lie on the virtual pages with a number modulo POINT_PAGES. */
+  setPointPage(bit: number, any: boolean): void {
+    const at = CONTROL_BLOCK + CONTROL.offset.pointPages + (bit >> 3);
+    const mask = 1 << (bit & 7);
+    this.bytes[at] = any ? this.bytes[at]! | mask : this.bytes[at]! & ~mask;
+  }
+
   /** Asks the run under way to end after the current instruction, or the next one to end at once. */
   raiseAttention(bits: number): void {
     this.setControlWord("attention", this.controlWord("attention") | bits);
@@ -263,8 +283,9 @@ export class Core {
     return {
       traceHit: (kind: number, page: number, offset: number, size: number) => {
         const gpa = plan.ramStart + page * 4096 + offset;
-        const value = kind === 1 ? this.control("storeValue") : 0n;
-        flags.hit(kind === 1 ? "write" : "read", gpa, size, value);
+        const { isWrite, by } = TRACE_KINDS[kind]!;
+        const value = isWrite ? this.control("storeValue") : 0n;
+        flags.hit(isWrite ? "write" : "read", gpa, size, value, by);
       },
       busRead: (address: number, size: number) => {
         const value = bus.read(address >>> 0, size);
@@ -283,6 +304,11 @@ export class Core {
         this.regions.regionWritten(page, offset, size);
       },
       decodeStraddle: (bits: number) => decodedPages.decodeStraddle(bits),
+      decodePoint: (record: number, page: number) => decodedPages.decodePoint(record, page),
+      wantsStop: (asked: number, low: number, high: number) =>
+        this.points.wantsStop(asked, low, high) ? 1 : 0,
+      trapTaken: (code: number, isInterrupt: number, value: bigint) =>
+        this.trapObserver(code, isInterrupt !== 0, BigInt.asUintN(64, value)),
     };
   }
 }

@@ -12,7 +12,7 @@ import { hartAddress } from "../memory/block_access.ts";
 
 /** Services in TypeScript that the hart's generated code imports. */
 export interface CpuImports {
-  /** (kind 0 read 1 write, guest page, offset in page, bytes): a page trace was hit. */
+  /** (TRACE_KIND, guest page, offset in page, bytes): a page trace was hit. */
   readonly traceHit: FunctionReference<readonly ["i32", "i32", "i32", "i32"], undefined>;
   /** (guest-physical address, bytes 1, 2 or 4) → value; sets `busError` when no device answers. */
   readonly busRead: FunctionReference<readonly ["i32", "i32"], "i32">;
@@ -28,6 +28,12 @@ export interface CpuImports {
   readonly regionWritten: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
   /** (instruction bits): decodes an instruction that lies on two pages. */
   readonly decodeStraddle: FunctionReference<readonly ["i32"], undefined>;
+  /** (address of a record, its decoded page): decodes the instruction behind a point. */
+  readonly decodePoint: FunctionReference<readonly ["i32", "i32"], undefined>;
+  /** (0 or a marker's bits, low and high word of the address) → 1: the run is to end before it. */
+  readonly wantsStop: FunctionReference<readonly ["i32", "i32", "i32"], "i32">;
+  /** (cause without its top bit, 1 for an interrupt, trap value): a trap is about to be taken. */
+  readonly trapTaken: FunctionReference<readonly ["i32", "i32", "i64"], undefined>;
 }
 
 /** Services of the tier `check`, which runs each region a second time in the interpreter. */
@@ -98,6 +104,9 @@ function declareImports(module: ModuleBuilder): CpuImports {
     hotPlace: module.import("hotPlace", [], "i32"),
     regionWritten: module.import("regionWritten", ["i32", "i32", "i32"], undefined),
     decodeStraddle: module.import("decodeStraddle", ["i32"], undefined),
+    decodePoint: module.import("decodePoint", ["i32", "i32"], undefined),
+    wantsStop: module.import("wantsStop", ["i32", "i32", "i32"], "i32"),
+    trapTaken: module.import("trapTaken", ["i32", "i32", "i64"], undefined),
   };
 }
 

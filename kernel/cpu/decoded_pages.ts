@@ -32,6 +32,8 @@ export class DecodedPages {
   readonly #operations: Uint16Array;
   readonly #writer: RecordWriter;
   readonly #decoded = newDecoded();
+  /** 1 for each halfword of a page at which instructions ask points first, on whatever page. */
+  readonly #pointSlots = new Uint8Array(PAGE_SLOTS);
   #used = 0;
   #oldest = 0;
   /** Slots that were in use at any time. */
@@ -86,11 +88,12 @@ export class DecodedPages {
       if (this.#operations[address >> 1] !== SPECIAL.undecoded) return;
       const low = this.#halves[page * PAGE_SLOTS + slot]!;
       if ((low & 3) === 3 && slot === 2047) {
-        return this.#writer.special(address, SPECIAL.straddle);
+        const asks = this.#pointSlots[slot] !== 0;
+        return this.#writer.special(address, asks ? SPECIAL.straddlePoint : SPECIAL.straddle);
       }
-      const high = (low & 3) === 3 ? this.#halves[page * PAGE_SLOTS + slot + 1]! : 0;
-      const row = decode(high << 16 | low, this.#decoded);
-      this.#writer.instruction(address, this.#decoded, slot * 2);
+      const row = this.#decode(page, slot);
+      if (this.#pointSlots[slot] !== 0) this.#writer.special(address, SPECIAL.point);
+      else this.#writer.instruction(address, this.#decoded, slot * 2);
       if (row < 0 || ENDS_RUN[row]) return;
       slot += this.#decoded.length / 2;
     }
@@ -122,6 +125,31 @@ export class DecodedPages {
     this.#writer.special(address + 2 * RECORD_BYTES, SPECIAL.pageEnd);
   }
 
+  /** Decodes the instruction behind a point, on one page, into the straddle records. */
+  decodePoint(record: number, decodedPage: number): void {
+    const page = this.#owner[(decodedPage - this.plan.decoded) / DECODED_PAGE_BYTES]!;
+    this.#decode(page, (record - decodedPage) / RECORD_BYTES);
+    const address = this.plan.straddle;
+    this.#writer.instruction(address, this.#decoded, -1);
+    const next = address + this.#decoded.length / 2 * RECORD_BYTES;
+    this.#writer.special(next, SPECIAL.pageEnd);
+  }
+
+  /** Lets instructions at a halfword of every page ask points first, or not any more. */
+  setPoint(slot: number, asks: boolean): void {
+    this.#pointSlots[slot] = asks ? 1 : 0;
+    for (let number = 0; number < this.#touched; number++) {
+      const address = this.#address(number) + slot * RECORD_BYTES;
+      const operation = this.#operations[address >> 1]!;
+      if (operation === SPECIAL.undecoded) continue;
+      if (!asks) this.#bytes.fill(0, address, address + RECORD_BYTES);
+      else {
+        const straddles = operation === SPECIAL.straddle;
+        this.#writer.special(address, straddles ? SPECIAL.straddlePoint : SPECIAL.point);
+      }
+    }
+  }
+
   /** Forgets everything: after memory was replaced from outside (X3). */
   clear(): void {
     for (let slot = 0; slot < this.#used; slot++) this.#release(slot);
@@ -129,6 +157,12 @@ export class DecodedPages {
     this.#used = 0;
     this.#oldest = 0;
     this.flushAll();
+  }
+
+  #decode(page: number, slot: number): number {
+    const low = this.#halves[page * PAGE_SLOTS + slot]!;
+    const high = (low & 3) === 3 ? this.#halves[page * PAGE_SLOTS + slot + 1]! : 0;
+    return decode(high << 16 | low, this.#decoded);
   }
 
   #address(slot: number): number {

@@ -22,11 +22,18 @@ import { HOT_COUNTERS, RECORD_BYTES } from "../memory/memory_plan.ts";
 import type { LogStore } from "../memory/store_log.ts";
 import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
-import { call, type Expression, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
+import { call, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
-import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
+import {
+  currentPc,
+  InterpreterOps,
+  RUN_END,
+  type RunLabels,
+  type RunLocals,
+} from "./interpreter_ops.ts";
 import { emitRegionEntry } from "./region_entry.ts";
-import { OPERATIONS, RECORD, VARIANTS } from "./records.ts";
+import { emitAskPoints, emitMarker, emitPoint } from "./point_code.ts";
+import { OPERATIONS, RECORD, SPECIAL, SPECIALS, VARIANTS } from "./records.ts";
 
 /**
  * Generates the exported function `run`, which gives one of RUN_END; in the tier `check` also `runPlainly`,
@@ -62,10 +69,11 @@ function emitRun(code: CpuCode, name: string, log: LogStore | undefined): void {
             emitDispatch(code, f, locals, { check, lookup, fault, illegal }, log);
           });
           setHart64(f, "pc", currentPc(locals));
-          emitFaultTrap(code, f, check);
+          emitFaultTrap(code, f, locals, check);
         });
         setHart64(f, "pc", currentPc(locals));
         setControl32(f, "faultCause", 0);
+        setControl64(f, "budget", locals.budget);
         const bits = i64.load32U(locals.pointer, RECORD.bits);
         f.call(code.functions.trap, CAUSE.illegalInstruction, bits);
         f.br(check);
@@ -74,16 +82,17 @@ function emitRun(code: CpuCode, name: string, log: LogStore | undefined): void {
   }, true);
 }
 
-function currentPc(locals: RunLocals): Expression<"i64"> {
-  const offset = i32.shrU(i32.sub(locals.pointer, locals.decoded), 3);
-  return i64.add(locals.pageAddress, i64.extendI32U(offset));
-}
-
 /** Traps with the fault that the control block holds. */
-function emitFaultTrap(code: CpuCode, f: FunctionBuilder, check: Label): void {
+function emitFaultTrap(
+  code: CpuCode,
+  f: FunctionBuilder,
+  { budget }: RunLocals,
+  check: Label,
+): void {
   f.scope(() => {
     const cause = f.let(i64.extendI32U(control32("faultCause")));
     setControl32(f, "faultCause", 0);
+    setControl64(f, "budget", budget);
     f.call(code.functions.trap, cause, control64("faultValue"));
     f.br(check);
   });
@@ -100,7 +109,7 @@ function emitFetchFault(code: CpuCode, f: FunctionBuilder, locals: RunLocals, ch
     f.br(check);
   });
   f.set(budget, i64.sub(budget, 1));
-  emitFaultTrap(code, f, check);
+  emitFaultTrap(code, f, locals, check);
 }
 
 /**
@@ -158,9 +167,11 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
         undefined,
         "unlikely",
       );
-      // Where PMP gives no one answer for the page, each instruction is looked up by itself.
+      // Where PMP gives no one answer for the page, each instruction is looked up by itself; where a service
+      // that the walk asked wants to stop, the run ends behind it.
+      const stops = i32.and(control32("attention"), ATTENTION.behind);
       f.if(
-        i32.eqz(control32("pmpUniform")),
+        i32.or(i32.eqz(control32("pmpUniform")), stops),
         () => {
           f.brIf(check, i64.leS(budget, 0));
           setControl32(f, "attention", i32.or(control32("attention"), ATTENTION.refetch));
@@ -222,24 +233,30 @@ function emitCase(
   const { budget, pointer, decoded, pc } = locals;
   const again = () => f.set(budget, i64.add(budget, 1));
   switch (operation) {
-    case 0:
+    case SPECIAL.undecoded:
       again();
       f.call(code.imports.decode, pointer, decoded);
       f.br(labels.next);
       return;
-    case 1:
+    case SPECIAL.pageEnd:
       again();
       f.set(pc, currentPc(locals));
       f.br(labels.lookup);
       return;
-    case 2:
-      emitStraddle(code, f, locals, labels);
-      return;
-    case 3:
+    case SPECIAL.straddle:
+      return emitStraddle(code, f, locals, labels);
+    case SPECIAL.illegal:
       f.br(labels.illegal);
       return;
+    case SPECIAL.marker:
+      return emitMarker(code, f, locals, labels);
+    case SPECIAL.point:
+      return emitPoint(code, f, locals, labels);
+    case SPECIAL.straddlePoint:
+      emitAskPoints(code, f, locals);
+      return emitStraddle(code, f, locals, labels);
     default:
-      ops.handler(VARIANTS[operation - 4]!);
+      ops.handler(VARIANTS[operation - SPECIALS]!);
   }
 }
 
@@ -260,6 +277,16 @@ function emitStraddle(
   f.call(code.imports.decodeStraddle, i32.or(low, i32.shl(high, 16)));
   f.set(pointer, code.plan.straddle);
   f.set(decoded, code.plan.straddle - 2047 * RECORD_BYTES);
+  // A service that the walks asked wants to stop: behind this instruction.
+  f.if(
+    i32.and(control32("attention"), ATTENTION.behind),
+    () => {
+      setControl64(f, "budgetAside", i64.add(control64("budgetAside"), budget));
+      f.set(budget, 0);
+    },
+    undefined,
+    "unlikely",
+  );
   f.set(budget, i64.add(budget, 1));
   f.br(labels.next);
 }

@@ -74,7 +74,27 @@ export interface RunLabels {
 }
 
 /** Why a run ended. */
-export const RUN_END = { budget: 0, wait: 1, attention: 2, firmware: 3 } as const;
+export const RUN_END = {
+  budget: 0,
+  wait: 1,
+  attention: 2,
+  firmware: 3,
+  /** Before an instruction at which a point wants to stop, or before a marker: points.ts. */
+  point: 4,
+  marker: 5,
+} as const;
+
+/** Address of the instruction of the current record. */
+export function currentPc({ pointer, decoded, pageAddress }: RunLocals): I64 {
+  return i64.add(pageAddress, i64.extendI32U(i32.shrU(i32.sub(pointer, decoded), 3)));
+}
+
+/** Ends the run where the hart's pc is, with all that is left of the budget. */
+export function endRun(f: FunctionBuilder, left: I64, reason: number): void {
+  setControl64(f, "budget", i64.add(left, control64("budgetAside")));
+  setControl64(f, "budgetAside", 0);
+  f.return(reason);
+}
 
 /** menvcfg and senvcfg fields of the cache-block operations. */
 const ENVCFG = { CBIE: 3n << 4n, CBCFE: 1n << 6n, CBZE: 1n << 7n } as const;
@@ -148,8 +168,7 @@ export class InterpreterOps extends SharedOps implements Ops {
   }
 
   pc(): I64 {
-    const { pointer, decoded, pageAddress } = this.locals;
-    return i64.add(pageAddress, i64.extendI32U(i32.shrU(i32.sub(pointer, decoded), 3)));
+    return currentPc(this.locals);
   }
   nextPc(): I64 {
     return i64.add(this.pc(), this.#variant.length);
@@ -375,10 +394,7 @@ export class InterpreterOps extends SharedOps implements Ops {
 
   /** Ends the run here, with all that is left of the budget. */
   #end(reason: number): void {
-    const { f, locals: { budget } } = this;
-    setControl64(f, "budget", i64.add(budget, control64("budgetAside")));
-    setControl64(f, "budgetAside", 0);
-    f.return(reason);
+    endRun(this.f, this.locals.budget, reason);
   }
 
   /** User mode, or supervisor mode with a trap bit of mstatus set. */

@@ -33,7 +33,14 @@ import {
   tlbOffset,
   walkOvertaken,
 } from "../mmu/cache_group.ts";
-import { askReadTraces, hostAddress, inRam, pageOf, setFault } from "../mmu/mmu_code.ts";
+import {
+  askReadTraces,
+  hostAddress,
+  inRam,
+  pageOf,
+  setFault,
+  TRACE_KIND,
+} from "../mmu/mmu_code.ts";
 import { ACCESS, PTE } from "../mmu/pte.ts";
 import { emitCountStore } from "../mmu/table_tracker.ts";
 import {
@@ -311,7 +318,7 @@ function emitWriteTraced(code: CpuCode): void {
       i32.and(flags, SERVICE_WRITE_TRACES),
       () => {
         setControl64(f, "storeValue", value);
-        f.call(code.imports.traceHit, 1, page, offset, size);
+        f.call(code.imports.traceHit, TRACE_KIND.write, page, offset, size);
       },
       undefined,
       "unlikely",
@@ -392,7 +399,7 @@ function emitFetchTranslate(
     f.return(0);
   });
   const page = f.let(pageOf(code.plan, gpa));
-  askReadTraces(code, f, page, i32.and(i32.wrap(gpa), 4095), 2);
+  askReadTraces(code, f, page, i32.and(i32.wrap(gpa), 4095), 2, TRACE_KIND.fetch);
   return { gpa, page };
 }
 

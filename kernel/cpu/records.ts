@@ -13,14 +13,26 @@ import { CONTROL_BLOCK, HART_BLOCK, RECORD_BYTES } from "../memory/memory_plan.t
 import { COMPRESSED } from "./isa/c.ts";
 import type { Decoded } from "./isa/decode.ts";
 import { ILLEGAL } from "./isa/decode.ts";
+import { isMarker } from "./isa/marker.ts";
 import { ROWS } from "./isa/table.ts";
 
 /** Byte offsets in a record. */
 export const RECORD = { operation: 0, rd: 2, rs1: 4, rs2: 6, immediate: 8, bits: 12 } as const;
 
 /** Operations that are no instruction. */
-export const SPECIAL = { undecoded: 0, pageEnd: 1, straddle: 2, illegal: 3 } as const;
-const SPECIALS = 4;
+export const SPECIAL = {
+  undecoded: 0,
+  pageEnd: 1,
+  straddle: 2,
+  illegal: 3,
+  /** A marker of replay-only code. */
+  marker: 4,
+  /** Asks the points there first; the second is an instruction on two pages. */
+  point: 5,
+  straddlePoint: 6,
+} as const;
+/** Operations that are no instruction: the first handler's number. */
+export const SPECIALS = 7;
 
 /** One handler of the interpreter. */
 export interface Variant {
@@ -33,7 +45,7 @@ export interface Variant {
 
 const compressible = new Set(COMPRESSED.map((row) => row.long));
 
-/** All handlers; operation number = position + 4. */
+/** All handlers; operation number = position + SPECIALS. */
 export const VARIANTS: readonly Variant[] = ROWS.flatMap((row, i) => {
   const lengths: (2 | 4)[] = compressible.has(i) ? [4, 2] : [4];
   const nears = row.flow === "branch" || row.flow === "jump" ? [false, true] : [false];
@@ -89,6 +101,7 @@ export class RecordWriter {
   instruction(address: number, decoded: Decoded, pageOffset: number): void {
     if (decoded.row === ILLEGAL) return this.special(address, SPECIAL.illegal, decoded.bits);
     const { row, rd, rs1, rs2, imm, length, bits } = decoded;
+    if (isMarker(bits)) return this.special(address, SPECIAL.marker, bits);
     const view = this.#view;
     const target = pageOffset + imm;
     const near = relative[row]! && pageOffset >= 0 && target >= 0 && target < 4096;

@@ -5,7 +5,15 @@
  * Invariant: a trap is taken at an instruction boundary; the hart's pc field is the address of the
  * instruction that caused it, or of the one that an interrupt precedes.
  */
-import { controlAddress, hart32, hart64, setHart32, setHart64 } from "../memory/block_access.ts";
+import {
+  control32,
+  controlAddress,
+  hart32,
+  hart64,
+  setHart32,
+  setHart64,
+} from "../memory/block_access.ts";
+import { TRAPS_OBSERVED } from "../memory/control_layout.ts";
 import { CAUSE, INTERRUPT, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { type Expression, type FunctionBuilder, i32, i64, type Local } from "../wasm/mod.ts";
 import { setFault } from "../mmu/mmu_code.ts";
@@ -60,9 +68,28 @@ function countCause(f: FunctionBuilder, cause: Local<"i64">): void {
   );
 }
 
+/** Tells whoever wants to know of such traps, before anything of the hart changes. */
+function emitObserve(
+  code: CpuCode,
+  f: FunctionBuilder,
+  cause: Local<"i64">,
+  value: Local<"i64">,
+): void {
+  const isInterrupt = i64.ltS(cause, 0);
+  const { exceptions, interrupts } = TRAPS_OBSERVED;
+  const kind = i32.select(isInterrupt, interrupts, exceptions);
+  f.if(
+    i32.and(control32("observedTraps"), kind),
+    () => f.call(code.imports.trapTaken, i32.and(i32.wrap(cause), 63), isInterrupt, value),
+    undefined,
+    "unlikely",
+  );
+}
+
 function emitTrap(code: CpuCode): void {
   code.module.define(code.functions.trap, (f) => {
     const [cause, value] = f.parameters;
+    emitObserve(code, f, cause, value);
     countCause(f, cause);
     const delegated = f.let(i64.select(i64.ltS(cause, 0), hart64("mideleg"), hart64("medeleg")));
     const status = f.let(hart64("mstatus"));
@@ -144,6 +171,7 @@ function emitTakeInterrupt(code: CpuCode): void {
   code.module.define(code.functions.takeInterrupt, (f) => {
     const pending = f.let(pendingInterrupts());
     f.if(i64.eqz(pending), () => f.return(), undefined, "likely");
+    f.if(control32("holdInterrupts"), () => f.return(), undefined, "unlikely");
     const status = f.let(hart64("mstatus"));
     const privilege = f.let(hart32("privilege"));
     const delegated = f.let(hart64("mideleg"));

@@ -13,8 +13,8 @@ import { Core } from "../cpu/core.ts";
 import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
 import { DRIVES_MAXIMUM, VIRTIO_SLOTS_TAKEN } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
+import { MemoryWatch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
-import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
@@ -38,7 +38,7 @@ import { BOARD, virtioSlot } from "./memory_map.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
 import { startHarts } from "./start.ts";
-import { type StopReason, Turns } from "./turns.ts";
+import { type PointStop, type StopReason, Turns } from "./turns.ts";
 
 /** A disk as the machine sees it. */
 export interface DiskDescription {
@@ -156,6 +156,8 @@ export class Machine {
   /** The fast tier; undefined when only the interpreter executes. */
   readonly translator?: Translator;
   readonly memory: GuestMemory;
+  /** Who is told of accesses to a few bytes. */
+  readonly watch: MemoryWatch;
   readonly clock: MachineClock;
   readonly state: MachineState;
   /** Where events come in. */
@@ -204,6 +206,7 @@ export class Machine {
     this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
       core.exports.dmaWrote(BigInt(gpa), length);
     });
+    this.watch = new MemoryWatch(core.flags, core.plan);
     this.state = MACHINE_STATE.view(core.buffer, core.plan.deviceState);
     this.state.deviceTimer.fill(Infinity);
     this.state.wallStart = config.wallStart;
@@ -251,7 +254,35 @@ export class Machine {
     return this.#turns.run(budget);
   }
 
-  /** Lets all that is due now happen; false when it waits for a disk result that is not there yet. */
+  /**
+   * Runs until a hart has executed one instruction, which gives the stop "step"; other harts run before it
+   * as turns have it, at most `budget` instructions in all. Points and markers do not stop this instruction.
+   */
+  step(hart: number, budget: number): StopReason {
+    this.core.points.pass(hart);
+    return this.#turns.run(budget, hart);
+  }
+
+  /** Ends the run under way behind its instruction with a stop; the next run at once when none is. */
+  stopAfter(stop: PointStop): void {
+    this.#turns.stopAfter(stop);
+  }
+
+  /** Forgets where a point or a marker stopped and what is to stop: after the state was replaced. */
+  forgetStops(): void {
+    this.#turns.forgetStop();
+    this.core.points.forget();
+  }
+
+  /** Hart whose turn it is, or that is executing. */
+  get hart(): number {
+    return this.#turns.running ? this.core.current : this.state.turn;
+  }
+
+  /**
+   * Lets all that is due now happen; false when it waits for a disk result that is not there yet, or stands
+   * before an instruction at which a point or a marker stopped it.
+   */
   settle(): boolean {
     return this.#turns.settle();
   }
@@ -306,6 +337,14 @@ export class Machine {
     const found = this.devices.find((device) => device.name === name);
     if (found === undefined) throw new ConfigError(`the machine has no device ${name}`);
     return found;
+  }
+
+  /** Writes a CSR of the current hart, between two runs: its read-only bits and rules hold. */
+  setCsr(number: number, value: bigint): void {
+    const { core } = this;
+    core.setControl("runEnd", BigInt(this.icountNow()));
+    core.setControl("budget", 0n);
+    core.exports.csrWrite(number, value);
   }
 
   /** Value of a CSR of the current hart, as machine mode reads it; 0 when it cannot be read now. */
@@ -372,14 +411,15 @@ export class Machine {
 
   /** HTIF: a store of an odd value to `tohost` ends the machine; 1 is success. */
   #watchToHost(tohost: number): void {
-    const { core } = this;
-    const page = (tohost - core.plan.ramStart) >>> 12;
-    if (page >= core.plan.ramPages) return;
-    core.flags.register(PAGE_FLAG.watchedWrite, ({ gpa, size, value }) => {
-      const covers = gpa <= tohost && tohost < gpa + size;
-      if (covers && (value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
-      return true;
+    const { ramStart, ramBytes } = this.core.plan;
+    if (tohost < ramStart || tohost >= ramStart + ramBytes) return;
+    this.watch.add({
+      kind: "write",
+      gpa: tohost,
+      size: 1,
+      service: ({ value }) => {
+        if ((value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
+      },
     });
-    core.flags.set(page, PAGE_FLAG.watchedWrite);
   }
 }

@@ -10,6 +10,8 @@ import { assert } from "../base/assert.ts";
 import { INTERRUPT } from "../memory/hart_layout.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { RUN_END } from "../cpu/interpreter_ops.ts";
+import type { Marker } from "../cpu/isa/marker.ts";
+import type { TracedAccess } from "../memory/page_flags.ts";
 import { MENVCFG_STCE } from "../cpu/csr_table.ts";
 import type { Machine } from "./machine.ts";
 import { PHASE } from "./machine_state.ts";
@@ -28,7 +30,19 @@ export type StopReason =
   /** There is output that should leave soon: a disk request. */
   | { readonly kind: "output" }
   | { readonly kind: "off"; readonly code: number }
-  | { readonly kind: "reset" };
+  | { readonly kind: "reset" }
+  | PointStop;
+
+/** Why `run` came back to one that has set points, watches or markers; nobody else sees these. */
+export type PointStop =
+  /** Before an instruction at which a point wants to stop. */
+  | { readonly kind: "breakpoint"; readonly hart: number; readonly pc: bigint }
+  /** Behind an instruction, or an event, that accessed watched memory; `stopAfter` says how. */
+  | { readonly kind: "watch"; readonly hart: number; readonly access: TracedAccess }
+  /** Before a marker of replay-only code, with the control word `markers` not zero. */
+  | { readonly kind: "marker"; readonly hart: number; readonly pc: bigint; readonly marker: Marker }
+  /** The one instruction of `step` was executed. */
+  | { readonly kind: "step" };
 
 /** Instructions of one turn. */
 const TURN_INSTRUCTIONS = 20_000;
@@ -39,21 +53,30 @@ export class Turns {
   /** Whether generated code is running right now. */
   running = false;
   readonly #firmware;
+  /** Whether the last run ended at a point: the next instruction's hart and interrupt are chosen. */
+  #midway = false;
+  /** A stop that is wanted behind the instruction under way. */
+  #wanted: PointStop | undefined;
 
   constructor(private readonly machine: Machine) {
     this.#firmware = firmwareHost(machine);
   }
 
-  /** Runs at most `budget` instructions. */
-  run(budget: number): StopReason {
+  /**
+   * Runs at most `budget` instructions.
+   * @param stepped a hart: the run ends behind the first instruction that it executes
+   */
+  run(budget: number, stepped = -1): StopReason {
     assert(Number.isSafeInteger(budget) && budget >= 0);
     const { machine } = this;
     const { state } = machine;
     const end = state.icount + budget;
     for (;;) {
+      if (this.#wanted !== undefined) return this.#takeWanted();
       if (state.phase === PHASE.off) return { kind: "off", code: state.exitCode };
       if (state.phase === PHASE.reset) return { kind: "reset" };
       const due = this.#deliverDue();
+      if (this.#wanted !== undefined) return this.#takeWanted();
       if (due === undefined) return { kind: "await" };
       if (state.icount >= end) return { kind: "budget" };
       const hart = this.#choose();
@@ -62,14 +85,48 @@ export class Turns {
       }
       const deadline = Math.min(machine.clock.icountAt(due), machine.clock.nextAnchor);
       const most = Math.min(end, deadline) - state.icount;
-      const wanted = this.#execute(hart, Math.max(1, this.#withinTurn(most)));
-      if (wanted && machine.outputs.waiting) return { kind: "output" };
+      const before = state.icount;
+      const granted = hart === stepped ? 1 : Math.max(1, this.#withinTurn(most));
+      const ended = this.#execute(hart, granted);
+      if (ended === RUN_END.point || ended === RUN_END.marker) return this.#pointStop(hart, ended);
+      if (hart === stepped && state.icount > before && this.#wanted === undefined) {
+        return { kind: "step" };
+      }
+      if (ended === RUN_END.attention && machine.outputs.waiting) return { kind: "output" };
     }
   }
 
-  /** Lets all that is due now happen; false when it waits for a disk result that is not there yet. */
+  /** Ends the run under way behind its instruction, or the next one at once; the first wish counts. */
+  stopAfter(stop: PointStop): void {
+    this.#wanted ??= stop;
+    this.machine.core.raiseAttention(ATTENTION.stop | ATTENTION.behind);
+  }
+
+  /** Forgets where a run ended, and a stop that is wanted: after the machine's state was replaced. */
+  forgetStop(): void {
+    this.#wanted = undefined;
+    this.#midway = false;
+  }
+
+  #takeWanted(): PointStop {
+    const stop = this.#wanted!;
+    this.#wanted = undefined;
+    return stop;
+  }
+
+  #pointStop(hart: number, ended: number): PointStop {
+    const { core } = this.machine;
+    const pc = core.register(hart, "pc");
+    if (ended === RUN_END.point) return { kind: "breakpoint", hart, pc };
+    return { kind: "marker", hart, pc, marker: core.points.marker };
+  }
+
+  /**
+   * Lets all that is due now happen; false when it waits for a disk result that is not there yet, and where
+   * a point or a marker ended the run: an event there would have no place that its stamp tells.
+   */
   settle(): boolean {
-    return this.#deliverDue() !== undefined;
+    return !this.#midway && this.#deliverDue() !== undefined;
   }
 
   /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */
@@ -138,8 +195,8 @@ export class Turns {
     return true;
   }
 
-  /** Runs one hart; true when TypeScript was asked to look. */
-  #execute(hart: number, budget: number): boolean {
+  /** Runs one hart; gives one of RUN_END. */
+  #execute(hart: number, budget: number): number {
     const { core, state } = this.machine;
     core.switchTo(hart);
     core.setControl("runEnd", BigInt(state.icount + budget));
@@ -162,7 +219,8 @@ export class Turns {
       state.turnLeft = Math.max(0, state.turnLeft - (budget - left));
     }
     if (end === RUN_END.firmware) this.#callFirmware(hart);
-    return end === RUN_END.attention;
+    this.#midway = end === RUN_END.point || end === RUN_END.marker;
+    return end;
   }
 
   #callFirmware(hart: number): void {

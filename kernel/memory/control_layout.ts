@@ -7,6 +7,12 @@
  */
 import { fieldTable } from "./field_table.ts";
 
+/** Bits that tell which virtual pages have points. */
+export const POINT_PAGES = 2048;
+
+/** Bits of the field `observedTraps`. */
+export const TRAPS_OBSERVED = { exceptions: 1, interrupts: 2 } as const;
+
 /** The fields of the control block. */
 export const CONTROL = fieldTable({
   /** Instructions the current run may still execute, but for those in `budgetAside`. */
@@ -98,6 +104,14 @@ export const CONTROL = fieldTable({
   statCodeWrites: [8, 1],
   statInterrupts: [8, 64],
   statExceptions: [8, 64],
+  /** One bit for each virtual page modulo POINT_PAGES: 1 when points may lie there (cpu/points.ts). */
+  pointPages: [4, POINT_PAGES / 32],
+  /** Not zero: markers of replay-only code ask before they are executed (isa/marker.ts). */
+  markers: [4, 1],
+  /** Not zero: no interrupt is taken; a hart that waits for one still wakes. */
+  holdInterrupts: [4, 1],
+  /** Which traps are told before they are taken: TRAPS_OBSERVED. */
+  observedTraps: [4, 1],
 });
 
 /** Bytes reserved for the control block. */

@@ -75,7 +75,7 @@ export class GuestMemory {
     for (let start = at; start < end;) {
       const next = Math.min(end, start - start % 4096 + 4096);
       if ((this.flags.get(start >>> 12) & wanted) !== 0) {
-        this.flags.hit(kind, this.plan.ramStart + start, next - start, 0n);
+        this.flags.hit(kind, this.plan.ramStart + start, next - start, 0n, "dma");
       }
       start = next;
     }

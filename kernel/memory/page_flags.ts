@@ -46,6 +46,11 @@ export interface TracedAccess {
   readonly value: bigint;
   /** The flags that were hit. */
   readonly flags: number;
+  /**
+   * Who accesses: an instruction, its fetch, the page walker, or a device or the kernel by way of
+   * GuestMemory. When fetches and the walker's reads ask depends on what is cached.
+   */
+  readonly by: "instruction" | "fetch" | "walk" | "dma";
 }
 
 /** Called before the access; returns whether the flag is to stay on the page. */
@@ -109,14 +114,20 @@ export class PageFlags {
   }
 
   /** Asks the services of every flag that an access hits; called before the access happens. */
-  hit(kind: "read" | "write", gpa: number, size: number, value: bigint): void {
+  hit(
+    kind: "read" | "write",
+    gpa: number,
+    size: number,
+    value: bigint,
+    by: TracedAccess["by"],
+  ): void {
     const page = (gpa - this.plan.ramStart) >>> 12;
     const wanted = kind === "read" ? READ_TRACES : SERVICE_WRITE_TRACES;
     const flags = this.get(page) & wanted;
     for (let flag = 1; flag <= 0x80; flag <<= 1) {
       if ((flags & flag) === 0) continue;
       this.#hits[31 - Math.clz32(flag)]!++;
-      const stay = this.#services.get(flag)?.({ kind, gpa, size, value, flags }) ?? true;
+      const stay = this.#services.get(flag)?.({ kind, gpa, size, value, flags, by }) ?? true;
       if (!stay) this.clear(page, flag);
     }
   }

@@ -4,7 +4,7 @@
  */
 import { control32, setControl32, setControl64 } from "../memory/block_access.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
-import { READ_TRACES } from "../memory/page_flags.ts";
+import { READ_TRACES, type TracedAccess } from "../memory/page_flags.ts";
 import type { LogStore } from "../memory/store_log.ts";
 import {
   type Expression,
@@ -23,7 +23,24 @@ export const ATTENTION = {
   stop: 1,
   /** Cached translations were dropped: look the next instruction up again. */
   refetch: 2,
+  /** With `stop`: also where only a fetch raised it, behind the instruction that was fetched. */
+  behind: 4,
 } as const;
+
+/** First argument of `traceHit`. */
+export const TRACE_KIND = { read: 0, write: 1, fetch: 2, walkRead: 3, walkWrite: 4 } as const;
+
+/** What each of them says. */
+export const TRACE_KINDS: readonly {
+  readonly isWrite: boolean;
+  readonly by: TracedAccess["by"];
+}[] = [
+  { isWrite: false, by: "instruction" },
+  { isWrite: true, by: "instruction" },
+  { isWrite: false, by: "fetch" },
+  { isWrite: false, by: "walk" },
+  { isWrite: true, by: "walk" },
+];
 
 /** Functions of address translation that other generated code calls. */
 export interface MmuFunctions {
@@ -63,7 +80,7 @@ export interface MmuFunctions {
 
 /** Services in TypeScript that generated code imports. */
 export interface MmuImports {
-  /** (kind 0 read 1 write, guest page, offset in page, bytes): a trace was hit. */
+  /** (TRACE_KIND, guest page, offset in page, bytes): a trace was hit. */
   readonly traceHit: FunctionReference<readonly ["i32", "i32", "i32", "i32"], undefined>;
 }
 
@@ -134,11 +151,12 @@ export function askReadTraces(
   page: Expression<"i32">,
   offset: Expression<"i32">,
   size: I32Value,
+  kind: number = TRACE_KIND.read,
 ): void {
   f.if(
     i32.and(i32.load8U(page, code.plan.pageFlags), READ_TRACES),
     () => {
-      f.call(code.imports.traceHit, 0, page, offset, size);
+      f.call(code.imports.traceHit, kind, page, offset, size);
     },
     undefined,
     "unlikely",

@@ -27,7 +27,15 @@ import {
   type Label,
   type Local,
 } from "../wasm/mod.ts";
-import { askReadTraces, hostAddress, inRam, type MmuCode, pageOf, setFault } from "./mmu_code.ts";
+import {
+  askReadTraces,
+  hostAddress,
+  inRam,
+  type MmuCode,
+  pageOf,
+  setFault,
+  TRACE_KIND,
+} from "./mmu_code.ts";
 import {
   ACCESS,
   PPN_MASK,
@@ -164,7 +172,7 @@ function emitLevels(walk: Walk, satp: Local<"i64">, mode: Local<"i32">): void {
     f.brIf(pageFault, i32.and(control32("walkPeeks"), hasReadTraces(code, page)));
     const place = placeOfTable(address, shift, i64.eq(shift, rootShift));
     const tracker = f.let(call(code.functions.markTable, page, place));
-    askReadTraces(code, f, page, i32.and(i32.wrap(pteAddress), 4095), 8);
+    askReadTraces(code, f, page, i32.and(i32.wrap(pteAddress), 4095), 8, TRACE_KIND.walkRead);
     f.set(pte, i64.load(hostAddress(code.plan, pteAddress)));
     f.brIf(pageFault, i32.eqz(has(pte, PTE.V)));
     f.brIf(pageFault, has(pte, PTE_RESERVED));
@@ -248,7 +256,7 @@ function emitTableWrite(
     i32.and(flags, SERVICE_WRITE_TRACES),
     () => {
       setControl64(f, "storeValue", pte);
-      f.call(code.imports.traceHit, 1, page, offset, 8);
+      f.call(code.imports.traceHit, TRACE_KIND.walkWrite, page, offset, 8);
     },
     undefined,
     "unlikely",

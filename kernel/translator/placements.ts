@@ -38,6 +38,8 @@ export class Placements {
   /** By guest page × 2048 + halfword. */
   readonly #byEntry = new Map<number, PlacedEntry>();
   readonly #byPage = new Map<number, Set<Region>>();
+  /** Whether places were forgotten, so that regions may be placed where they lie already. */
+  #forgets = false;
 
   /** @param dropped called for each region that went */
   constructor(private readonly core: Core, private readonly dropped: (region: Region) => void) {
@@ -49,6 +51,12 @@ export class Placements {
   /** The region that is entered at a place, by its key. */
   at(key: number): PlacedEntry | undefined {
     return this.#byEntry.get(key);
+  }
+
+  /** Lets another region be made for a place; the one that is there stays at its other entries. */
+  forget(key: number): void {
+    this.#byEntry.delete(key);
+    this.#forgets = true;
   }
 
   /** The 16 bits at a halfword of a guest page. */
@@ -76,7 +84,7 @@ export class Placements {
         return undefined;
       }
     }
-    const region = { translation, pages };
+    const region = this.#forgets && this.#same(translation, pages) || { translation, pages };
     this.#register(region);
     return region;
   }
@@ -108,6 +116,17 @@ export class Placements {
       if (this.#halves[start + i] !== code[i]) return false;
     }
     return true;
+  }
+
+  /** The region that is this translation at these pages, if it lies there already. */
+  #same(translation: Translation, pages: Region["pages"]): Region | undefined {
+    const first = pages.find((page) => page !== undefined)!;
+    for (const region of this.#byPage.get(first) ?? []) {
+      const isSame = region.translation === translation &&
+        region.pages.every((page, i) => page === pages[i]);
+      if (isSame) return region;
+    }
+    return undefined;
   }
 
   #register(region: Region): void {

@@ -6,6 +6,7 @@
  * it done and counted, and the interpreter does it; one that raises attention leaves after it.
  */
 import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "../cpu/isa/shared_ops.ts";
+import { isMarker } from "../cpu/isa/marker.ts";
 import { ROWS } from "../cpu/isa/table.ts";
 import { loadFrom, storeTo } from "../cpu/sized_access.ts";
 import { FLAG } from "../cpu/softfloat/format.ts";
@@ -125,6 +126,7 @@ export class RegionOps extends SharedOps implements Ops {
     this.#steadyBase = steadyBase;
     this.#nextAt = instruction.at + instruction.length / 2;
     this.#remaining = remaining;
+    if (isMarker(instruction.bits)) this.#stepIf(control32("markers"));
     if (!float || this.#floatOn) return;
     this.#floatOn = true;
     this.#stepIf(i64.eqz(i64.and(hart64("mstatus"), MSTATUS.FS)));

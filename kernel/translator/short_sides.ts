@@ -4,6 +4,7 @@
  *
  * Invariant: an instruction of a side cannot leave the region and touches nothing but integer registers.
  */
+import { isMarker } from "../cpu/isa/marker.ts";
 import { ROWS } from "../cpu/isa/table.ts";
 import type { I32, I64 } from "../cpu/isa/ops.ts";
 import { i64 } from "../wasm/mod.ts";
@@ -56,8 +57,8 @@ const plain = ROWS.map(({ operands, flow, float, name }) =>
 );
 
 /** Whether an instruction computes an integer register from others, quickly, and cannot leave. */
-export function isPlain({ row }: Instruction): boolean {
-  return plain[row]!;
+export function isPlain({ row, bits }: Instruction): boolean {
+  return plain[row]! && !isMarker(bits);
 }
 
 function readSide(block: Block | undefined): { side: Side; way: Way } | undefined {

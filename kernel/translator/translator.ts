@@ -150,6 +150,13 @@ export class Translator implements RegionService {
     if (page === undefined) return this.#ask(low, 4);
     const slot = (low & 0xfff) >> 1;
     const key = page * PAGE_HALVES + slot;
+    const { points } = this.#core;
+    // Code on pages with points is for the interpreter; regions beside them stay clear of them.
+    if (points.any) {
+      if (points.hasPage(low, high)) return this.#ask(low, this.options.heat);
+      const there = this.#placements.at(key);
+      if (there !== undefined && this.#meetsPoints(there, low, high)) this.#placements.forget(key);
+    }
     const known = this.#placements.at(key) ?? this.#placeKnown(low, high, page);
     if (known !== undefined) {
       if (!this.#isMapped(known, low, high)) return this.#ask(low, 16);
@@ -161,7 +168,7 @@ export class Translator implements RegionService {
     else {
       const pages = Array.from(
         { length: 2 * PAGES_AROUND + 1 },
-        (_, i) => this.#fetchPage(low, high, i - PAGES_AROUND),
+        (_, i) => this.#freePage(low, high, i - PAGES_AROUND),
       );
       this.#waiting.set(key, { start: PAGES_AROUND * PAGE_HALVES + slot, pages, low });
       if (this.#waiting.size >= this.options.batch) this.#workSoon();
@@ -282,6 +289,7 @@ export class Translator implements RegionService {
       const { translation, at } of this.#catalogue.find(slot, this.#placements.half(page, slot))
     ) {
       const own = Math.floor(at / PAGE_HALVES);
+      if (translation.parts.some((part) => this.#hasPoints(low, high, part.page - own))) continue;
       const placed = this.#place(
         translation,
         (index) => this.#pageAt(low, high, index - own),
@@ -329,6 +337,25 @@ export class Translator implements RegionService {
     if ((address < 0) !== (low < 0)) return undefined;
     const page = this.#core.exports.peekFetch(address, high);
     return page < 0 ? undefined : page;
+  }
+
+  /** The same as #fetchPage, where no points lie. */
+  #freePage(low: number, high: number, pagesOn: number): number | undefined {
+    return this.#hasPoints(low, high, pagesOn) ? undefined : this.#fetchPage(low, high, pagesOn);
+  }
+
+  /** Whether points lie on the virtual page so many pages on. */
+  #hasPoints(low: number, high: number, pagesOn: number): boolean {
+    const { points } = this.#core;
+    return points.any && points.hasPage((low & -4096) + pagesOn * 4096 | 0, high);
+  }
+
+  /** Whether points lie on pages where a region has code, from an entry's address on. */
+  #meetsPoints({ region, at }: PlacedEntry, low: number, high: number): boolean {
+    const own = Math.floor(at / PAGE_HALVES);
+    return region.pages.some((page, i) =>
+      page !== undefined && this.#hasPoints(low, high, i - own)
+    );
   }
 
   /** Whether all pages of a region lie, from an entry's address on, where it was made for. */

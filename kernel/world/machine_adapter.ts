@@ -2,6 +2,7 @@
  * The machine as its VM world drives it: Machine (kernel/machine) behind MachinePort. It translates
  * names and shapes, decides nothing.
  */
+import { unreachable } from "../base/assert.ts";
 import { csrName } from "../cpu/csr_table.ts";
 import { CSR_ROWS } from "../cpu/csr_table.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
@@ -107,6 +108,11 @@ class MachineAdapter implements MachinePort {
             : { kind: "idle", wakeTicks: stop.wakeTicks };
         case "budget":
           return stop;
+        case "breakpoint":
+        case "watch":
+        case "marker":
+        case "step":
+          return unreachable(`nobody set what stopped at a ${stop.kind}`);
       }
     }
   }

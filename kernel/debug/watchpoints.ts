@@ -1,0 +1,91 @@
+/**
+ * Watchpoints: ranges of virtual addresses, watched by way of the guest-physical memory that they lead to
+ * (kernel/memory/watch.ts).
+ *
+ * A watchpoint belongs to the address space of the hart whose turn it is when it is added. It is looked up
+ * there then, and again before each run; a page that is not mapped is not watched until a look finds it.
+ * So a change of the mapping is seen at the end of the slice in which it is made, accesses to the same
+ * memory by other addresses, spaces, harts and devices are seen too, and another process's memory at the
+ * same address is not.
+ *
+ * Invariant: the watches that are set are those that the last look gave.
+ */
+import { ConfigError } from "../base/errors.ts";
+import { addressSpace } from "../machine/guest_view.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { TracedAccess } from "../memory/page_flags.ts";
+import { type Watch, WATCH_BYTES_MAXIMUM, type WatchKind } from "../memory/watch.ts";
+import { pageParts } from "./hart_memory.ts";
+
+/** A range to watch. */
+export interface WatchRange {
+  readonly kind: WatchKind;
+  /** Virtual address. */
+  readonly address: bigint;
+  /** Bytes, 1 to 4096. */
+  readonly size: number;
+}
+
+/**
+ * Told of an access before it happens.
+ * @param address first virtual address of the range that it touches
+ */
+export type WatchpointService = (access: TracedAccess, address: bigint) => void;
+
+interface Watchpoint {
+  readonly range: WatchRange;
+  readonly space: bigint;
+  readonly service: WatchpointService;
+  watches: readonly Watch[];
+}
+
+/** The watchpoints of one machine. */
+export class Watchpoints {
+  readonly #all = new Set<Watchpoint>();
+
+  constructor(private readonly machine: Machine) {}
+
+  /** Adds one; gives what takes it away. Throws ConfigError for a size that cannot be. */
+  add(range: WatchRange, service: WatchpointService): () => void {
+    const { size } = range;
+    if (!Number.isInteger(size) || size < 1 || size > WATCH_BYTES_MAXIMUM) {
+      throw new ConfigError(`a watchpoint has 1 to ${WATCH_BYTES_MAXIMUM} bytes, not ${size}`);
+    }
+    const { core, hart } = this.machine;
+    const added = { range, space: addressSpace(core, hart), service, watches: [] };
+    this.#all.add(added);
+    this.#look(added);
+    return () => {
+      if (this.#all.delete(added)) this.#unwatch(added);
+    };
+  }
+
+  /** Looks all of them up again. */
+  look(): void {
+    for (const watchpoint of this.#all) this.#look(watchpoint);
+  }
+
+  #look(watchpoint: Watchpoint): void {
+    const { range: { kind, address, size }, space, service } = watchpoint;
+    const found: Watch[] = [];
+    for (const part of pageParts(this.machine, space, address, size)) {
+      if (part.gpa === undefined) continue;
+      const { gpa } = part;
+      const told = (access: TracedAccess) =>
+        service(access, part.address + BigInt(Math.max(0, access.gpa - gpa)));
+      found.push({ kind, gpa, size: part.size, service: told });
+    }
+    const { watches } = watchpoint;
+    const same = found.length === watches.length &&
+      found.every(({ gpa }, i) => gpa === watches[i]!.gpa);
+    if (same) return;
+    this.#unwatch(watchpoint);
+    for (const watch of found) this.machine.watch.add(watch);
+    watchpoint.watches = found;
+  }
+
+  #unwatch(watchpoint: Watchpoint): void {
+    for (const watch of watchpoint.watches) this.machine.watch.remove(watch);
+    watchpoint.watches = [];
+  }
+}
