@@ -16,7 +16,8 @@ import {
   planMemory,
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
-import { emitCacheGroup } from "../mmu/cache_group.ts";
+import { emitCacheGroup, forgetWritable } from "../mmu/cache_group.ts";
+import { emitFirstWrite } from "../mmu/mmu_code.ts";
 import { emitPeek } from "../mmu/peek.ts";
 import { emitPmp } from "../mmu/pmp.ts";
 import { emitTableTracker } from "../mmu/table_tracker.ts";
@@ -67,6 +68,7 @@ export interface CoreExports {
   /** Guest page that a fetch from the address (two words) would come from, or -1; see mmu/peek.ts. */
   peekFetch(low: number, high: number): number;
   dropWrites(page: number): void;
+  dropAllWrites(): void;
   dropReads(page: number): void;
   dropJumps(): void;
   dmaWrote(gpa: bigint, size: number): void;
@@ -99,6 +101,7 @@ export function generateCore(
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
+  emitFirstWrite(code.mmuCode);
   emitTableTracker(code.mmuCode);
   emitPeek(code.mmuCode);
   emitMemoryAccess(code);
@@ -157,7 +160,15 @@ export class Core {
     const { exports } = new WebAssembly.Instance(module, { env });
     this.functions = { ...exports as WebAssembly.ModuleImports, logStore: imports.logStore };
     this.exports = exports as unknown as CoreExports;
-    this.flags.attachDropper(this.exports);
+    const { dropReads, dropWrites, dropAllWrites } = this.exports;
+    this.flags.attachDropper({
+      dropReads,
+      dropWrites,
+      dropManyWrites: (pages) => {
+        dropAllWrites();
+        forgetWritable(this.buffer, plan, pages);
+      },
+    });
     writeCsrIndex(this.bytes);
     this.setControlWord("element", plan.elements);
     this.setControlWord("pageCachesStale", 1);
@@ -266,6 +277,7 @@ export class Core {
         const value = kind === 1 ? this.control("storeValue") : 0n;
         flags.hit(kind === 1 ? "write" : "read", gpa, size, value);
       },
+      pageThaws: (page: number) => flags.thaws(page),
       busRead: (address: number, size: number) => {
         const value = bus.read(address >>> 0, size);
         if (value === undefined) this.setControlWord("busError", 1);

@@ -98,6 +98,8 @@ export const CONTROL = fieldTable({
   statCodeWrites: [8, 1],
   statInterrupts: [8, 64],
   statExceptions: [8, 64],
+  /** Traces that the first write of a page ends, of those in FIRST_WRITE_TRACES: see page_flags.ts. */
+  firstWriteTraces: [4, 1],
 });
 
 /** Bytes reserved for the control block. */

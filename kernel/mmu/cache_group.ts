@@ -69,6 +69,21 @@ const WRITABLE_AT_ONE = 1;
 const WRITABLE_AT_SEVERAL = 2;
 const WRITABLE_BEFORE = 4;
 
+/** Notes that the write TLBs, which were emptied, know none of some pages: see MemoryPlan.pageWritable. */
+export function forgetWritable(
+  buffer: ArrayBufferLike,
+  plan: MemoryPlan,
+  pages: Uint32Array,
+): void {
+  const words = new Int32Array(buffer, plan.pageWritable, 2 * plan.ramPages);
+  for (let i = 0; i < pages.length; i++) {
+    const at = 2 * pages[i]!;
+    if (words[at] === 0) continue;
+    words[at] = WRITABLE_BEFORE;
+    words[at + 1] = 0;
+  }
+}
+
 /** Generates the functions of this file. */
 export function emitCacheGroup(code: MmuCode): void {
   emitSelect(code);
@@ -245,6 +260,18 @@ function emitDrops(code: MmuCode): void {
     forEachElement(f, i64.load(elementsOf(address), code.plan.pageElements), (index) => {
       const entry = f.let(i32.add(tables(code, index), entryOffset(f, code.plan, address)));
       drop(f, page, f.let(i32.add(entry, tlbOffset(code, 1))));
+    });
+  }, true);
+  code.module.define(code.functions.dropAllWrites, (f) => {
+    setControl32(f, "pageCachesStale", 1);
+    const index = f.let(i32.const(0));
+    f.loop((next) => {
+      f.if(i32.load(header(code, index), HEADER.valid), () => {
+        const at = i32.add(tables(code, index), tlbOffset(code, 1));
+        f.fill(at, 0xff, code.plan.tlbEntries * TLB_ENTRY_BYTES);
+      });
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
     });
   }, true);
   code.module.define(code.functions.dropReads, (f) => {
