@@ -16,6 +16,7 @@ import {
   planMemory,
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
+import { PageHash } from "../memory/page_hash.ts";
 import { emitCacheGroup, forgetWritable } from "../mmu/cache_group.ts";
 import { emitFirstWrite } from "../mmu/mmu_code.ts";
 import { emitPeek } from "../mmu/peek.ts";
@@ -131,6 +132,7 @@ export class Core {
   /** Who checks regions, in a core that was made for it. */
   check: RegionCheck = { begin: () => {}, end: () => {}, store: () => {} };
   #current = 0;
+  #hash: PageHash | undefined;
 
   /**
    * @param options sizes
@@ -175,6 +177,11 @@ export class Core {
     for (let i = 0; i < options.harts; i++) this.resetHart(i);
   }
 
+  /** Hashes of this memory; made when it is first wanted. */
+  get hash(): PageHash {
+    return this.#hash ??= new PageHash(this.memory, this.plan);
+  }
+
   /** Number of the hart whose block is current. */
   get current(): number {
     return this.#current;
@@ -188,6 +195,27 @@ export class Core {
     this.bytes.copyWithin(HART_BLOCK, home(hart), home(hart) + HART.byteLength);
     this.words[HART_BLOCK + HART.offset.reservation >> 2] = 0;
     this.#current = hart;
+  }
+
+  /** Copies of the blocks of all harts, in their order. */
+  saveHarts(): Uint8Array<ArrayBuffer> {
+    const bytes = HART.byteLength;
+    const blocks = new Uint8Array(this.plan.harts * bytes);
+    for (let hart = 0; hart < this.plan.harts; hart++) {
+      const block = this.hartBlock(hart);
+      blocks.set(this.bytes.subarray(block, block + bytes), hart * bytes);
+    }
+    return blocks;
+  }
+
+  /** Puts back what `saveHarts` gave, with a hart as the current one. Cached translations are the caller's. */
+  restoreHarts(blocks: Uint8Array, current: number): void {
+    const bytes = HART.byteLength;
+    assert(blocks.length === this.plan.harts * bytes && current < this.plan.harts);
+    this.#current = current;
+    for (let hart = 0; hart < this.plan.harts; hart++) {
+      this.bytes.set(blocks.subarray(hart * bytes, (hart + 1) * bytes), this.hartBlock(hart));
+    }
   }
 
   /** Address of a hart's block, wherever it lies now. */
