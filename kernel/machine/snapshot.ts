@@ -123,6 +123,7 @@ export class Snapshots {
 
   /** The limit, going back and merging end intervals: their images go too. */
   #forgetLost(): void {
+    if (this.#kept.size === this.#undo.count) return;
     for (const snapshot of this.#kept.keys()) {
       if (!this.#undo.has(snapshot)) this.#kept.delete(snapshot);
     }

@@ -111,7 +111,12 @@ export class PageUndo {
 
   /** Whether RAM can be put back to the begin of an interval. */
   has(interval: number): boolean {
-    return this.#intervals.some(({ number }) => number === interval);
+    return this.#find(interval) >= 0;
+  }
+
+  /** How many intervals can be undone. */
+  get count(): number {
+    return this.#intervals.length;
   }
 
   /** Begins an interval; gives its number, which is larger than all before. */
@@ -226,9 +231,21 @@ export class PageUndo {
   }
 
   #indexOf(interval: number): number {
-    const index = this.#intervals.findIndex(({ number }) => number === interval);
+    const index = this.#find(interval);
     assert(index >= 0, `interval ${interval} is not kept`);
     return index;
+  }
+
+  /** Where an interval is, or -1; their numbers ascend. */
+  #find(interval: number): number {
+    let low = 0;
+    let high = this.#intervals.length;
+    while (low < high) {
+      const middle = low + high >> 1;
+      if (this.#intervals[middle]!.number < interval) low = middle + 1;
+      else high = middle;
+    }
+    return this.#intervals[low]?.number === interval ? low : -1;
   }
 
   #newPass(): number {

@@ -89,6 +89,7 @@ export function emitCacheGroup(code: MmuCode): void {
   emitSelect(code);
   emitFlushAll(code);
   emitDrops(code);
+  emitDropAllWrites(code);
   emitDropPage(code);
   emitDropRange(code);
   emitDropElements(code);
@@ -262,18 +263,6 @@ function emitDrops(code: MmuCode): void {
       drop(f, page, f.let(i32.add(entry, tlbOffset(code, 1))));
     });
   }, true);
-  code.module.define(code.functions.dropAllWrites, (f) => {
-    setControl32(f, "pageCachesStale", 1);
-    const index = f.let(i32.const(0));
-    f.loop((next) => {
-      f.if(i32.load(header(code, index), HEADER.valid), () => {
-        const at = i32.add(tables(code, index), tlbOffset(code, 1));
-        f.fill(at, 0xff, code.plan.tlbEntries * TLB_ENTRY_BYTES);
-      });
-      f.set(index, i32.add(index, 1));
-      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
-    });
-  }, true);
   code.module.define(code.functions.dropReads, (f) => {
     const [page] = f.parameters;
     setControl32(f, "pageCachesStale", 1);
@@ -294,6 +283,29 @@ function emitDrops(code: MmuCode): void {
       f.brIf(next, i32.ltU(index, code.plan.cacheElements));
     });
     raiseAttention(f, ATTENTION.refetch);
+  }, true);
+}
+
+/** Empties the write TLBs of the elements that were used since the last time. */
+function emitDropAllWrites(code: MmuCode): void {
+  code.module.define(code.functions.dropAllWrites, (f) => {
+    setControl32(f, "pageCachesStale", 1);
+    const index = f.let(i32.const(0));
+    f.loop((next) => {
+      const at = f.let(header(code, index));
+      const used = i64.geS(i64.load(at, HEADER.stamp), control64("writesDropped"));
+      f.if(i32.and(used, i32.load(at, HEADER.valid)), () => {
+        const writes = i32.add(tables(code, index), tlbOffset(code, 1));
+        f.fill(writes, 0xff, code.plan.tlbEntries * TLB_ENTRY_BYTES);
+      });
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    });
+    // The current element goes on being used without being selected.
+    const stamp = f.let(i64.add(control64("elementStamp"), 1));
+    setControl64(f, "elementStamp", stamp);
+    setControl64(f, "writesDropped", stamp);
+    f.store64(header(code, control32("elementIndex")), HEADER.stamp, stamp);
   }, true);
 }
 
