@@ -142,7 +142,7 @@ function checkState(
   name: string,
   layout: AttachedDevice["declaration"]["state"],
 ): void {
-  same("device", state?.name, name);
+  same(`name of the state of ${name}`, state?.name, name);
   same(`layout of ${name}`, state!.layout, layout.name);
   same(`layout version of ${name}`, state!.version, layout.version);
   checkBytes(`state of ${name}`, state!.bytes, layout.byteLength);

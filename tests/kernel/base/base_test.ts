@@ -84,4 +84,3 @@ Deno.test("Digest changes with every bit, with order and with length", () => {
   assertEquals(seen.size, 36);
   assertEquals(/^[0-9a-f]{16}$/.test(digest(words)), true);
 });
-
