@@ -10,6 +10,9 @@ import {
   saveImage,
 } from "../../../kernel/machine/machine_image.ts";
 import { testMachine } from "../../_support/machine.ts";
+import { changeCsr, START } from "../../_support/hot_program.ts";
+import { Program } from "../../_support/program.ts";
+import { csrNumber } from "../../../kernel/cpu/csr_table.ts";
 import { ProgramMaker } from "../../isa/random_program.ts";
 
 const MEMORY = 4 << 20;
@@ -61,6 +64,43 @@ Deno.test("an image and RAM make another machine the same, and it goes on alike"
     other.takeOutputs();
     assertEquals([other.icount, other.digest()], [machine.icount, machine.digest()]);
   }
+});
+
+Deno.test("what was cached under the protection of another moment is not used", () => {
+  const program = new Program(START);
+  const [address, value, data] = [11, 12, 0x8010_0000n];
+  const loads = () => {
+    for (let i = 0; i < 20; i++) program.op("ld", { rd: 10, rs1: address });
+  };
+  program.setLong(value, BigInt(START + 0x1000));
+  changeCsr(program, "csrrw", "mtvec", value);
+  program.setLong(address, data);
+  loads();
+  const open = (program.here - START) / 4 - 10;
+  // A locked entry that allows nothing holds machine mode too.
+  program.setLong(value, data >> 2n | 0x1ffn);
+  changeCsr(program, "csrrw", "pmpaddr0", value);
+  program.setLong(value, 0x98n);
+  changeCsr(program, "csrrw", "pmpcfg0", value);
+  const closed = (program.here - START) / 4;
+  loads();
+  const machine = testMachine({
+    kernel: { kind: "raw", bytes: program.bytes() },
+    memoryBytes: MEMORY,
+  });
+  const runTo = (icount: number) => {
+    machine.run(icount - machine.icount);
+    assertEquals(machine.icount, icount);
+    return saveImage(machine);
+  };
+  const before = runTo(open);
+  const behind = runTo(closed);
+  const end = runTo(closed + 5);
+  assertEquals(machine.csr(csrNumber("mepc")), BigInt(START + 0x1000), "a load trapped");
+  restoreImage(machine, before);
+  runTo(open + 5);
+  restoreImage(machine, behind);
+  assertEquals(runTo(closed + 5), end);
 });
 
 Deno.test("an image keeps no bytes of the machine", () => {
