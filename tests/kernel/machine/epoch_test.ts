@@ -4,7 +4,7 @@ import { Prng } from "../../../kernel/base/prng.ts";
 import { diffEpochs, formatDifference, takeEpoch } from "../../../kernel/machine/epoch.ts";
 import type { Machine } from "../../../kernel/machine/machine.ts";
 import { DirtyPages } from "../../../kernel/memory/dirty_pages.ts";
-import { testMachine } from "../../_support/machine.ts";
+import { offerBytes, testMachine } from "../../_support/machine.ts";
 import { ProgramMaker } from "../../isa/random_program.ts";
 
 /** A guest page that the program leaves alone. */
@@ -78,7 +78,7 @@ Deno.test("a page that only one side wrote is named, and so is one with another 
 });
 
 Deno.test("devices, the machine's state, its clock and its icount are told apart", () => {
-  const uart = after((machine) => machine.input("uart0", 0, Uint8Array.of(3)))!;
+  const uart = after((machine) => offerBytes(machine, Uint8Array.of(3)))!;
   assertEquals(uart.devices.includes("uart0"), true);
   const state = after((machine) => machine.state.turnLeft++)!;
   assertEquals([state.machine, state.devices, state.registers], [true, [], []]);

@@ -9,7 +9,7 @@ import {
   restoreImage,
   saveImage,
 } from "../../../kernel/machine/machine_image.ts";
-import { testMachine } from "../../_support/machine.ts";
+import { offerBytes, testMachine } from "../../_support/machine.ts";
 import { changeCsr, START } from "../../_support/hot_program.ts";
 import { Program } from "../../_support/program.ts";
 import { csrNumber } from "../../../kernel/cpu/csr_table.ts";
@@ -31,11 +31,12 @@ function machineOf(config: Partial<MachineConfig> = {}): Machine {
 /** A machine in the middle of things. */
 function running(config: Partial<MachineConfig> = {}): Machine {
   const machine = machineOf(config);
-  machine.input("uart0", 0, Uint8Array.of(1, 2, 3));
+  offerBytes(machine, Uint8Array.of(1, 2, 3));
   machine.run(50_001);
   machine.skipTo(machine.ticks() + 77);
-  machine.completeDisk(0, 5, 1, undefined);
-  machine.completeDisk(0, 9, 0, Uint8Array.of(7, 8));
+  const device = "disk0";
+  machine.gate.deliver({ kind: "disk", device, tag: 5, status: 1 });
+  machine.gate.deliver({ kind: "disk", device, tag: 9, status: 0, data: Uint8Array.of(7, 8) });
   machine.takeOutputs();
   return machine;
 }
@@ -55,7 +56,7 @@ Deno.test("an image and RAM make another machine the same, and it goes on alike"
   restoreImage(other, image);
   assertEquals(other.digest(), machine.digest());
   assertEquals(other.core.current, machine.core.current);
-  assertEquals([...other.diskResults], [...machine.diskResults]);
+  assertEquals([...other.gate.diskResults], [...machine.gate.diskResults]);
   assertEquals(saveImage(other), saveImage(machine));
   for (let i = 0; i < 5; i++) {
     machine.run(7000);
@@ -107,7 +108,7 @@ Deno.test("an image keeps no bytes of the machine", () => {
   const machine = running();
   const image = saveImage(machine);
   const before = structuredClone(image);
-  machine.diskResults.get(9)!.data![0] = 99;
+  machine.gate.diskResults.get(9)!.data![0] = 99;
   machine.run(5000);
   assertEquals(image, before);
 });
@@ -115,7 +116,7 @@ Deno.test("an image keeps no bytes of the machine", () => {
 Deno.test("an image is made when all output was taken; what waits is forgotten when it is put back", () => {
   const machine = running();
   const image = saveImage(machine);
-  machine.outputs.bytes(machine.icount, "uart0", 0, Uint8Array.of(1));
+  machine.outputs.bytes("uart0", 0, Uint8Array.of(1));
   assertThrows(() => saveImage(machine), Broken, "all output was taken");
   restoreImage(machine, image);
   assertEquals(machine.outputs.waiting, false);
@@ -155,7 +156,7 @@ Deno.test("an image of another version, shape or machine is refused, and nothing
     const broken = { ...image, ...change } as MachineImage;
     assertThrows(() => restoreImage(machine, broken), FormatError, text);
   }
-  assertEquals([machine.digest(), machine.diskResults.size], [digest, 2]);
+  assertEquals([machine.digest(), machine.gate.diskResults.size], [digest, 2]);
   const other = machineOf({ disks: [] });
   assertThrows(() => restoreImage(other, image), FormatError, "machine image");
 });

@@ -35,7 +35,9 @@ function advance(machine: Machine, instructions: number, disk: Uint8Array): stri
       const { tag, kind, sector, length } = output.request;
       const from = disk.slice(sector * 512, sector * 512 + length);
       const failed = kind !== "read" || from.length < length;
-      machine.completeDisk(output.disk, tag, failed ? 1 : 0, failed ? undefined : from);
+      const device = `disk${output.disk}`;
+      const status = failed ? 1 : 0;
+      machine.gate.deliver({ kind: "disk", device, tag, status, ...failed ? {} : { data: from } });
     }
     if (stop.kind === "off" || stop.kind === "reset") break;
     if (stop.kind !== "idle") continue;
@@ -63,7 +65,7 @@ Deno.test("hello says the same again from each of its snapshots, disk requests u
     while (machine.state.phase === PHASE.running) {
       digests.push(machine.digest());
       snapshots.take();
-      if (machine.diskResults.size > 0) waiting++;
+      if (machine.gate.diskResults.size > 0) waiting++;
       said.push(advance(machine, STEP, disk));
     }
     assert(snapshots.list.length > 10 && waiting > 0, "a disk request was under way");
