@@ -18,9 +18,9 @@ import { type MachineImage, restoreImage, saveImage } from "./machine_image.ts";
 
 /** Options of `Snapshots`. */
 export interface SnapshotOptions {
-  /** Most bytes of copied pages: the oldest snapshots go first. */
+  /** Most bytes that all snapshots hold: the oldest ones go first, so an owner thins them before. */
   readonly limitBytes: number;
-  /** Dirty pages of the machine, if somebody tracks them: their list is restored too. */
+  /** Dirty pages of the machine, if somebody tracks them: their list is restored too, if they were then. */
   readonly dirty?: DirtyPages;
 }
 
@@ -87,6 +87,7 @@ export class Snapshots {
     const bytes = imageBytes(image) + (dirty?.byteLength ?? 0);
     this.#kept.set(snapshot, { icount: machine.icount, image, dirty, bytes });
     this.#forgetLost();
+    while (this.#kept.size > 1 && this.bytes > options.limitBytes) this.drop();
     return snapshot;
   }
 
@@ -107,6 +108,15 @@ export class Snapshots {
   merge(snapshot: number): void {
     this.#undo.merge(snapshot);
     this.#forgetLost();
+  }
+
+  /** Forgets a snapshot; those before and behind it stay. */
+  forget(snapshot: number): void {
+    const kept = [...this.#kept.keys()];
+    const index = kept.indexOf(snapshot);
+    assert(index >= 0, `snapshot ${snapshot} is not kept`);
+    if (index === 0) this.drop();
+    else this.merge(kept[index - 1]!);
   }
 
   /** Forgets the oldest snapshot. */

@@ -121,9 +121,43 @@ Deno.test("a hostile guest with two harts is the same again from any snapshot, o
   assert(restored > 60, `only ${restored} snapshots were restored`);
 });
 
+Deno.test("a snapshot can be forgotten wherever it is, and the others stay what they are", () => {
+  for (const forgotten of [0, 1, 2]) {
+    const machine = testMachine({ kernel: { kind: "raw", bytes: hostileProgram(new Prng(2)) } });
+    const snapshots = new Snapshots(machine, { limitBytes: LIMIT });
+    const digests = [0, 1, 2].map((value) => {
+      machine.memory.setInteger(0x8100_0000 + 4096 * value, 4, value + 1);
+      machine.run(100);
+      machine.takeOutputs();
+      snapshots.take();
+      return machine.digest();
+    });
+    machine.memory.setInteger(0x8100_0000, 4, 9);
+    snapshots.forget(forgotten);
+    assertThrows(() => snapshots.forget(forgotten), Broken, "is not kept");
+    const left = snapshots.list.map(({ snapshot }) => snapshot);
+    assertEquals(left, [0, 1, 2].filter((snapshot) => snapshot !== forgotten));
+    for (const snapshot of left.reverse()) {
+      snapshots.restore(snapshot);
+      assertEquals(machine.digest(), digests[snapshot]);
+    }
+  }
+});
+
+Deno.test("images count towards the limit", () => {
+  const machine = testMachine({ kernel: { kind: "raw", bytes: hostileProgram(new Prng(2)) } });
+  const snapshots = new Snapshots(machine, { limitBytes: LIMIT });
+  snapshots.take();
+  const image = snapshots.bytes;
+  snapshots.stop();
+  const few = new Snapshots(machine, { limitBytes: 3.5 * image });
+  for (let i = 0; i < 6; i++) few.take();
+  assertEquals(few.list.map(({ snapshot }) => snapshot), [3, 4, 5]);
+});
+
 Deno.test("snapshots can be merged and dropped, and go when they are too large", () => {
   const machine = testMachine({ kernel: { kind: "raw", bytes: hostileProgram(new Prng(1)) } });
-  const snapshots = new Snapshots(machine, { limitBytes: 4 * 4096 });
+  const snapshots = new Snapshots(machine, { limitBytes: 1 << 20 });
   const write = (value: number) => machine.memory.setInteger(0x8100_0000, 4, value);
   const read = () => machine.memory.integer(0x8100_0000, 4);
   const taken = [1, 2, 3, 4].map((value) => {
@@ -143,12 +177,14 @@ Deno.test("snapshots can be merged and dropped, and go when they are too large",
   assertEquals([read(), machine.icount], [4, 40]);
   snapshots.restore(taken[1]!);
   assertEquals([read(), machine.icount, snapshots.list.length], [2, 20, 1]);
-  for (let page = 0; page < 5; page++) {
-    machine.memory.setInteger(0x8000_0000 + page * 4096, 4, page);
-  }
-  for (let page = 0; page < 5; page++) machine.memory.setInteger(0x8200_0000 + page * 4096, 4, 1);
+  const fill = (value: number) => {
+    for (let at = 0x8200_0000; at <= 0x8200_0000 + (1 << 20); at += 4096) {
+      machine.memory.setInteger(at, 4, value);
+    }
+  };
+  fill(1);
   snapshots.take();
-  for (let page = 0; page < 5; page++) machine.memory.setInteger(0x8200_0000 + page * 4096, 4, 2);
+  fill(2);
   assertEquals([snapshots.has(taken[1]!), snapshots.list], [false, []]);
   snapshots.stop();
   assertEquals(snapshots.bytes, 0);
