@@ -30,17 +30,16 @@ export class Digest {
     this.words(Uint32Array.of(value % 2 ** 32, Math.floor(value / 2 ** 32)));
   }
 
+  /** Adds 64 bits. */
+  long(value: bigint): void {
+    this.words(new Uint32Array(BigUint64Array.of(value).buffer));
+  }
+
   /** Sixteen hexadecimal digits. */
   hex(): string {
     const part = (word: number) => (word >>> 0).toString(16).padStart(8, "0");
     return part(Math.imul(this.#a ^ this.#b >>> 15, PRIME_B)) + part(this.#b ^ this.#a >>> 13);
   }
-}
-
-/** Whether all words are zero; stops at the first that is not. */
-export function isZero(words: Uint32Array | Int32Array): boolean {
-  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
-  return true;
 }
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -16,8 +16,9 @@ import {
   planMemory,
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
-import { emitCacheGroup } from "../mmu/cache_group.ts";
-import { TRACE_KINDS } from "../mmu/mmu_code.ts";
+import { PageHash } from "../memory/page_hash.ts";
+import { emitCacheGroup, forgetWritable } from "../mmu/cache_group.ts";
+import { emitFirstWrite, TRACE_KINDS } from "../mmu/mmu_code.ts";
 import { emitPeek } from "../mmu/peek.ts";
 import { emitPmp } from "../mmu/pmp.ts";
 import { emitTableTracker } from "../mmu/table_tracker.ts";
@@ -75,6 +76,7 @@ export interface CoreExports {
   /** Guest page that a fetch from the address (two words) would come from, or -1; see mmu/peek.ts. */
   peekFetch(low: number, high: number): number;
   dropWrites(page: number): void;
+  dropAllWrites(): void;
   dropReads(page: number): void;
   dropJumps(): void;
   dmaWrote(gpa: bigint, size: number): void;
@@ -107,6 +109,7 @@ export function generateCore(
   emitPmp(code.mmuCode);
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
+  emitFirstWrite(code.mmuCode);
   emitTableTracker(code.mmuCode);
   emitPeek(code.mmuCode);
   emitMemoryAccess(code);
@@ -140,6 +143,7 @@ export class Core {
   /** Who is told of the traps that the control word `observedTraps` names. */
   trapObserver: TrapObserver = () => {};
   #current = 0;
+  #hash: PageHash | undefined;
 
   /**
    * @param options sizes
@@ -170,11 +174,24 @@ export class Core {
     const { exports } = new WebAssembly.Instance(module, { env });
     this.functions = { ...exports as WebAssembly.ModuleImports, logStore: imports.logStore };
     this.exports = exports as unknown as CoreExports;
-    this.flags.attachDropper(this.exports);
+    const { dropReads, dropWrites, dropAllWrites } = this.exports;
+    this.flags.attachDropper({
+      dropReads,
+      dropWrites,
+      dropManyWrites: (pages) => {
+        dropAllWrites();
+        forgetWritable(this.buffer, plan, pages);
+      },
+    });
     writeCsrIndex(this.bytes);
     this.setControlWord("element", plan.elements);
     this.setControlWord("pageCachesStale", 1);
     for (let i = 0; i < options.harts; i++) this.resetHart(i);
+  }
+
+  /** Hashes of this memory; made when it is first wanted. */
+  get hash(): PageHash {
+    return this.#hash ??= new PageHash(this.memory, this.plan);
   }
 
   /** Number of the hart whose block is current. */
@@ -190,6 +207,27 @@ export class Core {
     this.bytes.copyWithin(HART_BLOCK, home(hart), home(hart) + HART.byteLength);
     this.words[HART_BLOCK + HART.offset.reservation >> 2] = 0;
     this.#current = hart;
+  }
+
+  /** Copies of the blocks of all harts, in their order. */
+  saveHarts(): Uint8Array<ArrayBuffer> {
+    const bytes = HART.byteLength;
+    const blocks = new Uint8Array(this.plan.harts * bytes);
+    for (let hart = 0; hart < this.plan.harts; hart++) {
+      const block = this.hartBlock(hart);
+      blocks.set(this.bytes.subarray(block, block + bytes), hart * bytes);
+    }
+    return blocks;
+  }
+
+  /** Puts back what `saveHarts` gave, with a hart as the current one. Cached translations are the caller's. */
+  restoreHarts(blocks: Uint8Array, current: number): void {
+    const bytes = HART.byteLength;
+    assert(blocks.length === this.plan.harts * bytes && current < this.plan.harts);
+    this.#current = current;
+    for (let hart = 0; hart < this.plan.harts; hart++) {
+      this.bytes.set(blocks.subarray(hart * bytes, (hart + 1) * bytes), this.hartBlock(hart));
+    }
   }
 
   /** Address of a hart's block, wherever it lies now. */
@@ -287,6 +325,7 @@ export class Core {
         const value = isWrite ? this.control("storeValue") : 0n;
         flags.hit(isWrite ? "write" : "read", gpa, size, value, by);
       },
+      pageThaws: (page: number) => flags.thaws(page),
       busRead: (address: number, size: number) => {
         const value = bus.read(address >>> 0, size);
         if (value === undefined) this.setControlWord("busError", 1);

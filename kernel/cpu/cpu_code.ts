@@ -14,6 +14,8 @@ import { hartAddress } from "../memory/block_access.ts";
 export interface CpuImports {
   /** (TRACE_KIND, guest page, offset in page, bytes): a page trace was hit. */
   readonly traceHit: FunctionReference<readonly ["i32", "i32", "i32", "i32"], undefined>;
+  /** (guest page): a frozen page is about to be written. */
+  readonly pageThaws: FunctionReference<readonly ["i32"], undefined>;
   /** (guest-physical address, bytes 1, 2 or 4) → value; sets `busError` when no device answers. */
   readonly busRead: FunctionReference<readonly ["i32", "i32"], "i32">;
   /** (guest-physical address, bytes 1, 2 or 4, value); sets `busError` when no device answers. */
@@ -97,6 +99,7 @@ export interface CpuCode {
 function declareImports(module: ModuleBuilder): CpuImports {
   return {
     traceHit: module.import("traceHit", ["i32", "i32", "i32", "i32"], undefined),
+    pageThaws: module.import("pageThaws", ["i32"], undefined),
     busRead: module.import("busRead", ["i32", "i32"], "i32"),
     busWrite: module.import("busWrite", ["i32", "i32", "i32"], undefined),
     decodedPage: module.import("decodedPage", ["i32"], "i32"),

@@ -8,22 +8,10 @@
  * write trace reaches the trace's service before memory changes and the tables and code that depend on
  * it after.
  */
-import {
-  control32,
-  count,
-  hart32,
-  setControl32,
-  setControl64,
-  setHart32,
-} from "../memory/block_access.ts";
+import { control32, count, hart32, setControl32, setHart32 } from "../memory/block_access.ts";
 import { CAUSE } from "../memory/hart_layout.ts";
 import { RECORD_BYTES } from "../memory/memory_plan.ts";
-import {
-  PAGE_FLAG,
-  READ_TRACES,
-  SERVICE_WRITE_TRACES,
-  WRITE_TRACES,
-} from "../memory/page_flags.ts";
+import { PAGE_FLAG, READ_TRACES, WRITE_TRACES } from "../memory/page_flags.ts";
 import { logStore } from "../memory/store_log.ts";
 import {
   emitFill,
@@ -34,7 +22,9 @@ import {
   walkOvertaken,
 } from "../mmu/cache_group.ts";
 import {
+  askedWriteTraces,
   askReadTraces,
+  askWriteTraces,
   hostAddress,
   inRam,
   pageOf,
@@ -217,6 +207,7 @@ function emitStoreSlow(code: CpuCode): void {
     });
     const gpa = emitTranslate(code.mmuCode, f, address, ACCESS.store, size, () => f.return());
     f.if(inRam(code.plan, gpa), () => {
+      emitFirstStore(code, f, gpa);
       emitWriteFill(code, f, address, gpa);
       f.call(code.functions.writeTraced, hostAddress(code.plan, gpa), size, value);
       f.return();
@@ -256,6 +247,15 @@ function emitSplitStore(
     f.brIf(next, i64.ltU(index, i64.extendI32U(size)));
   });
   f.return();
+}
+
+/** Where only the first write of a page is traced, this is it: the page may be in write TLBs afterwards. */
+function emitFirstStore(code: CpuCode, f: FunctionBuilder, gpa: Local<"i64">): void {
+  const page = f.let(pageOf(code.plan, gpa));
+  const flags = f.let(i32.load8U(page, code.plan.pageFlags));
+  f.if(i32.and(flags, control32("firstWriteTraces")), () => {
+    f.if(i32.eqz(askedWriteTraces(flags)), () => f.call(code.mmu.firstWrite, page));
+  });
 }
 
 /** Fills the write TLB if no write trace is on the page and PMP is uniform. */
@@ -314,15 +314,7 @@ function emitWriteTraced(code: CpuCode): void {
     const page = f.let(i32.shrU(i32.sub(host, code.plan.ram), 12));
     const offset = f.let(i32.and(i32.sub(host, code.plan.ram), 4095));
     const flags = f.let(i32.load8U(page, code.plan.pageFlags));
-    f.if(
-      i32.and(flags, SERVICE_WRITE_TRACES),
-      () => {
-        setControl64(f, "storeValue", value);
-        f.call(code.imports.traceHit, TRACE_KIND.write, page, offset, size);
-      },
-      undefined,
-      "unlikely",
-    );
+    askWriteTraces(code.mmuCode, f, { page, flags, offset, size, value });
     f.if(i32.and(flags, PAGE_FLAG.table), () => {
       count(f, "statTableWrites");
       emitTableStore(code, f, { host, size, value });

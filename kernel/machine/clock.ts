@@ -14,6 +14,9 @@ export const VIRTUAL_RATE = Math.round((1 << RATE_BITS) / 100);
 /** Instructions after which the anchor moves by itself. */
 const ANCHOR_SPAN = 2 ** 32;
 
+/** The fields of the control block that are a clock's state. */
+export const CLOCK_FIELDS = ["timeAnchorTicks", "timeAnchorIcount", "timeRate"] as const;
+
 /** Fewer instructions than this between two anchors say nothing about speed. */
 const FOLLOW_LEAST_INSTRUCTIONS = 10_000;
 const FOLLOW_SHARE = 0.9;

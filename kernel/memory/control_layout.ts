@@ -112,6 +112,10 @@ export const CONTROL = fieldTable({
   holdInterrupts: [4, 1],
   /** Which traps are told before they are taken: TRAPS_OBSERVED. */
   observedTraps: [4, 1],
+  /** Traces that the first write of a page ends, of those in FIRST_WRITE_TRACES: see page_flags.ts. */
+  firstWriteTraces: [4, 1],
+  /** Elements with an older stamp have had no write entries since all of these were dropped. */
+  writesDropped: [8, 1],
 });
 
 /** Bytes reserved for the control block. */

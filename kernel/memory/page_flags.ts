@@ -6,7 +6,8 @@
  * to see that access; setting a flag therefore drops such entries before it returns.
  */
 import { assert } from "../base/assert.ts";
-import type { MemoryPlan } from "./memory_plan.ts";
+import { CONTROL } from "./control_layout.ts";
+import { CONTROL_BLOCK, type MemoryPlan } from "./memory_plan.ts";
 
 /** The trace flags of a page. */
 export const PAGE_FLAG = {
@@ -33,6 +34,13 @@ export const WRITE_TRACES = 0xff;
 /** Write traces whose services live in TypeScript; table and code are served by generated code. */
 export const SERVICE_WRITE_TRACES = WRITE_TRACES &
   ~(PAGE_FLAG.table | PAGE_FLAG.code | PAGE_FLAG.watchedRead);
+
+/**
+ * Traces that end with the first write of a page, if a service has taken them over with `serveFirstWrites`:
+ * generated code clears them, asks TypeScript for the copy of a frozen page alone, and lets the page into
+ * the write TLB with the same store. Otherwise they are asked about as all others are.
+ */
+export const FIRST_WRITE_TRACES = PAGE_FLAG.clean | PAGE_FLAG.frozen;
 
 /** An access that hit a trace. */
 export interface TracedAccess {
@@ -62,6 +70,8 @@ export interface TlbDropper {
   dropReads(page: number): void;
   /** Drops write entries of a guest page. */
   dropWrites(page: number): void;
+  /** Empties all write TLBs. The pages are all that had an entry there. */
+  dropManyWrites(pages: Uint32Array): void;
 }
 
 /** The flags of all pages of one VM and the services that registered for them. */
@@ -71,10 +81,18 @@ export class PageFlags {
   /** How often each flag was hit, by the number of its bit; never seen by the guest. */
   readonly #hits = new Float64Array(8);
   #dropper: TlbDropper | undefined;
+  /** Four pages a word; the bytes behind the last page are nobody's. */
+  readonly #words: Int32Array;
+  /** The field `firstWriteTraces` of the control block. */
+  readonly #firstWriteTraces: Uint32Array;
+  #thaw: (page: number) => void = () => {};
 
   /** @param buffer the VM's memory @param plan where the flags lie */
   constructor(buffer: ArrayBufferLike, private readonly plan: MemoryPlan) {
     this.#flags = new Uint8Array(buffer, plan.pageFlags, plan.ramPages);
+    this.#words = new Int32Array(buffer, plan.pageFlags, Math.ceil(plan.ramPages / 4));
+    const field = CONTROL_BLOCK + CONTROL.offset.firstWriteTraces;
+    this.#firstWriteTraces = new Uint32Array(buffer, field, 1);
   }
 
   /** Names who keeps the software TLBs; called once when the machine is built. */
@@ -124,12 +142,72 @@ export class PageFlags {
     const page = (gpa - this.plan.ramStart) >>> 12;
     const wanted = kind === "read" ? READ_TRACES : SERVICE_WRITE_TRACES;
     const flags = this.get(page) & wanted;
+    const asked = flags & ~this.#firstWriteTraces[0]!;
     for (let flag = 1; flag <= 0x80; flag <<= 1) {
-      if ((flags & flag) === 0) continue;
+      if ((asked & flag) === 0) continue;
       this.#hits[31 - Math.clz32(flag)]!++;
       const stay = this.#services.get(flag)?.({ kind, gpa, size, value, flags, by }) ?? true;
       if (!stay) this.clear(page, flag);
     }
+    if (kind === "write") this.#firstWrite(page);
+  }
+
+  /**
+   * Takes a flag of FIRST_WRITE_TRACES over, or gives it back: it then ends with the first write.
+   * @param thaw for `frozen`: keeps the content of a page that is about to be written
+   */
+  serveFirstWrites(flag: number, thaw?: (page: number) => void): void {
+    assert((flag & FIRST_WRITE_TRACES) === flag && !this.#services.has(flag));
+    assert((this.#firstWriteTraces[0]! & flag) === 0, `trace flag ${flag} has a service`);
+    this.#firstWriteTraces[0]! |= flag;
+    if (thaw !== undefined) this.#thaw = thaw;
+  }
+
+  /** Ends what `serveFirstWrites` began; no page has the flag afterwards. */
+  endFirstWrites(flag: number): void {
+    this.#firstWriteTraces[0]! &= ~flag;
+    if (flag === PAGE_FLAG.frozen) this.#thaw = () => {};
+    const words = this.#words;
+    const mask = ~(flag * 0x0101_0101);
+    for (let i = 0; i < words.length; i++) words[i]! &= mask;
+  }
+
+  /** A frozen page is about to be written: generated code asks, and clears the flag then. */
+  thaws(page: number): void {
+    this.#thaw(page);
+  }
+
+  /** The pages that have no such flag, in ascending order. */
+  pagesWithout(flag: number): Uint32Array<ArrayBuffer> {
+    const words = this.#words;
+    const { ramPages } = this.plan;
+    const mask = flag * 0x0101_0101 | 0;
+    let pages = new Uint32Array(1024);
+    let found = 0;
+    for (let i = 0; i < words.length; i++) {
+      const word = words[i]!;
+      if ((word & mask) === mask) continue;
+      if (found + 4 > pages.length) {
+        const more = new Uint32Array(4 * pages.length);
+        more.set(pages);
+        pages = more;
+      }
+      for (let byte = 0; byte < 4; byte++) {
+        const page = 4 * i + byte;
+        if ((word >>> 8 * byte & flag) === 0 && page < ramPages) pages[found++] = page;
+      }
+    }
+    return pages.slice(0, found);
+  }
+
+  /**
+   * Sets a flag of FIRST_WRITE_TRACES on pages, and so ends all write entries at once: the pages must be
+   * all that have no such flag, because what has it is in no write TLB.
+   */
+  setOnRest(pages: Uint32Array, flag: number): void {
+    const flags = this.#flags;
+    for (let i = 0; i < pages.length; i++) flags[pages[i]!]! |= flag;
+    this.#dropper?.dropManyWrites(pages);
   }
 
   /** How often services were asked, by the name of their flag. */
@@ -137,6 +215,14 @@ export class PageFlags {
     const entries = Object.entries(PAGE_FLAG) as [keyof typeof PAGE_FLAG, number][];
     const hits = entries.map(([name, flag]) => [name, this.#hits[31 - Math.clz32(flag)]!] as const);
     return Object.fromEntries(hits) as Record<keyof typeof PAGE_FLAG, number>;
+  }
+
+  /** What a write by TypeScript ends, as `firstWrite` of generated code does. */
+  #firstWrite(page: number): void {
+    const ended = this.#flags[page]! & this.#firstWriteTraces[0]!;
+    if (ended === 0) return;
+    if ((ended & PAGE_FLAG.frozen) !== 0) this.#thaw(page);
+    this.clear(page, ended);
   }
 
   #checked(page: number): number {

@@ -69,11 +69,27 @@ const WRITABLE_AT_ONE = 1;
 const WRITABLE_AT_SEVERAL = 2;
 const WRITABLE_BEFORE = 4;
 
+/** Notes that the write TLBs, which were emptied, know none of some pages: see MemoryPlan.pageWritable. */
+export function forgetWritable(
+  buffer: ArrayBufferLike,
+  plan: MemoryPlan,
+  pages: Uint32Array,
+): void {
+  const words = new Int32Array(buffer, plan.pageWritable, 2 * plan.ramPages);
+  for (let i = 0; i < pages.length; i++) {
+    const at = 2 * pages[i]!;
+    if (words[at] === 0) continue;
+    words[at] = WRITABLE_BEFORE;
+    words[at + 1] = 0;
+  }
+}
+
 /** Generates the functions of this file. */
 export function emitCacheGroup(code: MmuCode): void {
   emitSelect(code);
   emitFlushAll(code);
   emitDrops(code);
+  emitDropAllWrites(code);
   emitDropPage(code);
   emitDropRange(code);
   emitDropElements(code);
@@ -267,6 +283,29 @@ function emitDrops(code: MmuCode): void {
       f.brIf(next, i32.ltU(index, code.plan.cacheElements));
     });
     raiseAttention(f, ATTENTION.refetch);
+  }, true);
+}
+
+/** Empties the write TLBs of the elements that were used since the last time. */
+function emitDropAllWrites(code: MmuCode): void {
+  code.module.define(code.functions.dropAllWrites, (f) => {
+    setControl32(f, "pageCachesStale", 1);
+    const index = f.let(i32.const(0));
+    f.loop((next) => {
+      const at = f.let(header(code, index));
+      const used = i64.geS(i64.load(at, HEADER.stamp), control64("writesDropped"));
+      f.if(i32.and(used, i32.load(at, HEADER.valid)), () => {
+        const writes = i32.add(tables(code, index), tlbOffset(code, 1));
+        f.fill(writes, 0xff, code.plan.tlbEntries * TLB_ENTRY_BYTES);
+      });
+      f.set(index, i32.add(index, 1));
+      f.brIf(next, i32.ltU(index, code.plan.cacheElements));
+    });
+    // The current element goes on being used without being selected.
+    const stamp = f.let(i64.add(control64("elementStamp"), 1));
+    setControl64(f, "elementStamp", stamp);
+    setControl64(f, "writesDropped", stamp);
+    f.store64(header(code, control32("elementIndex")), HEADER.stamp, stamp);
   }, true);
 }
 

@@ -4,7 +4,12 @@
  */
 import { control32, setControl32, setControl64 } from "../memory/block_access.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
-import { READ_TRACES, type TracedAccess } from "../memory/page_flags.ts";
+import {
+  PAGE_FLAG,
+  READ_TRACES,
+  SERVICE_WRITE_TRACES,
+  type TracedAccess,
+} from "../memory/page_flags.ts";
 import type { LogStore } from "../memory/store_log.ts";
 import {
   type Expression,
@@ -14,6 +19,7 @@ import {
   type I32Value,
   i64,
   type I64Value,
+  type Local,
   type ModuleBuilder,
 } from "../wasm/mod.ts";
 
@@ -56,6 +62,10 @@ export interface MmuFunctions {
   readonly flushAll: FunctionReference<readonly [], undefined>;
   /** Drops write entries of a guest page. */
   readonly dropWrites: FunctionReference<readonly ["i32"], undefined>;
+  /** Empties the write TLBs of all elements. */
+  readonly dropAllWrites: FunctionReference<readonly [], undefined>;
+  /** (guest page): it is about to be written, which ends its first-write traces. */
+  readonly firstWrite: FunctionReference<readonly ["i32"], undefined>;
   /** Drops read and fetch entries of a guest page. */
   readonly dropReads: FunctionReference<readonly ["i32"], undefined>;
   /** Empties the jump cache of every element. */
@@ -82,6 +92,8 @@ export interface MmuFunctions {
 export interface MmuImports {
   /** (TRACE_KIND, guest page, offset in page, bytes): a trace was hit. */
   readonly traceHit: FunctionReference<readonly ["i32", "i32", "i32", "i32"], undefined>;
+  /** (guest page): a frozen page is about to be written. */
+  readonly pageThaws: FunctionReference<readonly ["i32"], undefined>;
 }
 
 /** Context that the emitters of this folder are given. */
@@ -105,6 +117,8 @@ export function declareMmuFunctions(module: ModuleBuilder): MmuFunctions {
     peekFetch: module.declare("peekFetch", ["i32", "i32"], "i32"),
     flushAll: module.declare("flushAll", [], undefined),
     dropWrites: module.declare("dropWrites", ["i32"], undefined),
+    dropAllWrites: module.declare("dropAllWrites", [], undefined),
+    firstWrite: module.declare("firstWrite", ["i32"], undefined),
     dropReads: module.declare("dropReads", ["i32"], undefined),
     dropJumps: module.declare("dropJumps", [], undefined),
     dropPage: module.declare("dropPage", ["i64", "i64", "i64"], undefined),
@@ -161,4 +175,48 @@ export function askReadTraces(
     undefined,
     "unlikely",
   );
+}
+
+/** Traces of a page, given by its flags, that TypeScript wants to be asked about before a write. */
+export function askedWriteTraces(flags: Expression<"i32">): Expression<"i32"> {
+  const asked = i32.xor(control32("firstWriteTraces"), SERVICE_WRITE_TRACES);
+  return i32.and(flags, asked);
+}
+
+/** Asks the write traces of a guest page with some flags about bytes of it that are about to be written. */
+export function askWriteTraces(
+  code: Pick<MmuCode, "functions" | "imports">,
+  f: FunctionBuilder,
+  { page, flags, offset, size, value, kind = TRACE_KIND.write }: {
+    readonly page: Local<"i32">;
+    readonly flags: Local<"i32">;
+    readonly offset: Expression<"i32">;
+    readonly size: I32Value;
+    readonly value: Expression<"i64">;
+    readonly kind?: number;
+  },
+): void {
+  f.if(
+    i32.and(flags, SERVICE_WRITE_TRACES),
+    () => {
+      f.if(askedWriteTraces(flags), () => {
+        setControl64(f, "storeValue", value);
+        f.call(code.imports.traceHit, kind, page, offset, size);
+      });
+      f.call(code.functions.firstWrite, page);
+    },
+    undefined,
+    "unlikely",
+  );
+}
+
+/** The first write of a page ends its traces `clean` and `frozen`, where these are served (S13, X1). */
+export function emitFirstWrite(code: MmuCode): void {
+  code.module.define(code.functions.firstWrite, (f) => {
+    const [page] = f.parameters;
+    const flags = i32.load8U(page, code.plan.pageFlags);
+    const ended = f.let(i32.and(flags, control32("firstWriteTraces")));
+    f.if(i32.and(ended, PAGE_FLAG.frozen), () => f.call(code.imports.pageThaws, page));
+    f.store8(page, code.plan.pageFlags, i32.and(flags, i32.xor(ended, -1)));
+  });
 }

@@ -16,7 +16,7 @@ import {
   setControl64,
 } from "../memory/block_access.ts";
 import { CAUSE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
-import { PAGE_FLAG, READ_TRACES, SERVICE_WRITE_TRACES } from "../memory/page_flags.ts";
+import { PAGE_FLAG, READ_TRACES } from "../memory/page_flags.ts";
 import { logStore } from "../memory/store_log.ts";
 import {
   call,
@@ -29,6 +29,7 @@ import {
 } from "../wasm/mod.ts";
 import {
   askReadTraces,
+  askWriteTraces,
   hostAddress,
   inRam,
   type MmuCode,
@@ -252,15 +253,7 @@ function emitTableWrite(
   const page = f.let(pageOf(code.plan, pteAddress));
   const flags = f.let(i32.load8U(page, code.plan.pageFlags));
   const offset = i32.and(i32.wrap(pteAddress), 4095);
-  f.if(
-    i32.and(flags, SERVICE_WRITE_TRACES),
-    () => {
-      setControl64(f, "storeValue", pte);
-      f.call(code.imports.traceHit, TRACE_KIND.walkWrite, page, offset, 8);
-    },
-    undefined,
-    "unlikely",
-  );
+  askWriteTraces(code, f, { page, flags, offset, size: 8, value: pte, kind: TRACE_KIND.walkWrite });
   const host = hostAddress(code.plan, pteAddress);
   f.store64(host, 0, logStore(f, code.logStore, host, 8, pte));
   f.if(

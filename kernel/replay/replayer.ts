@@ -196,8 +196,15 @@ export class Replayer {
 
   /** The machine switched itself off or reset itself: the log says so too, here. */
   #over(stop: StopReason & { readonly kind: "off" | "reset" }): ReplayStop {
-    const raw = this.#cursor.peek();
-    const record = raw && readEventRecord(raw);
+    let raw = this.#cursor.peek();
+    let record = raw && readEventRecord(raw);
+    if (raw?.stamp.icount === this.icount && record?.type === "epoch") {
+      const different = this.#compareEpoch(raw.stamp.icount, record.fields);
+      if (different === "not yet") return unreachable("a machine that is off waits for no disk");
+      if (different !== undefined) return different;
+      raw = this.#cursor.peek();
+      record = raw && readEventRecord(raw);
+    }
     if (raw?.stamp.icount !== this.icount || (record?.type !== "end" && record?.type !== "reset")) {
       return this.#diverged(
         `the machine ${stop.kind === "off" ? "switches itself off" : "resets itself"}; ` +

@@ -55,7 +55,8 @@ export class LiveDriver implements DebugDriver {
   }
 }
 
-const REFUSED = "a replay repeats what was recorded: it cannot be changed";
+const REPLAYED = "a replay repeats what was recorded: it cannot be changed";
+const RECORDED = "the VM is being recorded: a change from here would not be in the recording";
 /** Answers longer than this are refused; gdb asks for less. */
 const ANSWER_BYTES = 64 * 1024;
 
@@ -188,7 +189,8 @@ export class DebugSide {
   }
 
   #changes(): void {
-    if (this.driver.replaying) throw new HostError(REFUSED);
+    if (this.driver.replaying) throw new HostError(REPLAYED);
+    if (this.inspector.machine.gate.watcher !== undefined) throw new HostError(RECORDED);
   }
 
   #place(): { readonly hart: number; readonly icount: number } {

@@ -67,6 +67,7 @@ const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp/.t
 
 class MachineAdapter implements MachinePort {
   #wakeTicks = 0;
+  drive: MachinePort["drive"];
   #trace: Uint8Array[] = [];
   #recorder: Recorder | undefined;
 
@@ -90,30 +91,29 @@ class MachineAdapter implements MachinePort {
 
   run(budget: number): StopReason {
     if (this.traced) this.#runTraced(budget);
-    for (;;) {
-      const stop = this.machine.run(this.traced ? 0 : budget);
-      switch (stop.kind) {
-        case "output":
-          return { kind: "budget" };
-        case "await":
-          return { kind: "await", what: "disk" };
-        case "off":
-          return { kind: "halted", code: stop.code, why: "power-off" };
-        case "reset":
-          return { kind: "halted", code: 0, why: "reset" };
-        case "idle":
-          this.#wakeTicks = stop.wakeTicks;
-          return stop.wakeTicks === Infinity
-            ? { kind: "idle" }
-            : { kind: "idle", wakeTicks: stop.wakeTicks };
-        case "budget":
-          return stop;
-        case "breakpoint":
-        case "watch":
-        case "marker":
-        case "step":
-          return unreachable(`nobody set what stopped at a ${stop.kind}`);
-      }
+    const granted = this.traced ? 0 : budget;
+    const stop = this.drive === undefined ? this.machine.run(granted) : this.drive(granted);
+    switch (stop.kind) {
+      case "output":
+        return { kind: "budget" };
+      case "await":
+        return { kind: "await", what: "disk" };
+      case "off":
+        return { kind: "halted", code: stop.code, why: "power-off" };
+      case "reset":
+        return { kind: "halted", code: 0, why: "reset" };
+      case "idle":
+        this.#wakeTicks = stop.wakeTicks;
+        return stop.wakeTicks === Infinity
+          ? { kind: "idle" }
+          : { kind: "idle", wakeTicks: stop.wakeTicks };
+      case "budget":
+        return stop;
+      case "breakpoint":
+      case "watch":
+      case "marker":
+      case "step":
+        return unreachable(`nobody set what stopped at a ${stop.kind}`);
     }
   }
 

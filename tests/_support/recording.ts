@@ -131,6 +131,7 @@ export function recordStorm(
       if (output.kind === "disk") host.request(output.request);
       if (output.kind === "bytes") text.push(latin1(output.bytes));
     }
+    if (rng.below(30) === 0) recorder.epoch();
     if (rng.below(5) === 0) segments.add(recorder);
     if (stop.kind === "idle") {
       const skips = machine.config.clock === "virtual" && stop.wakeTicks !== Infinity;
@@ -158,7 +159,12 @@ export function replayRecording(
   recording: TestRecording,
   options: Partial<MachineConfig> = {},
   more: Partial<ReplayParts> & { readonly slice?: () => number } = {},
-): { readonly machine: Machine; readonly stop: ReplayStop; readonly console: string } {
+): {
+  readonly machine: Machine;
+  readonly stop: ReplayStop;
+  readonly console: string;
+  readonly epochs: number;
+} {
   const { slice = () => 50_000_000, ...parts } = more;
   const machine = testMachine({ ...recording.config, ...options });
   const text: string[] = [];
@@ -174,10 +180,12 @@ export function replayRecording(
     sent: (output) => {
       if (output.kind === "bytes") text.push(latin1(output.bytes));
     },
+    comparesEpochs: true,
     ...parts,
   });
   for (;;) {
     const stop = replayer.run(slice());
-    if (stop.kind !== "budget") return { machine, stop, console: text.join("") };
+    if (stop.kind === "budget") continue;
+    return { machine, stop, console: text.join(""), epochs: replayer.epochsCompared };
   }
 }

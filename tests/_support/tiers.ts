@@ -6,7 +6,10 @@
  */
 import { assertEquals } from "@std/assert";
 import { Prng } from "../../kernel/base/prng.ts";
+import { takeEpoch } from "../../kernel/machine/epoch.ts";
 import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
+import { type SnapshotInfo, Snapshots } from "../../kernel/machine/snapshot.ts";
+import { DirtyPages } from "../../kernel/memory/dirty_pages.ts";
 import { lateCompiler } from "./compilers.ts";
 import { testMachine } from "./machine.ts";
 
@@ -65,8 +68,55 @@ function runTo(machine: Machine, icount: number, rng: Prng, slices = SLICES): bo
   return true;
 }
 
-/** What a machine is: one line for its registers, so that a difference can be read, and its digest. */
-function described(machine: Machine): string {
+/** Runs to an icount and tells what the machine is; of what it did there, only who tracks pages hears. */
+class Subject {
+  readonly #dirty: DirtyPages | undefined;
+  readonly #snapshots: Snapshots | undefined;
+
+  /**
+   * @param tracks whether what is told names the pages that were written since the last time
+   * @param returns whether it goes ahead and comes back now and then
+   */
+  constructor(readonly machine: Machine, tracks: boolean, returns: boolean) {
+    if (tracks) this.#dirty = new DirtyPages(machine.core.flags);
+    this.#dirty?.start();
+    if (!returns) return;
+    const dirty = this.#dirty;
+    this.#snapshots = new Snapshots(machine, { limitBytes: 64 << 20, ...(dirty ? { dirty } : {}) });
+  }
+
+  /** The snapshots that were taken; one for each moment. */
+  get snapshots(): readonly SnapshotInfo[] {
+    return this.#snapshots?.list ?? [];
+  }
+
+  tellAt(icount: number, rng: Prng, slices: TierCase["slices"]): string {
+    runTo(this.machine, icount, rng, slices);
+    return described(this.machine, this.#dirty);
+  }
+
+  /** Keeps the moment, and sometimes goes ahead and comes back to it. */
+  keep(rng: Prng): void {
+    if (this.#snapshots === undefined) return;
+    this.machine.takeOutputs();
+    const snapshot = this.#snapshots.take();
+    for (let i = rng.below(3); i > 0; i--) {
+      runTo(this.machine, this.machine.icount + 1 + rng.below(20_000), rng);
+      if (rng.below(2) === 0) this.#snapshots.take();
+      this.#snapshots.restore(snapshot);
+    }
+  }
+
+  restore({ snapshot }: SnapshotInfo): void {
+    this.#snapshots!.restore(snapshot);
+  }
+}
+
+/**
+ * What a machine is: one line for its registers, so that a difference can be read, its digest, and the pages
+ * that were written in the epoch that ends now.
+ */
+function described(machine: Machine, dirty: DirtyPages | undefined): string {
   const { core } = machine;
   const harts = Array.from({ length: machine.config.harts }, (_, hart) => {
     const x = Array.from({ length: 32 }, (_, i) => core.register(hart, "x", i).toString(16));
@@ -74,7 +124,13 @@ function described(machine: Machine): string {
       .map((name) => `${name} ${core.register(hart, name).toString(16)}`);
     return `hart ${hart}: ${others.join(" ")} x ${x.join(" ")}`;
   });
-  return [`icount ${machine.icount} digest ${machine.digest()}`, ...harts].join("\n");
+  const lines = [`icount ${machine.icount} digest ${machine.digest()}`, ...harts];
+  if (dirty !== undefined) {
+    const { pages, pageHashes, devices, machine: state } = takeEpoch(machine, dirty);
+    const written = [...pages].map((page, i) => `${page}:${pageHashes[i]!.toString(16)}`);
+    lines.push(`epoch ${state} ${JSON.stringify(devices)}`, `written ${written.join(" ")}`);
+  }
+  return lines.join("\n");
 }
 
 /** What the translator tier did in a comparison. */
@@ -85,23 +141,40 @@ export interface TierWork {
   readonly dropped: number;
 }
 
-/** Asserts that both tiers leave the same machine at all moments, under two sets of random options. */
+/**
+ * Asserts that both tiers leave the same machine at all moments, under two sets of random options, and that
+ * they do again after going back to a moment.
+ */
 export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): TierWork {
   const variants = [{ tier: "interpreter" } as const, randomOptions(rng), randomOptions(rng)];
-  const machines = variants.map((options) =>
-    testMachine({ bios: "none", memoryBytes: 8 << 20, ...test.config, ...options })
-  );
-  for (const moment of test.moments) {
-    const [expected, ...others] = machines.map((machine) => {
-      runTo(machine, moment, rng, test.slices);
-      return described(machine);
-    });
+  const tracks = rng.below(4) > 0;
+  const subjects = variants.map((options) => {
+    const config = { bios: "none", memoryBytes: 8 << 20, ...test.config, ...options } as const;
+    return new Subject(testMachine(config), tracks, rng.below(2) === 0);
+  });
+  const said = test.moments.map((moment) => {
+    const [expected, ...others] = subjects.map((s) => s.tellAt(moment, rng, test.slices));
     others.forEach((other, i) => {
       const options = JSON.stringify(variants[i + 1]);
       assertEquals(other, expected, `seed ${seed} at ${moment}, translator ${options} left`);
     });
-    for (const machine of machines) test.disturb?.(machine, moment);
-  }
+    for (const subject of subjects) {
+      test.disturb?.(subject.machine, moment);
+      subject.keep(rng);
+    }
+    return expected!;
+  });
+  subjects.forEach((subject, i) => {
+    const { snapshots } = subject;
+    // Nothing comes from outside between a moment and the next one.
+    const from = rng.below(Math.max(1, test.moments.length - 1));
+    if (from + 1 >= snapshots.length) return;
+    subject.restore(snapshots[from]!);
+    const again = subject.tellAt(test.moments[from + 1]!, rng, test.slices);
+    const options = JSON.stringify(variants[i]);
+    assertEquals(again, said[from + 1], `seed ${seed} back from moment ${from}, ${options} right`);
+  });
+  const machines = subjects.map(({ machine }) => machine);
   const translated = machines.slice(1);
   const sum = (of: (machine: Machine) => number) => translated.map(of).reduce((a, b) => a + b);
   return {

@@ -18,6 +18,8 @@ const MESSAGES: Readonly<Record<keyof typeof TO_VM, string>> = {
   diskDone: "event disk",
   frame: "event frame",
   resize: "event resize",
+  debug: "no event: looks, stops and goes on; writes are refused while there is a recording",
+  debugInterrupt: "no event: see pause",
   baseData: "no event: a replay's disks, which its recording's machine had",
 };
 
@@ -98,10 +100,11 @@ Deno.test("workers' ports are read in the listed places only", () => {
   );
   assertEquals(readers.filter((path) => !(path in PORT_READERS)), []);
   const shared = SOURCES.filter((path) => /new SharedArrayBuffer|shared: true/.test(text(path)));
-  // The machine's own memory (and how regions name it), the mailbox, a memory that only warms functions
-  // up, and the counter of regions that have come.
+  // The machine's own memory (and how regions and the hash of pages name it), the mailbox, a memory that
+  // only warms functions up, and the counter of regions that have come.
   assertEquals(shared, [
     "kernel/cpu/core.ts",
+    "kernel/memory/page_hash.ts",
     "kernel/translator/region_maker.ts",
     "kernel/world/mailbox.ts",
     "kernel/world/region_warmer.ts",

@@ -1,0 +1,165 @@
+/**
+ * A machine's image: all of its state but RAM, as plain data that can be kept, sent and put back (S13;
+ * "State is lent to behaviour", docs). What it holds is what the state digest covers, and the results of
+ * disk requests that wait for their guest time.
+ *
+ * Invariants: an image is put back whole or not at all; what is derived from state (cached translations,
+ * the decision which hart runs how far) is made anew; output that was not taken yet is no state, so an
+ * image is made when all of it was taken, and what waits when one is put back is forgotten.
+ */
+import { assert } from "../base/assert.ts";
+import { FormatError } from "../base/errors.ts";
+import { HART, HART_LAYOUT_VERSION } from "../memory/hart_layout.ts";
+import { CLOCK_FIELDS } from "./clock.ts";
+import type { AttachedDevice, Machine } from "./machine.ts";
+import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE } from "./machine_state.ts";
+
+/** Version of the image's own shape. */
+const IMAGE_VERSION = 1;
+
+/** Bytes in a layout that has a name and a version. */
+export interface StateBytes {
+  /** Name of the instance. */
+  readonly name: string;
+  /** Name of the layout. */
+  readonly layout: string;
+  readonly version: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Result of a disk request that waits for its guest time. */
+export interface WaitingDiskResult {
+  readonly slot: number;
+  readonly status: number;
+  /** What was read; null when there is nothing. */
+  readonly data: Uint8Array | null;
+}
+
+/** All state of a machine but RAM. */
+export interface MachineImage {
+  readonly version: number;
+  /** Bytes of RAM that the state belongs to. */
+  readonly memoryBytes: number;
+  /** Blocks of all harts in their order, in this version of the hart's layout. */
+  readonly harts: { readonly version: number; readonly count: number; readonly bytes: Uint8Array };
+  /** Hart that is current. */
+  readonly current: number;
+  /** Guest time at the clock's anchor, where the anchor is, and the rate: see memory/control_layout.ts. */
+  readonly clock: readonly number[];
+  readonly machine: StateBytes;
+  /** States of the devices, in the order of the board. */
+  readonly devices: readonly StateBytes[];
+  readonly diskResults: readonly WaitingDiskResult[];
+}
+
+/** Makes an image. Between runs, when all output was taken. */
+export function saveImage(machine: Machine): MachineImage {
+  assert(!machine.outputs.waiting, "an image is made when all output was taken");
+  const { core, config, devices, gate } = machine;
+  return {
+    version: IMAGE_VERSION,
+    memoryBytes: config.memoryBytes,
+    harts: { version: HART_LAYOUT_VERSION, count: config.harts, bytes: core.saveHarts() },
+    current: core.current,
+    clock: CLOCK_FIELDS.map((field) => Number(core.control(field))),
+    machine: describe(machine, MACHINE_STATE, "machine", 0),
+    devices: devices.map(({ declaration, name, stateOffset }) =>
+      describe(machine, declaration.state, name, stateOffset)
+    ),
+    diskResults: [...gate.diskResults].map(([slot, { status, data }]) => ({
+      slot,
+      status,
+      data: data?.slice() ?? null,
+    })),
+  };
+}
+
+/**
+ * Puts an image back into a machine of the same make; RAM is the caller's. Between runs. Throws FormatError,
+ * and leaves the machine as it was, when the image has another version or is of another machine.
+ */
+export function restoreImage(machine: Machine, image: MachineImage): void {
+  check(machine, image);
+  const { core, devices, gate, outputs } = machine;
+  const { plan } = core;
+  outputs.take();
+  core.restoreHarts(image.harts.bytes, image.current);
+  CLOCK_FIELDS.forEach((field, i) => core.setControl(field, BigInt(image.clock[i]!)));
+  core.bytes.set(image.machine.bytes, plan.deviceState);
+  devices.forEach(({ stateOffset }, i) => {
+    core.bytes.set(image.devices[i]!.bytes, plan.deviceState + stateOffset);
+  });
+  gate.diskResults.clear();
+  for (const { slot, status, data } of image.diskResults) {
+    gate.diskResults.set(slot, { status, data: data?.slice() });
+  }
+  // Also makes the next run look up before its first instruction.
+  core.exports.flushAll();
+}
+
+/** Address and bytes of a state in VM memory. */
+function describe(
+  { core }: Machine,
+  layout: AttachedDevice["declaration"]["state"],
+  name: string,
+  offset: number,
+): StateBytes {
+  const start = core.plan.deviceState + offset;
+  const bytes = core.bytes.slice(start, start + layout.byteLength);
+  return { name, layout: layout.name, version: layout.version, bytes };
+}
+
+function check(machine: Machine, image: MachineImage): void {
+  const { config, devices } = machine;
+  same("format version", image.version, IMAGE_VERSION);
+  same("size of memory", image.memoryBytes, config.memoryBytes);
+  same("hart layout", image.harts?.version, HART_LAYOUT_VERSION);
+  same("number of harts", image.harts.count, config.harts);
+  checkBytes("harts", image.harts.bytes, config.harts * HART.byteLength);
+  if (!isIndex(image.current, config.harts)) {
+    refuse("current hart", image.current, "a hart's number");
+  }
+  same("clock", image.clock?.length, CLOCK_FIELDS.length);
+  for (const value of image.clock) {
+    if (!isIndex(value, Infinity)) refuse("clock", value, "whole numbers");
+  }
+  checkState(image.machine, "machine", MACHINE_STATE);
+  same("number of devices", image.devices?.length, devices.length);
+  devices.forEach(({ name, declaration }, i) => {
+    checkState(image.devices[i]!, name, declaration.state);
+  });
+  const slots = config.disks.length * DISK_REQUESTS_MAXIMUM;
+  if (!Array.isArray(image.diskResults)) refuse("disk results", image.diskResults, "a list");
+  for (const { slot, status, data } of image.diskResults) {
+    if (!isIndex(slot, slots)) refuse("slot of a disk result", slot, `a number below ${slots}`);
+    if (!isIndex(status, Infinity)) refuse("status of a disk result", status, "a whole number");
+    if (data !== null) checkBytes("disk result", data, data?.length);
+  }
+}
+
+function checkState(
+  state: StateBytes | undefined,
+  name: string,
+  layout: AttachedDevice["declaration"]["state"],
+): void {
+  same(`name of the state of ${name}`, state?.name, name);
+  same(`layout of ${name}`, state!.layout, layout.name);
+  same(`layout version of ${name}`, state!.version, layout.version);
+  checkBytes(`state of ${name}`, state!.bytes, layout.byteLength);
+}
+
+function checkBytes(what: string, bytes: unknown, length: number): void {
+  if (!(bytes instanceof Uint8Array)) refuse(what, typeof bytes, "bytes");
+  same(`bytes of ${what}`, bytes.length, length);
+}
+
+const isIndex = (value: unknown, end: number) =>
+  Number.isSafeInteger(value) && value as number >= 0 && value as number < end;
+
+function same(what: string, has: unknown, expected: unknown): void {
+  if (has !== expected) refuse(what, has, `${expected}`);
+}
+
+function refuse(what: string, has: unknown, expected: string): never {
+  throw new FormatError(`machine image: ${what} is ${has}, expected ${expected}`);
+}
