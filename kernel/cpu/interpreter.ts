@@ -24,14 +24,9 @@ import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { call, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
-import {
-  currentPc,
-  InterpreterOps,
-  RUN_END,
-  type RunLabels,
-  type RunLocals,
-} from "./interpreter_ops.ts";
+import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
 import { emitRegionEntry } from "./region_entry.ts";
+import { currentPc } from "./run_place.ts";
 import { emitAskPoints, emitMarker, emitPoint } from "./point_code.ts";
 import { OPERATIONS, RECORD, SPECIAL, SPECIALS, VARIANTS } from "./records.ts";
 

@@ -37,6 +37,7 @@ import type { I32, I64, Ops, Width } from "./isa/ops.ts";
 import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "./isa/shared_ops.ts";
 import { ROWS } from "./isa/table.ts";
 import { RECORD, type Variant } from "./records.ts";
+import { currentPc, endRun } from "./run_place.ts";
 import type { FloatFunctionName } from "./softfloat/names.ts";
 import { loadFrom, signExtend, storeTo } from "./sized_access.ts";
 import { wakes } from "./trap.ts";
@@ -83,18 +84,6 @@ export const RUN_END = {
   point: 4,
   marker: 5,
 } as const;
-
-/** Address of the instruction of the current record. */
-export function currentPc({ pointer, decoded, pageAddress }: RunLocals): I64 {
-  return i64.add(pageAddress, i64.extendI32U(i32.shrU(i32.sub(pointer, decoded), 3)));
-}
-
-/** Ends the run where the hart's pc is, with all that is left of the budget. */
-export function endRun(f: FunctionBuilder, left: I64, reason: number): void {
-  setControl64(f, "budget", i64.add(left, control64("budgetAside")));
-  setControl64(f, "budgetAside", 0);
-  f.return(reason);
-}
 
 /** menvcfg and senvcfg fields of the cache-block operations. */
 const ENVCFG = { CBIE: 3n << 4n, CBCFE: 1n << 6n, CBZE: 1n << 7n } as const;

@@ -50,7 +50,6 @@ interface OnPage {
 
 /** A hart before an instruction. */
 interface Moment {
-  readonly hart: number;
   /** Instructions that the hart has executed. */
   readonly executed: bigint;
   readonly low: number;
@@ -69,9 +68,9 @@ export class Points {
   /** Points by halfword of a page, and pages by their bit. */
   readonly #slots = new Int32Array(PAGE_SLOTS);
   readonly #bits = new Int32Array(POINT_PAGES);
-  /** What asked and ended a run last: a point, a marker. */
-  #stoppedAt: Moment | undefined;
-  #markedAt: Moment | undefined;
+  /** Where points, and markers, ended a run last, by hart. */
+  readonly #stoppedAt: (Moment | undefined)[] = [];
+  readonly #markedAt: (Moment | undefined)[] = [];
   #marker: Marker = "begin";
 
   constructor(core: Core) {
@@ -155,7 +154,7 @@ export class Points {
       if (this.#isAt(this.#markedAt, low, high)) return false;
       assert(isMarker(asked), "only markers ask");
       this.#marker = markerOf(asked)!;
-      this.#markedAt = this.#moment(low, high);
+      this.#note(this.#markedAt, low, high);
       return true;
     }
     const there = this.#pages.get(pageNumber(low, high));
@@ -166,7 +165,7 @@ export class Points {
       const { first, end, point } = there[i]!;
       if (slot >= first && slot < end && point.service(low, high)) stops = true;
     }
-    if (stops) this.#stoppedAt = this.#moment(low, high);
+    if (stops) this.#note(this.#stoppedAt, low, high);
     return stops;
   }
 
@@ -174,8 +173,7 @@ export class Points {
   pass(hart: number): void {
     const core = this.#core;
     const pc = core.register(hart, "pc");
-    this.#stoppedAt = this.#markedAt = {
-      hart,
+    this.#stoppedAt[hart] = this.#markedAt[hart] = {
       executed: core.register(hart, "executed"),
       low: Number(pc & 0xffff_ffffn) | 0,
       high: Number(pc >> 32n) | 0,
@@ -184,16 +182,17 @@ export class Points {
 
   /** Forgets what was asked about last: after the machine's state was replaced. */
   forget(): void {
-    this.#stoppedAt = this.#markedAt = undefined;
+    this.#stoppedAt.length = this.#markedAt.length = 0;
   }
 
-  #moment(low: number, high: number): Moment {
-    return { hart: this.#core.current, executed: this.#executed(), low, high };
+  #note(moments: (Moment | undefined)[], low: number, high: number): void {
+    moments[this.#core.current] = { executed: this.#executed(), low, high };
   }
 
-  #isAt(moment: Moment | undefined, low: number, high: number): boolean {
+  #isAt(moments: readonly (Moment | undefined)[], low: number, high: number): boolean {
+    const moment = moments[this.#core.current];
     return moment !== undefined && moment.low === low && moment.high === high &&
-      moment.hart === this.#core.current && moment.executed === this.#executed();
+      moment.executed === this.#executed();
   }
 
   /** Instructions that the hart which runs has executed: its register runs ahead by the budget. */

@@ -213,6 +213,35 @@ Deno.test("each hart stops at a breakpoint at its entry, and events wait meanwhi
   assertEquals([machine.icount, machine.digest()], [plain.icount, plain.digest()]);
 });
 
+Deno.test("observers may leave when they are told, in the middle of a run", () => {
+  forSeeds(3, (seed, rng) => {
+    const kernel = { kind: "raw", bytes: patchingImage(rng, 1) } as const;
+    const config = { kernel, memoryBytes: 8 << 20, ...randomOptions(rng) };
+    const plain = testMachine(config);
+    plain.run(LIMIT);
+    const hold = new MachineDebugger(testMachine(config));
+    const told: string[] = [];
+    const once = (what: string, observe: (tell: () => void) => () => void) => {
+      const leave = observe(() => {
+        told.push(what);
+        leave();
+      });
+    };
+    for (let i = 0; i < 3; i++) {
+      once("execute", (tell) => hold.onExecute({ address: BigInt(START), bytes: 1 << 15 }, tell));
+      once("trap", (tell) => hold.onTrap({ exceptions: true, interrupts: true }, tell));
+      const range = { kind: "read", address: 0x8021_0000n, size: 4096 } as const;
+      once("watch", (tell) => hold.onWatch(range, tell));
+    }
+    while (hold.machine.icount < LIMIT) hold.run(LIMIT - hold.machine.icount);
+    for (const what of ["execute", "watch"]) {
+      assertEquals(told.filter((each) => each === what).length, 3, `seed ${seed}, ${what}`);
+    }
+    assertEquals(hold.machine.digest(), plain.digest());
+    assertEquals(hold.machine.core.points.any, false);
+  });
+});
+
 Deno.test("addresses and lengths that cannot be are refused with their reason", () => {
   const hold = new MachineDebugger(testMachine({
     kernel: { kind: "raw", bytes: new Uint8Array(16) },

@@ -216,4 +216,7 @@ Deno.test("a step that has no turn in its budget ends with it, and one breakpoin
   assert(pc !== undefined && next !== undefined);
   hold.addPoint({ kind: "execute", address: next, size: 2 });
   assertEquals(hold.step(1 - other), { kind: "breakpoint", hart: other, pc: next });
+  const { icount } = hold.machine;
+  hold.step(1 - other);
+  assert(hold.machine.icount > icount, "the other hart goes on from there");
 });
