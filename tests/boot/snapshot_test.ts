@@ -1,8 +1,9 @@
 /**
  * Debian's boot from snapshots: what ran on after going back is the same machine as the first time, and what
- * was translated stays.
+ * was translated stays. And its epochs: the same pages are written under any options.
  */
 import { assert, assertEquals } from "@std/assert";
+import { diffEpochs, formatDifference, takeEpoch } from "../../kernel/machine/epoch.ts";
 import type { MachineConfig } from "../../kernel/machine/machine.ts";
 import { Snapshots } from "../../kernel/machine/snapshot.ts";
 import { DirtyPages } from "../../kernel/memory/dirty_pages.ts";
@@ -62,3 +63,26 @@ debianTest(
     await backAndForth({ tier: "interpreter" }, 120_000_000, [20_000_000]);
   },
 );
+
+debianTest("Debian's epochs are the same on both tiers, with other caches and slices", async () => {
+  const ends = [20_000_000, 100_000_000, 180_000_000, 260_000_000];
+  const epochs = async (config: Partial<MachineConfig>, slice: number) => {
+    const machine = await debianMachine(config);
+    const dirty = new DirtyPages(machine.core.flags);
+    dirty.start();
+    return ends.map((most) => {
+      runToEnd(machine, { most, slice });
+      return takeEpoch(machine, dirty);
+    });
+  };
+  const recorded = await epochs({}, 1_000_000);
+  assert(recorded.every(({ pages }) => pages.length > 0));
+  const small = { tlbEntries: 16, cacheElements: 2, decodedPages: 300 };
+  const others = [await epochs(small, 77_777), await epochs({ tier: "interpreter" }, 300_000)];
+  for (const replayed of others) {
+    replayed.forEach((epoch, i) => {
+      const difference = diffEpochs(recorded[i]!, epoch);
+      assertEquals(difference && formatDifference(difference), undefined);
+    });
+  }
+});
