@@ -29,6 +29,9 @@ import { isFinal } from "./world/vm_state.ts";
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
 
+/** Most bytes of memory that going back in a replay takes, unless told otherwise. */
+const HISTORY_BYTES = 512 * 1024 * 1024;
+
 /** What a kernel is made of. */
 export interface KernelOptions {
   /** Module of the VM world: knows the drivers, which the kernel does not. */
@@ -185,7 +188,14 @@ export class Kernel {
       compiler: translates ? await this.#translations.connect(config) : undefined,
       waitsForDebugger,
       replay: {
-        start: { events, outputs, verify, to, realTime: speed === 1 },
+        start: {
+          events,
+          outputs,
+          verify,
+          to,
+          realTime: speed === 1,
+          historyBytes: options.historyBytes ?? HISTORY_BYTES,
+        },
         disks: await openRecordedDisks(this.#host, recording),
       },
     });

@@ -98,6 +98,7 @@ export class MachineDebugger {
   readonly #points = new Map<string, Detach>();
   readonly #observers = new Set<Detach>();
   readonly #traps = new Map<(trap: TakenTrap) => void, TrapFilter>();
+  #ignored = false;
   #hit: { readonly point: DebugPoint; readonly address: bigint } | undefined;
 
   constructor(readonly machine: Machine) {
@@ -151,10 +152,11 @@ export class MachineDebugger {
     if (this.#points.has(key)) return;
     const { kind, address, size } = point;
     if (kind === "execute") {
-      this.#points.set(key, this.#addCode({ address, bytes: 2 }, () => true));
+      this.#points.set(key, this.#addCode({ address, bytes: 2 }, () => !this.#ignored));
       return;
     }
     const stop = this.#watchpoints.add({ kind, address, size }, (access, at) => {
+      if (this.#ignored) return;
       this.#hit ??= { point, address: at };
       this.machine.stopAfter({ kind: "watch", hart: this.machine.hart, access });
     });
@@ -186,6 +188,11 @@ export class MachineDebugger {
     this.#checkHart(hart);
     this.#watchpoints.look();
     return this.#named(this.machine.step(hart, budget));
+  }
+
+  /** Whether breakpoints and watchpoints are passed without stopping; observers are told all the same. */
+  ignorePoints(ignored: boolean): void {
+    this.#ignored = ignored;
   }
 
   /** Whether markers of replay-only code stop the machine. */

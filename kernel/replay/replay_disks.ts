@@ -126,6 +126,11 @@ export class ReplayDisks {
     this.#intervals.shift();
   }
 
+  /** Forgets all intervals: nothing can be taken back. */
+  forgetIntervals(): void {
+    this.#intervals.length = 0;
+  }
+
   /** Bytes that going back costs. */
   get heldBytes(): number {
     let sectors = 0;

@@ -110,6 +110,12 @@ export class Replayer {
     this.#stop = undefined;
   }
 
+  /** After "reset": the wall clock at which the guest starts again. */
+  get resetAt(): bigint {
+    assert(this.#stop?.kind === "reset", "the guest has not reset itself");
+    return this.#stop.wallStart;
+  }
+
   /** After "reset": goes on with a machine that is at its power-on state. */
   restart(machine: Machine): void {
     assert(this.#stop?.kind === "reset", "the guest has not reset itself");
@@ -158,7 +164,7 @@ export class Replayer {
     const budget = Math.max(1, target - this.icount);
     const { drive } = this.#parts;
     const stop = drive === undefined ? machine.run(budget) : drive(machine, budget);
-    const different = this.#takeOutputs();
+    const different = this.takeOutputs();
     if (different !== undefined) return this.#diverged(different);
     if (this.icount > next.stamp.icount) {
       return this.#diverged("the machine goes on where the recording waited");
@@ -313,7 +319,7 @@ export class Replayer {
   }
 
   /** Sends what left the machine on; gives what differs from the recording. */
-  #takeOutputs(): string | undefined {
+  takeOutputs(): string | undefined {
     for (const output of this.#machine.takeOutputs()) {
       const icount = this.#before + output.stamp.icount;
       const different = this.#parts.ledger?.difference(output, icount);

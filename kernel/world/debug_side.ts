@@ -7,9 +7,8 @@
  */
 import { unreachable } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
-import { MachineDebugger } from "../debug/machine_debugger.ts";
+import type { MachineDebugger } from "../debug/machine_debugger.ts";
 import type { DebugCheckpoint, DebugPoint, DebugResume, DebugStop } from "../debug/target.ts";
-import type { Machine } from "../machine/machine.ts";
 import type { StopReason } from "../machine/turns.ts";
 import { type DebugRequest, decodeDebug, encodeDebug } from "./debug_protocol.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
@@ -69,11 +68,11 @@ export class DebugSide {
   #pending: number | undefined;
 
   constructor(
-    machine: Machine,
+    inspector: MachineDebugger,
     private readonly driver: DebugDriver,
     private readonly mailbox: VmMailbox,
   ) {
-    this.inspector = new MachineDebugger(machine);
+    this.inspector = inspector;
   }
 
   /** Whether the machine may go on. */
@@ -82,8 +81,8 @@ export class DebugSide {
   }
 
   /** The guest reset itself, or a replay begins anew: another machine has the same points. */
-  moveTo(machine: Machine): void {
-    this.inspector = new MachineDebugger(machine);
+  moveTo(inspector: MachineDebugger): void {
+    this.inspector = inspector;
     for (const point of this.#points.values()) this.inspector.addPoint(point);
   }
 

@@ -71,6 +71,8 @@ export const TO_KERNEL = {
   baseWanted: 15,
   /** (id, 1 for an answer or 0 for a refusal) bytes: what a debugger's call gave. */
   debugAnswer: 16,
+  /** (icount, instructions, hart) Replay-only code ran; bytes: what it printed. The name is how it ended. */
+  replayOnly: 17,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

@@ -5,18 +5,26 @@
  * Invariants: nothing from outside reaches the machine; what a replayed disk held is asked for and waited
  * for, and never changes what the guest sees; frames that the machine sends go nowhere.
  */
-import { unreachable } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
+import { Timeline } from "../checkpoint/timeline.ts";
+import { readMemory } from "../debug/hart_memory.ts";
+import { MachineDebugger } from "../debug/machine_debugger.ts";
+import { ReplayDebugger, type Way } from "../debug/replay_debugger.ts";
 import type { Machine } from "../machine/machine.ts";
+import { Snapshots } from "../machine/snapshot.ts";
+import type { PointStop, StopReason } from "../machine/turns.ts";
+import { ReplayCores } from "../replay/replay_core.ts";
 import { LogReader } from "../replay/log_reader.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import { Ledger } from "../replay/ledger.ts";
 import { Replayer, type ReplayStop } from "../replay/replayer.ts";
+import { type DebugDriver, DebugSide } from "./debug_side.ts";
 import { TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { concatBytes } from "../base/bytes.ts";
-import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
+import { message, parts, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { EndReport, ReplayReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
 import { answerQuestion, sendOutput } from "./vm_answers.ts";
@@ -33,6 +41,8 @@ export interface ReplayStart {
   readonly to: number | undefined;
   /** Whether guest time is held back to the speed of the host's. */
   readonly realTime: boolean;
+  /** Most bytes of memory that going back may take. */
+  readonly historyBytes: number;
 }
 
 /** A machine that can be replayed. */
@@ -45,8 +55,13 @@ export interface ReplayWorld {
   readonly mailbox: VmMailbox;
   readonly clock: HostClock;
   readonly unpack: Decompress;
-  /** A new machine at its power-on state, for a guest that reset itself. */
-  readonly again: (wallStart: bigint) => Promise<ReplayedMachine>;
+  /** Whether to stand still until a debugger comes. */
+  readonly waitsForDebugger: boolean;
+  /**
+   * A new machine at its power-on state: with another wall clock for a guest that reset itself, with the
+   * recording's for a recording that begins anew.
+   */
+  readonly again: (wallStart: bigint | undefined) => Promise<ReplayedMachine>;
 }
 
 /** Longest sleep of a replay that is held back, in milliseconds: it looks at its mailbox then. */
@@ -56,12 +71,22 @@ const LONGEST_SLEEP = 100;
 export class ReplaySide {
   readonly #world: ReplayWorld;
   readonly #start: ReplayStart;
-  readonly #replayer: Replayer;
+  readonly #events: LogReader;
+  readonly #outputs: LogReader;
   readonly #slices = new SliceSizer();
   readonly #wanted = new Map<number, (data: Uint8Array | undefined) => void>();
   readonly #arriving = new Map<number, Uint8Array[]>();
   readonly #torn: string | undefined;
   #machine: ReplayedMachine;
+  #replayer: Replayer;
+  #inspector: MachineDebugger;
+  #cores: ReplayCores;
+  #timeline: Timeline | undefined;
+  #debug: DebugSide | undefined;
+  #debugger: ReplayDebugger | undefined;
+  /** The debugger's way that is under way. */
+  #way: Way | undefined;
+  #waitsForDebugger: boolean;
   #nextId = 1;
   #paused = false;
   #stop = false;
@@ -73,17 +98,37 @@ export class ReplaySide {
     this.#machine = machine;
     this.#start = start;
     this.#world = world;
-    const events = new LogReader("events", start.events, world.unpack);
-    const outputs = new LogReader("outputs", start.outputs, world.unpack);
-    this.#torn = events.torn?.reason;
-    this.#replayer = new Replayer(machine.machine, {
-      events,
-      ...start.verify && { ledger: new Ledger(outputs.cursor()), comparesEpochs: true },
+    this.#waitsForDebugger = world.waitsForDebugger;
+    this.#events = new LogReader("events", start.events, world.unpack);
+    this.#outputs = new LogReader("outputs", start.outputs, world.unpack);
+    this.#torn = this.#events.torn?.reason;
+    this.#replayer = this.#newReplayer();
+    this.#inspector = new MachineDebugger(machine.machine);
+    this.#cores = this.#newCores();
+  }
+
+  #newReplayer(): Replayer {
+    const { verify } = this.#start;
+    const { mailbox } = this.#world;
+    return new Replayer(this.#machine.machine, {
+      events: this.#events,
+      ...verify && { ledger: new Ledger(this.#outputs.cursor()), comparesEpochs: true },
       readBase: (disk, sector, bytes, arrived) => this.#want(disk, sector, bytes, arrived),
       sent: (output) => {
-        if (output.kind === "bytes") sendOutput(world.mailbox, { ...output, kind: "console" });
+        if (output.kind !== "bytes" || this.#timeline?.passesAgain) return;
+        sendOutput(mailbox, { ...output, kind: "console" });
       },
+      drive: (_machine, budget) => this.#drive(budget),
     });
+  }
+
+  #newCores(): ReplayCores {
+    const { machine } = this.#machine;
+    const snapshots = this.#timeline?.snapshots ??
+      new Snapshots(machine, { limitBytes: this.#start.historyBytes });
+    const cores = new ReplayCores(machine, snapshots, readMemory);
+    cores.stopAtMarkers(true);
+    return cores;
   }
 
   /** Replays to the end, or to where it is to stop. */
@@ -99,6 +144,10 @@ export class ReplaySide {
         mailbox.sleep(bell);
         continue;
       }
+      if (this.#waitsForDebugger || this.#debug !== undefined) {
+        await this.#debugged(bell);
+        continue;
+      }
       const stop = this.#slice();
       switch (stop.kind) {
         case "budget":
@@ -109,9 +158,10 @@ export class ReplaySide {
           mailbox.sleep(bell);
           break;
         case "reset":
-          this.#machine = await this.#world.again(stop.wallStart);
-          this.#replayer.restart(this.#machine.machine);
+          await this.#reset(stop.wallStart);
           break;
+        case "point":
+          return unreachable("nobody wants to stop");
         case "end":
         case "cut":
         case "diverged":
@@ -120,6 +170,79 @@ export class ReplaySide {
           unreachable();
       }
     }
+  }
+
+  /** Stands still for the debugger, or goes a bit of the way that it asked for. */
+  async #debugged(bell: number): Promise<void> {
+    const { mailbox } = this.#world;
+    const debug = this.#debug;
+    if (debug === undefined || !debug.goesOn || this.#way === undefined) return mailbox.sleep(bell);
+    const { done, value } = this.#way.next();
+    mailbox.publish(this.#replayer.icount);
+    if (done) {
+      this.#way = undefined;
+      return debug.stopped(value);
+    }
+    switch (value) {
+      case "slice":
+        break;
+      case "await":
+        mailbox.sleep(bell);
+        break;
+      case "reset":
+        await this.#reset(this.#replayer.resetAt);
+        break;
+      case "restart":
+        await this.#restart();
+        break;
+    }
+  }
+
+  /** The guest reset itself. */
+  async #reset(wallStart: bigint): Promise<void> {
+    this.#machine = await this.#world.again(wallStart);
+    this.#replayer.restart(this.#machine.machine);
+    this.#timeline?.reset();
+    this.#newMachine();
+  }
+
+  /** The recording begins anew. */
+  async #restart(): Promise<void> {
+    this.#machine = await this.#world.again(undefined);
+    this.#replayer = this.#newReplayer();
+    this.#timeline?.restart(this.#replayer);
+    this.#newMachine();
+  }
+
+  #newMachine(): void {
+    this.#inspector = new MachineDebugger(this.#machine.machine);
+    this.#cores = this.#newCores();
+    this.#debug?.moveTo(this.#inspector);
+  }
+
+  /** Runs the machine for the replayer: through replay-only code, and to where a debugger wants to stop. */
+  #drive(budget: number): StopReason | undefined {
+    const { machine } = this.#machine;
+    const end = machine.icount + budget;
+    for (;;) {
+      const left = end - machine.icount;
+      const stop = this.#debugger?.drive(left) ?? (this.#debug ? undefined : machine.run(left));
+      if (stop?.kind !== "marker") return stop;
+      this.#passMarker(stop);
+      if (machine.icount >= end) return { kind: "budget" };
+    }
+  }
+
+  #passMarker(stop: PointStop & { readonly kind: "marker" }): void {
+    // What left before the core leaves now, because what leaves in it goes elsewhere.
+    const different = this.#replayer.takeOutputs();
+    assert(different === undefined, "outputs differ");
+    const report = this.#cores.pass(stop);
+    if (report === undefined || this.#timeline?.passesAgain) return;
+    const { icount, executed, hart, ended, output } = report;
+    const numbers = [icount, executed, hart];
+    const [whole = new Uint8Array(0)] = parts(output);
+    this.#world.mailbox.send(TO_KERNEL.replayOnly, message(ended, numbers, whole));
   }
 
   #atTarget(): boolean {
@@ -133,7 +256,8 @@ export class ReplaySide {
     const before = this.#replayer.icount;
     const started = clock.monotonicMilliseconds();
     const most = to === undefined ? Infinity : to - before;
-    const stop = this.#replayer.run(Math.min(this.#slices.budget, most));
+    // A debugger that went back and left is followed by what has left the machine before.
+    const stop = (this.#timeline ?? this.#replayer).run(Math.min(this.#slices.budget, most));
     const executed = this.#replayer.icount - before;
     this.#slices.record(executed, clock.monotonicMilliseconds() - started);
     mailbox.publish(this.#replayer.icount);
@@ -194,6 +318,16 @@ export class ReplaySide {
       case TO_VM.query:
         answerQuestion(this.#machine, mailbox, got, () => this.#machine.stats());
         break;
+      case TO_VM.debug:
+        this.#debugCall(got);
+        break;
+      case TO_VM.debugInterrupt:
+        if (this.#way !== undefined) {
+          this.#way = undefined;
+          this.#inspector.ignorePoints(false);
+          this.#debug?.interrupt();
+        }
+        break;
       case TO_VM.baseData:
         this.#arrived(got);
         break;
@@ -201,6 +335,40 @@ export class ReplaySide {
         // What is typed at a replay, and the like: the recording has its own.
         break;
     }
+  }
+
+  #debugCall(got: Received): void {
+    this.#waitsForDebugger = false;
+    if (this.#debug === undefined) {
+      const { historyBytes } = this.#start;
+      this.#timeline?.end();
+      this.#timeline = new Timeline(this.#replayer, { limitBytes: historyBytes });
+      this.#cores = this.#newCores();
+      this.#debugger = new ReplayDebugger(this.#timeline, () => this.#inspector);
+      this.#debug = new DebugSide(this.#inspector, this.#driver(), this.#world.mailbox);
+    }
+    if (this.#debug.receive(got)) return;
+    // The debugger left: the replay goes on to its end.
+    this.#debug = this.#debugger = this.#way = undefined;
+    this.#timeline?.end();
+    this.#cores = this.#newCores();
+  }
+
+  #driver(): DebugDriver {
+    const icount = () => this.#replayer.icount;
+    return {
+      replaying: true,
+      stepHart: undefined,
+      icount,
+      begin: (how) => this.#way = this.#debugger!.way(how),
+      checkpoints: () => this.#timeline!.marks,
+      info: () => {
+        const { marks } = this.#timeline!;
+        const bytes = marks.reduce((sum, mark) => sum + mark.bytes, 0);
+        return `replay, ${icount()} instructions executed; ${marks.length} checkpoints hold ` +
+          `${Math.ceil(bytes / 2 ** 20)} MiB\n`;
+      },
+    };
   }
 
   #want(

@@ -136,6 +136,10 @@ class RemoteTarget implements DebugTarget {
     return this.debug.call("info");
   }
 
+  async attach(): Promise<void> {
+    await this.debug.call("attach");
+  }
+
   async detach(): Promise<void> {
     await this.debug.call("detach");
   }

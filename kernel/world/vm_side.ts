@@ -12,6 +12,7 @@
  */
 import { assert, unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
+import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { DebugSide, LiveDriver } from "./debug_side.ts";
 import { HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort, MachineStats, StopReason } from "./machine_port.ts";
@@ -112,7 +113,8 @@ export class VmSide {
     this.#waitsForDebugger = false;
     if (this.#debug === undefined) {
       const icount = () => machine.icount;
-      this.#debugBy(new DebugSide(machine, new LiveDriver(icount), this.#mailbox));
+      const inspector = new MachineDebugger(machine);
+      this.#debugBy(new DebugSide(inspector, new LiveDriver(icount), this.#mailbox));
     }
     if (!this.#debug!.receive(got)) this.#debug = this.#machine.drive = undefined;
   }

@@ -5,6 +5,7 @@
  * Invariant: whatever is thrown here ends as a `failed` message with a state dump, not as silence.
  */
 import { assert, unreachable } from "../base/assert.ts";
+import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { hostClock } from "../host/clock.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import type { RecordSync } from "../replay/recording_writer.ts";
@@ -145,7 +146,7 @@ class Life {
       if (recorder) machine.record?.({ recorder, wallStart });
       ({ debug } = side);
       waitsForDebugger = false;
-      if (machine.machine) debug?.moveTo(machine.machine);
+      if (machine.machine) debug?.moveTo(new MachineDebugger(machine.machine));
     }
   }
 
@@ -154,10 +155,12 @@ class Life {
     const machine = replayable(await this.#make(startWallNanoseconds));
     this.#mailbox.send(TO_KERNEL.running, message());
     return await new ReplaySide(machine, replay, {
+      waitsForDebugger: this.#start.waitsForDebugger,
       mailbox: this.#mailbox,
       clock: hostClock,
       unpack: this.unpack,
-      again: async (wallStart) => replayable(await this.#makeAgain(wallStart)),
+      again: async (wallStart = startWallNanoseconds) =>
+        replayable(await this.#makeAgain(wallStart)),
     }).run();
   }
 

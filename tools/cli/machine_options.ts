@@ -30,6 +30,7 @@ export interface MachineOptions {
   readonly record?: string;
   readonly recordSync?: RecordSync;
   readonly recordImages?: boolean;
+  readonly gdb?: number;
 }
 
 /** Adds the options to a command. */
@@ -70,6 +71,7 @@ export function addMachineOptions(command: Command): Command {
       ]),
     )
     .option("--record-images", "copy all images into the recording, not just small ones")
+    .option("--gdb <port>", "wait for gdb on this TCP port; 0 takes any", wholeNumber(0, 65535))
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
     .option("--trace <file>", "write each executed instruction; slow")
@@ -78,7 +80,7 @@ export function addMachineOptions(command: Command): Command {
 
 /** What to power on. */
 export function powerOnOptions(guest: string | undefined, o: MachineOptions): PowerOnOptions {
-  const { drive, timeout: _, stats: __, trace, record, recordSync, recordImages, ...same } = o;
+  const { drive, trace, record, recordSync, recordImages, gdb, ...same } = o;
   if (record === undefined && (recordSync !== undefined || recordImages)) {
     throw new ConfigError("--record-sync and --record-images go with --record FOLDER");
   }
@@ -94,10 +96,11 @@ export function powerOnOptions(guest: string | undefined, o: MachineOptions): Po
     ...(guest !== undefined && { guest }),
     ...(drive && { drives: drive }),
     trace: trace !== undefined,
+    waitsForDebugger: gdb !== undefined,
   };
 }
 
-type Same = Omit<MachineOptions, "drive" | "timeout" | "stats" | "trace">;
+type Same = Omit<MachineOptions, "drive" | "trace">;
 
 /** Takes only what this module declared: a command may have options of its own. */
 function pick(options: Same): Same {

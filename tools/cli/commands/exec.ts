@@ -7,6 +7,7 @@ import { type ExecProcess, HostError, type Kernel, type VM } from "../../../mod.
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
+import { serveGdb } from "../gdb_server.ts";
 import { addMachineOptions, type MachineOptions, powerOnOptions } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 import { writeStatistics } from "../statistics.ts";
@@ -43,6 +44,7 @@ async function exec(
   const trace = await openTrace(options.trace);
   const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
   const copying = copyTrace(vm, trace);
+  await using _server = await serveGdb(vm, options.gdb);
   copying.catch((error) => ending.fail(error));
   let status: number;
   try {

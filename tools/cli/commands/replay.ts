@@ -5,6 +5,7 @@
 import { Command } from "commander";
 import {
   checkRecording,
+  parseSize,
   recordingFacts,
   type ReplayOptions,
   type ReplayReport,
@@ -13,6 +14,7 @@ import {
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
+import { serveGdb } from "../gdb_server.ts";
 import { choice, wholeNumber } from "../machine_options.ts";
 import { formatFacts } from "../recording_text.ts";
 import { writeStatistics } from "../statistics.ts";
@@ -28,6 +30,8 @@ interface ReplayCommandOptions {
   readonly translationCache?: boolean;
   readonly stats?: string;
   readonly timeout?: number;
+  readonly gdb?: number;
+  readonly historyMemory?: string;
 }
 
 /** The command. */
@@ -48,6 +52,8 @@ export function replayCommand(
     )
     .option("--tlb-entries <n>", "entries of each software TLB", wholeNumber(16, 4096))
     .option("--cache-elements <n>", "address spaces kept at once", wholeNumber(1, 64))
+    .option("--gdb <port>", "wait for gdb on this TCP port; 0 takes any", wholeNumber(0, 65535))
+    .option("--history-memory <size>", "most memory that going back may take; 512M by default")
     .option("--no-translation-cache", "do not use or keep translations of earlier runs")
     .option("--timeout <seconds>", "end with status 124 after so long", Number)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
@@ -83,7 +89,7 @@ async function replay(
 ): Promise<number> {
   using ending = new Ending(options.timeout);
   await using kernel = await environment.startKernel(() => {}, options);
-  const { to, speed, verify, tier, tlbEntries, cacheElements } = options;
+  const { to, speed, verify, tier, tlbEntries, cacheElements, gdb, historyMemory } = options;
   const vm = await kernel.replay(folder, {
     ...verify && { verify },
     ...to !== undefined && to !== "end" && { to: Number(to) },
@@ -91,7 +97,10 @@ async function replay(
     ...tier && { tier },
     ...tlbEntries && { tlbEntries },
     ...cacheElements && { cacheElements },
+    ...historyMemory && { historyBytes: parseSize(historyMemory) },
+    waitsForDebugger: gdb !== undefined,
   });
+  await using _server = await serveGdb(vm, gdb);
   const { manifest } = await recordingFacts(folder);
   const showing = manifest.shows === "command"
     ? showCommand(vm)

@@ -6,6 +6,7 @@ import type { Kernel, VM, VmExit } from "../../../mod.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
+import { serveGdb } from "../gdb_server.ts";
 import { addMachineOptions, type MachineOptions, powerOnOptions } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 import { Session } from "../session.ts";
@@ -42,8 +43,9 @@ async function run(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  const vm = await powerOn(kernel, guest, options, ending, progress);
-  return await follow(vm.vm, vm.trace, options, ending);
+  const { vm, trace } = await powerOn(kernel, guest, options, ending, progress);
+  await using _server = await serveGdb(vm, options.gdb);
+  return await follow(vm, trace, options, ending);
 }
 
 async function powerOn(
