@@ -75,8 +75,9 @@ export function saveImage(machine: Machine): MachineImage {
 }
 
 /**
- * Puts an image back into a machine of the same make; RAM is the caller's. Between runs. Throws FormatError,
- * and leaves the machine as it was, when the image has another version or is of another machine.
+ * Puts an image back into a machine of the same make; RAM is the caller's. Between runs. Points and markers
+ * ask again at the instruction that is next, unless `core.points.pass` is called. Throws FormatError, and
+ * leaves the machine as it was, when the image has another version or is of another machine.
  */
 export function restoreImage(machine: Machine, image: MachineImage): void {
   check(machine, image);
@@ -93,6 +94,7 @@ export function restoreImage(machine: Machine, image: MachineImage): void {
   for (const { slot, status, data } of image.diskResults) {
     gate.diskResults.set(slot, { status, data: data?.slice() });
   }
+  machine.forgetStops();
   // Also makes the next run look up before its first instruction.
   core.exports.flushAll();
 }

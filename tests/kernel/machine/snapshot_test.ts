@@ -12,6 +12,8 @@ import { PHASE } from "../../../kernel/machine/machine_state.ts";
 import { Snapshots } from "../../../kernel/machine/snapshot.ts";
 import { DirtyPages } from "../../../kernel/memory/dirty_pages.ts";
 import { testMachine } from "../../_support/machine.ts";
+import { START } from "../../_support/hot_program.ts";
+import { Program } from "../../_support/program.ts";
 import { hostileProgram, startleHart } from "../../_support/hostile.ts";
 import { forSeeds } from "../../_support/tiers.ts";
 
@@ -142,6 +144,25 @@ Deno.test("a snapshot can be forgotten wherever it is, and the others stay what 
       assertEquals(machine.digest(), digests[snapshot]);
     }
   }
+});
+
+Deno.test("a breakpoint asks again after going back to where it stopped, and to before", () => {
+  const program = new Program(START);
+  for (let i = 0; i < 8; i++) program.op("addi", { rd: 5, rs1: 5, imm: 1 });
+  const machine = testMachine({ kernel: { kind: "raw", bytes: program.bytes() } });
+  const snapshots = new Snapshots(machine, { limitBytes: LIMIT });
+  const first = snapshots.take();
+  machine.core.points.add(BigInt(START + 12), 2, () => true);
+  machine.run(6);
+  const there = snapshots.take();
+  for (const snapshot of [there, first, first]) {
+    assertEquals(machine.icount, 3);
+    snapshots.restore(snapshot);
+    machine.run(6);
+  }
+  machine.core.points.pass(0);
+  machine.run(3);
+  assertEquals(machine.icount, 6);
 });
 
 Deno.test("images count towards the limit", () => {
