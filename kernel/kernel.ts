@@ -172,6 +172,7 @@ export class Kernel {
       tlbEntries: options.tlbEntries,
       cacheElements: options.cacheElements,
       trace: false,
+      marksExecution: options.waitsForDebugger ?? false,
     };
     const { verify = false, to, speed = "max", waitsForDebugger = false } = options;
     const vm = new VM({

@@ -9,6 +9,8 @@
  * it again when it passes there again.
  */
 import type { Machine } from "../machine/machine.ts";
+import { INTERPRETER_SLOT, markIndex } from "../cpu/execution_marks.ts";
+import { EXECUTION_MARKS } from "../memory/memory_plan.ts";
 import { Snapshots } from "../machine/snapshot.ts";
 import type { Replayer, ReplayPlace, ReplayStop } from "../replay/replayer.ts";
 
@@ -26,16 +28,28 @@ export interface TimelineMark {
   readonly bytes: number;
 }
 
+/** What is looked for in the past. */
+export interface Sought {
+  /** Virtual addresses of instructions. */
+  readonly code: readonly bigint[];
+  /** Guest pages whose writes count; undefined: any access may, so nothing can be skipped. */
+  readonly pages: readonly number[] | undefined;
+}
+
 interface Mark {
   readonly icount: number;
   readonly snapshot: number;
   readonly place: ReplayPlace;
+  /** What was executed from here to the next mark; undefined: not known, or not over yet. */
+  executed: Uint8Array | undefined;
 }
 
 /** Instructions between two marks near the present: some 10 ms of execution. */
 const SPACING = 4_000_000;
-/** Further back, marks lie as far apart as this part of their age. */
-const AGE_SHARE = 1 / 16;
+/** Further back, marks lie as far apart as this part of their age… */
+const AGE_SHARE = 1 / 64;
+/** …or more, while they hold more than this part of what they may. */
+const FULL_SHARE = 0.7;
 
 /** A replay with marks. */
 export class Timeline {
@@ -47,6 +61,7 @@ export class Timeline {
   /** The furthest that the replay has been: outputs up to there have left. */
   #furthest: number;
   #nextMark: number;
+  #share = AGE_SHARE;
 
   /** Begins where the replay is. */
   constructor(replayer: Replayer, options: TimelineOptions) {
@@ -98,6 +113,57 @@ export class Timeline {
     return stop;
   }
 
+  /**
+   * The latest stretch between marks, before an icount, where something may be found; undefined: nowhere
+   * that marks know of. Where nothing of it was executed or written, there is nothing to look for.
+   */
+  lastChance(
+    before: number,
+    sought: Sought,
+  ): { readonly from: number; readonly to: number } | undefined {
+    const indices = this.#marksOfCode(sought.code);
+    for (let i = this.#marks.findLastIndex((mark) => mark.icount < before); i >= 0; i--) {
+      if (this.#mayHold(this.#marks[i]!, i === this.#marks.length - 1, sought, indices)) {
+        const to = Math.min(before, this.#marks[i + 1]?.icount ?? before);
+        return { from: this.#marks[i]!.icount, to };
+      }
+    }
+    return undefined;
+  }
+
+  #mayHold(mark: Mark, isLast: boolean, sought: Sought, indices: readonly number[]): boolean {
+    if (sought.pages === undefined) return true;
+    if (sought.pages.some((page) => this.#snapshots.wrote(mark.snapshot, page))) return true;
+    if (sought.code.length === 0) return false;
+    const executed = mark.executed ?? (isLast ? this.#takeMarks(false) : undefined);
+    return executed === undefined ||
+      indices.some((index) => (executed[index >> 3]! >> (index & 7) & 1) !== 0);
+  }
+
+  /** Indices of the marks that the execution of any of these instructions sets. */
+  #marksOfCode(code: readonly bigint[]): number[] {
+    const { translator } = this.machine;
+    return code.flatMap((address) => {
+      const page = Number(BigInt.asUintN(32, address >> 12n));
+      const offset = Number(address & 0xfffn);
+      const inRegions = translator?.marksOf(page, offset) ?? [];
+      return [markIndex(page, INTERPRETER_SLOT), ...inRegions];
+    });
+  }
+
+  /** What was executed since the last mark, one bit each; undefined in a core without marks. */
+  #takeMarks(clears: boolean): Uint8Array | undefined {
+    const { plan, bytes } = this.machine.core;
+    if (plan.executionMarks === 0) return undefined;
+    const marks = bytes.subarray(plan.executionMarks, plan.executionMarks + EXECUTION_MARKS);
+    const executed = new Uint8Array(EXECUTION_MARKS / 8);
+    for (let i = marks.indexOf(1); i >= 0; i = marks.indexOf(1, i + 1)) {
+      executed[i >> 3]! |= 1 << (i & 7);
+    }
+    if (clears) marks.fill(0);
+    return executed;
+  }
+
   /** Goes back to the newest mark at or before an icount; false when there is none any more. */
   backTo(icount: number): boolean {
     const index = this.#marks.findLastIndex((mark) => mark.icount <= icount);
@@ -107,6 +173,8 @@ export class Timeline {
     this.#replayer.disks.undoTo(index);
     this.#replayer.goTo(mark.place);
     this.machine.forgetStops();
+    this.#takeMarks(true);
+    mark.executed = undefined;
     this.#marks = this.#marks.slice(0, index + 1);
     this.#nextMark = mark.icount + this.#spacing;
     return true;
@@ -147,7 +215,10 @@ export class Timeline {
     const { icount } = this.#replayer;
     if (this.#marks.at(-1)?.icount !== icount) {
       const { place, disks } = this.#replayer;
-      this.#marks.push({ icount, snapshot: this.#snapshots.take(), place });
+      const executed = this.#takeMarks(true);
+      const last = this.#marks.at(-1);
+      if (last !== undefined) last.executed = executed;
+      this.#marks.push({ icount, snapshot: this.#snapshots.take(), place, executed: undefined });
       disks.begin();
       this.#thin(icount);
       this.#dropLost();
@@ -158,9 +229,12 @@ export class Timeline {
   /** Joins marks that lie closer to each other than their age asks for. */
   #thin(now: number): void {
     const marks = this.#marks;
+    const isFull = this.#snapshots.bytes > this.#options.limitBytes * FULL_SHARE;
+    const share = isFull ? this.#share *= 1.1 : this.#share;
     for (let i = marks.length - 2; i > 0; i--) {
       const gap = marks[i + 1]!.icount - marks[i - 1]!.icount;
-      if (gap > Math.max(this.#spacing, (now - marks[i]!.icount) * AGE_SHARE)) continue;
+      if (gap > Math.max(this.#spacing, (now - marks[i]!.icount) * share)) continue;
+      marks[i - 1]!.executed = joined(marks[i - 1]!.executed, marks[i]!.executed);
       this.#snapshots.forget(marks[i]!.snapshot);
       this.#replayer.disks.merge(i - 1);
       marks.splice(i, 1);
@@ -174,4 +248,9 @@ export class Timeline {
       this.#replayer.disks.dropOldest();
     }
   }
+}
+
+/** What was executed in two intervals together; undefined where either is not known. */
+function joined(a: Uint8Array | undefined, b: Uint8Array | undefined): Uint8Array | undefined {
+  return a && b && a.map((bits, i) => bits | b[i]!);
 }

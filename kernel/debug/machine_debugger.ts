@@ -7,6 +7,7 @@
  * All calls but the observers' are made between two runs.
  */
 import { assert } from "../base/assert.ts";
+import type { Sought } from "../checkpoint/timeline.ts";
 import type { Point } from "../cpu/points.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { PointStop, StopReason } from "../machine/turns.ts";
@@ -95,7 +96,7 @@ function keyOf({ kind, address, size }: DebugPoint): string {
 export class MachineDebugger {
   readonly #watchpoints: Watchpoints;
   /** How to take points away, by what they are. */
-  readonly #points = new Map<string, Detach>();
+  readonly #points = new Map<string, { readonly point: DebugPoint; readonly remove: Detach }>();
   readonly #observers = new Set<Detach>();
   readonly #traps = new Map<(trap: TakenTrap) => void, TrapFilter>();
   #ignored = false;
@@ -152,21 +153,22 @@ export class MachineDebugger {
     if (this.#points.has(key)) return;
     const { kind, address, size } = point;
     if (kind === "execute") {
-      this.#points.set(key, this.#addCode({ address, bytes: 2 }, () => !this.#ignored));
+      const remove = this.#addCode({ address, bytes: 2 }, () => !this.#ignored);
+      this.#points.set(key, { point, remove });
       return;
     }
-    const stop = this.#watchpoints.add({ kind, address, size }, (access, at) => {
+    const remove = this.#watchpoints.add({ kind, address, size }, (access, at) => {
       if (this.#ignored) return;
       this.#hit ??= { point, address: at };
       this.machine.stopAfter({ kind: "watch", hart: this.machine.hart, access });
     });
-    this.#points.set(key, stop);
+    this.#points.set(key, { point, remove });
   }
 
   /** Takes a breakpoint or watchpoint away; one that is not there is no error. */
   removePoint(point: DebugPoint): void {
     const key = keyOf(point);
-    this.#points.get(key)?.();
+    this.#points.get(key)?.remove();
     this.#points.delete(key);
   }
 
@@ -188,6 +190,14 @@ export class MachineDebugger {
     this.#checkHart(hart);
     this.#watchpoints.look();
     return this.#named(this.machine.step(hart, budget));
+  }
+
+  /** What breakpoints and watchpoints wait for, for who looks for it in the past. */
+  sought(): Sought {
+    const points = [...this.#points.values()].map(({ point }) => point);
+    const code = points.filter(({ kind }) => kind === "execute").map(({ address }) => address);
+    const reads = points.some(({ kind }) => kind === "read" || kind === "access");
+    return { code, pages: reads ? undefined : this.#watchpoints.pages };
   }
 
   /** Whether breakpoints and watchpoints are passed without stopping; observers are told all the same. */
@@ -245,7 +255,7 @@ export class MachineDebugger {
 
   /** Takes all points and observers away, and lets markers and interrupts be as usual. */
   detach(): void {
-    for (const remove of this.#points.values()) remove();
+    for (const { remove } of this.#points.values()) remove();
     this.#points.clear();
     for (const detach of [...this.#observers]) detach();
     this.stopAtMarkers(false);

@@ -109,7 +109,11 @@ export class ReplayDebugger {
   *#backward(): Way {
     let end = this.timeline.icount;
     while (end > 0) {
-      yield* this.#backTo(end - 1);
+      const chance = this.timeline.lastChance(end, this.inspector().sought());
+      // Before the first mark nobody knows.
+      end = chance?.to ?? Math.min(end, this.timeline.marks[0]?.icount ?? end);
+      if (end === 0) break;
+      yield* this.#backTo(chance?.from ?? 0);
       const begin = this.timeline.icount;
       const hit = yield* this.#lastHit(end);
       if (hit !== undefined) {

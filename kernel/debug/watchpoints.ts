@@ -60,6 +60,14 @@ export class Watchpoints {
     };
   }
 
+  /** Guest pages that are watched. */
+  get pages(): number[] {
+    const { ramStart } = this.machine.core.plan;
+    return [...this.#all].flatMap(({ watches }) =>
+      watches.flatMap(({ gpa, size }) => [gpa, gpa + size - 1].map((at) => (at - ramStart) >>> 12))
+    );
+  }
+
   /** Looks all of them up again. */
   look(): void {
     for (const watchpoint of this.#all) this.#look(watchpoint);

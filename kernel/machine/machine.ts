@@ -63,6 +63,8 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
   readonly tlbEntries?: number;
   readonly cacheElements?: number;
   readonly decodedPages?: number;
+  /** Whether what is executed is marked, for a debugger's way back; not by default. */
+  readonly marksExecution?: boolean;
   /**
    * Which tiers execute; the translator by default. `check` is the translator with each region run a second
    * time in the interpreter and compared (translator/region_check.ts).
@@ -192,6 +194,7 @@ export class Machine {
         tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
         cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
         decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
+        ...config.marksExecution && { marksExecution: true },
       },
       this.#bus,
       config.tier === "interpreter" ? 0 : firstLook,

@@ -78,6 +78,11 @@ export class Snapshots {
     return this.#undo.has(snapshot);
   }
 
+  /** Whether a guest page was written between a snapshot and the next one. */
+  wrote(snapshot: number, page: number): boolean {
+    return this.#undo.wrote(snapshot, page);
+  }
+
   /** Takes a snapshot of now, when all output was taken. Gives its number, larger than all before. */
   take(): number {
     const { machine, options } = this;

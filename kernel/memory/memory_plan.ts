@@ -52,6 +52,8 @@ export const JUMP_PAGES = 2048;
 export const JUMP_ENTRY_BYTES = 16;
 /** Counters of how often places were looked up that are no entry of a region, a power of two. */
 export const HOT_COUNTERS = 8192;
+/** Bytes of the marks of what was executed, a power of two (cpu/execution_marks.ts). */
+export const EXECUTION_MARKS = 65536;
 /** Bytes of a cache element's header in the directory. */
 export const ELEMENT_HEADER_BYTES = 32;
 /** Most page-table pages tracked at once; more empty all caches. */
@@ -75,6 +77,8 @@ export interface MemoryPlanOptions {
   readonly cacheElements: number;
   /** Number of decoded pages kept, at most 65534. */
   readonly decodedPages: number;
+  /** Whether what is executed is marked; not by default. */
+  readonly marksExecution?: boolean;
 }
 
 /** Addresses of all areas. */
@@ -130,6 +134,8 @@ export interface MemoryPlan extends MemoryPlanOptions {
    * several, else the one virtual page with bit 0 set.
    */
   readonly pageWritable: number;
+  /** Marks of what was executed, or 0 without them. */
+  readonly executionMarks: number;
   /** Guest RAM. */
   readonly ram: number;
   /** Guest pages. */
@@ -181,6 +187,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     pageFlags: area(ramPages),
     pageWritable: area(ramPages * 8),
     decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),
+    executionMarks: options.marksExecution ? area(EXECUTION_MARKS) : 0,
     ram: area(ramBytes, WASM_PAGE_BYTES),
   };
   return {

@@ -114,6 +114,11 @@ export class PageUndo {
     return this.#find(interval) >= 0;
   }
 
+  /** Whether a guest page was written in an interval. */
+  wrote(interval: number, page: number): boolean {
+    return this.#intervals[this.#find(interval)]?.list.includes(page) ?? true;
+  }
+
   /** How many intervals can be undone. */
   get count(): number {
     return this.#intervals.length;

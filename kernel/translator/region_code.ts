@@ -9,6 +9,7 @@ import { assert } from "../base/assert.ts";
 import { control32, control64, setControl64, setHart64 } from "../memory/block_access.ts";
 import { ROWS } from "../cpu/isa/table.ts";
 import type { I32 } from "../cpu/isa/ops.ts";
+import { emitExecutionMark } from "../cpu/execution_marks.ts";
 import { REGION_END, REGION_TYPE } from "../cpu/region_entry.ts";
 import { JUMP, jumpEntry } from "../mmu/jump_cache.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
@@ -140,7 +141,7 @@ class RegionWriter {
   /** Writes the function's body. */
   write(f: FunctionBuilder<RegionParameters>): void {
     this.#f = f;
-    const [packed, address] = f.parameters;
+    const [packed, address, slot] = f.parameters;
     this.#next = f.local("i32");
     this.#exit = f.local("i32");
     this.#exitAddress = f.local("i64");
@@ -153,6 +154,7 @@ class RegionWriter {
     this.#ops = new RegionOps(this.#frame);
     f.set(this.#next, i32.shrU(packed, 16));
     f.set(base, i64.sub(address, i64.extendI32U(i32.shl(i32.and(packed, 0xffff), 1))));
+    emitExecutionMark(f, this.order.plan, base, slot);
     f.set(budget, control64("budget"));
     f.set(element, control32("element"));
     this.#registers.loadKept();

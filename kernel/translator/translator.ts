@@ -6,6 +6,7 @@
  * guest; a jump-cache entry exists only while the fetch TLB's answers for all pages of its region hold.
  */
 import type { Core, RegionService } from "../cpu/core.ts";
+import { markIndex } from "../cpu/execution_marks.ts";
 import { CONTROL } from "../memory/control_layout.ts";
 import { HART } from "../memory/hart_layout.ts";
 import {
@@ -80,6 +81,8 @@ const LOOKED_MAXIMUM = 1 << 16;
 
 /** Makes and keeps the regions of one VM. */
 export class Translator implements RegionService {
+  /** All translations that there were, in a core with execution marks. */
+  readonly #ever: Translation[] = [];
   readonly #core: Core;
   readonly #counters: Int32Array;
   readonly #placements: Placements;
@@ -185,6 +188,18 @@ export class Translator implements RegionService {
     this.#take();
   }
 
+  /**
+   * Marks of the regions that have an instruction at an offset in its page, for a virtual page (modulo
+   * 2^32) of theirs; regions that are gone included.
+   */
+  marksOf(page: number, offset: number): number[] {
+    const half = offset >> 1;
+    return this.#ever.flatMap(({ slot, parts }) =>
+      parts.filter(({ first, code }) => first <= half && half < first + code.length)
+        .map((part) => markIndex(page - part.page, slot))
+    );
+  }
+
   /** Bytes of a page with regions are written: those that have code there go. */
   regionWritten(page: number, offset: number, size: number): void {
     this.#placements.written(page, offset, size);
@@ -248,7 +263,10 @@ export class Translator implements RegionService {
 
   #addKept({ translations }: MadeBatch): void {
     this.#kept += translations.length;
-    for (const translation of translations) this.#catalogue.add(translation);
+    for (const translation of translations) {
+      this.#remember(translation);
+      this.#catalogue.add(translation);
+    }
   }
 
   #addOrdered(made: MadeBatch): void {
@@ -258,11 +276,16 @@ export class Translator implements RegionService {
     for (const translation of made.translations) {
       this.#regions++;
       this.#instructions += translation.instructions;
+      this.#remember(translation);
       this.#catalogue.add(translation);
       const pages = this.#pagesOf.get(translation.slot)!;
       const region = this.#place(translation, (page) => pages[page]);
       if (region === undefined) this.#catalogue.unplaced(translation);
     }
+  }
+
+  #remember(translation: Translation): void {
+    if (this.#core.plan.executionMarks !== 0) this.#ever.push(translation);
   }
 
   #instantiate({ module, bytes }: MadeBatch): void {

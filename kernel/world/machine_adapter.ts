@@ -40,6 +40,7 @@ export async function createMachine(
     seed: BigInt(config.seed),
     ...(config.tlbEntries === undefined ? {} : { tlbEntries: config.tlbEntries }),
     ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),
+    ...config.marksExecution && { marksExecution: true },
     tier: config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier,
     wallStart: config.startWallNanoseconds,
     bios: typeof bios === "string" ? bios : await readImage(bios),

@@ -56,6 +56,8 @@ export interface MachineConfig {
   readonly tlbEntries: number | undefined;
   /** Number of cache elements; undefined for the machine's choice. */
   readonly cacheElements: number | undefined;
+  /** Whether what is executed is marked, for a debugger's way back in a replay. */
+  readonly marksExecution?: boolean;
   /** Seed of everything random in the machine: an integer from 0 to 2^53 - 1. */
   readonly seed: number;
   /** Wall clock when guest time was 0, in nanoseconds since 1970. */
