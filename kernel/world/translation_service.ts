@@ -143,9 +143,10 @@ export class TranslationService {
 
 /** The name of the file for a machine: the same for the same kernel image on the same board. */
 function nameOf(config: MachineConfig): string {
-  const { kernel, memoryBytes, harts, disks, tlbEntries = 0, cacheElements = 0 } = config;
+  const { kernel, memoryBytes, harts, disks, tlbEntries = 0, cacheElements = 0, clock } = config;
   const digest = new Digest();
-  for (const number of [memoryBytes, harts, disks.length, tlbEntries, cacheElements]) {
+  const exact = clock === "exact" ? 1 : 0;
+  for (const number of [memoryBytes, harts, disks.length, tlbEntries, cacheElements, exact]) {
     digest.number(number);
   }
   if (kernel !== undefined) {
