@@ -73,11 +73,13 @@ export function emitNondeterminism(code: CpuCode): void {
       setControl64(f, "timeFloor", time);
       f.return(time);
     });
-    const time = f.let(guestTicks());
-    raiseTo(f, time, f.let(control64("timeFloor")));
-    f.if(inMode("look"), () => f.return(time));
-    raiseTo(f, time, f.let(i64.truncF64U(call(exact.hostTicks))));
-    f.if(inMode("record"), () => putEntry(exact, buffer, f, NONDET_KIND.time, () => time));
+    f.if(inMode("look"), () => f.return(leastTime(f)));
+    f.if(inMode("record"), () => {
+      const time = putEntry(exact, buffer, f, NONDET_KIND.time, () => hostTime(exact, f));
+      setControl64(f, "timeFloor", time);
+      f.return(time);
+    });
+    const time = hostTime(exact, f);
     setControl64(f, "timeFloor", time);
     f.return(time);
   });
@@ -93,8 +95,19 @@ export function emitNondeterminism(code: CpuCode): void {
 const inMode = (mode: keyof typeof NONDET_MODE) =>
   i32.eq(control32("nondetMode"), NONDET_MODE[mode]);
 
-function raiseTo(f: Builder, time: Local<"i64">, least: Local<"i64">): void {
-  f.set(time, i64.select(i64.gtU(least, time), least, time));
+/** Time for whom asks no host: the clock's, or what was read last when that is ahead. */
+function leastTime(f: Builder): Local<"i64"> {
+  return laterOf(f, guestTicks(), control64("timeFloor"));
+}
+
+function hostTime({ hostTicks }: ExactCode, f: Builder): Local<"i64"> {
+  return laterOf(f, leastTime(f), i64.truncF64U(call(hostTicks)));
+}
+
+function laterOf(f: Builder, first: I64, second: I64): Local<"i64"> {
+  const a = f.let(first);
+  const b = f.let(second);
+  return f.let(i64.select(i64.gtU(a, b), a, b));
 }
 
 /** Abandons the instruction under way: `exchange` has kept the reason. */
