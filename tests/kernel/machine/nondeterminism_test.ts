@@ -6,6 +6,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Divergence, HostError, LogExhausted } from "../../../kernel/base/errors.ts";
 import { csrNumber } from "../../../kernel/cpu/csr_table.ts";
 import type { Machine, MachineConfig } from "../../../kernel/machine/machine.ts";
+import { saveImage } from "../../../kernel/machine/machine_image.ts";
 import { NONDET_KIND, NONDET_MODE } from "../../../kernel/memory/nondet_buffer.ts";
 import { encode } from "../../../tools/asm/encode.ts";
 import { runToEnd, testMachine } from "../../_support/machine.ts";
@@ -345,6 +346,17 @@ Deno.test("flushing in between hands every entry over once, in order", () => {
   machine.nondeterminism.stop();
   assertSameLog(log, whole);
   assert(counters(machine).flushes! > 10);
+});
+
+Deno.test("a machine's image is made with nothing left in the buffer", () => {
+  const machine = exactMachine({ kernel: reader(100, MIXED), host: randomHost(1) });
+  const log = new MemoryLog();
+  machine.nondeterminism.record(log);
+  machine.run(700);
+  assertEquals(log.length, 0);
+  saveImage(machine);
+  assertEquals(log.length, machine.nondeterminism.entriesRecorded);
+  assert(log.length > 0);
 });
 
 Deno.test("without an exact clock nothing is recorded, and entropy is a function of the seed", () => {
