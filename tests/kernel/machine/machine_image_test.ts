@@ -139,7 +139,7 @@ Deno.test("an image of another version, shape or machine is refused, and nothing
     [{ harts: { ...harts, bytes: "x" } }, "harts is string, expected bytes"],
     [{ current: 3 }, "current hart is 3"],
     [{ clock: [1, 2] }, "clock is 2, expected 4"],
-    [{ clock: [1, 2, 0.5] }, "clock is 0.5, expected whole numbers"],
+    [{ clock: [1, 2, 3, 0.5] }, "clock is 0.5, expected whole numbers"],
     [{ machine: undefined }, "name of the state of machine is undefined"],
     [{ machine: { ...state, version: 7 } }, "layout version of machine is 7"],
     [{ machine: { ...state, bytes: bytes(3) } }, "bytes of state of machine is 3"],
