@@ -9,6 +9,7 @@ import { serveVmWorld } from "../kernel/world/vm_world.ts";
 import { BUILTIN_DEVICES } from "./mod.ts";
 
 serveVmWorld(
-  (config, compiler) => createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), compiler),
+  (config, compiler, host) =>
+    createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), compiler, host),
   hostCompression.unpack,
 );

@@ -18,6 +18,7 @@ import {
   TLB_ENTRIES_MINIMUM,
   WASM_PAGE_BYTES,
 } from "./limits.ts";
+import type { ClockKind } from "./machine/clock.ts";
 import type { RecordOptions } from "./world/recording_session.ts";
 import type { ConsoleDevice } from "./world/vm_console.ts";
 
@@ -52,8 +53,11 @@ export interface PowerOnOptions {
   readonly harts?: number;
   /** Disks, at most 5. */
   readonly drives?: readonly DriveOption[];
-  /** "host" (default): guest time follows the host's; "virtual": retired instructions make time. */
-  readonly clock?: "virtual" | "host";
+  /**
+   * "host" (default): guest time follows the host's; "exact": the same, and each read of it is the host's
+   * time; "virtual": retired instructions make time.
+   */
+  readonly clock?: ClockKind;
   /** Seed of all randomness in the VM; random with the host clock, 0 with the virtual one. */
   readonly seed?: number;
   /** Which tiers execute; "auto" by default. "check" runs translated code twice and compares: slow. */
@@ -127,7 +131,7 @@ export interface VmSpec {
   /** Disks. */
   readonly drives: readonly DriveSpec[];
   /** Whose time the guest sees. */
-  readonly clock: "virtual" | "host";
+  readonly clock: ClockKind;
   /** Seed, if the user chose one. */
   readonly seed: number | undefined;
   /** Which tiers execute. */
@@ -172,7 +176,7 @@ export function parsePowerOn(
     memoryBytes: memoryBytes(options.memory ?? guest.memory ?? GUEST_MEMORY_DEFAULT),
     harts: integer("harts", options.harts ?? guest.harts ?? 1, 1, HARTS_MAXIMUM),
     drives: drives([...guest.drives ?? [], ...options.drives ?? []]),
-    clock: choice("clock", options.clock ?? "host", ["host", "virtual"]),
+    clock: choice("clock", options.clock ?? "host", ["host", "virtual", "exact"]),
     seed: options.seed === undefined
       ? undefined
       : integer("seed", options.seed, 0, Number.MAX_SAFE_INTEGER),

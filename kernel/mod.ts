@@ -3,7 +3,7 @@
  * guests; use that one unless you bring your own.
  */
 export { Broken } from "./base/assert.ts";
-export { ConfigError, FormatError, HostError } from "./base/errors.ts";
+export { ConfigError, Divergence, FormatError, HostError, LogExhausted } from "./base/errors.ts";
 export { formatSize, parseSize } from "./base/units.ts";
 export type {
   DriveOption,
@@ -20,6 +20,7 @@ export { Kernel, type KernelOptions, type ReplayOptions } from "./kernel.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
+export type { ClockKind } from "./machine/clock.ts";
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
 export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";

@@ -16,6 +16,18 @@ export class ConfigError extends Error {
   override name = "ConfigError";
 }
 
+/** A replay and its recording are not the same run: the guest did what the recording did not. */
+export class Divergence extends Error {
+  /** "Divergence". */
+  override name = "Divergence";
+}
+
+/** A replay has come to the end of what its log holds. */
+export class LogExhausted extends Error {
+  /** "LogExhausted". */
+  override name = "LogExhausted";
+}
+
 /** Bytes from outside do not have the format they claim. */
 export class FormatError extends Error {
   /** "FormatError". */

@@ -29,6 +29,7 @@ import { emitCsr, writeCsrIndex } from "./csr.ts";
 import { DecodedPages } from "./decoded_pages.ts";
 import { emitInterpreter } from "./interpreter.ts";
 import { emitMemoryAccess } from "./memory_access.ts";
+import { emitNondeterminism } from "./nondeterminism.ts";
 import { Points } from "./points.ts";
 import { emitTraps } from "./trap.ts";
 
@@ -65,6 +66,16 @@ export interface RegionCheck {
   end(slot: number, entry: number, end: number): void;
   /** A store is about to happen: host address, bytes, and the value's words. */
   store(host: number, size: number, low: number, high: number): void;
+}
+
+/** Where results come from that no count of instructions determines. */
+export interface NondetService {
+  /** The host's time in guest ticks; only asked with an exact clock. */
+  hostTicks(): number;
+  /** 16 bits of entropy. */
+  entropy16(): number;
+  /** The nondeterminism buffer is full, or has no entry of this kind next: see ExactCode. */
+  exchange(kind: number): number;
 }
 
 /** Functions of the generated module. */
@@ -114,6 +125,7 @@ export function generateCore(
   emitPeek(code.mmuCode);
   emitMemoryAccess(code);
   emitTraps(code);
+  emitNondeterminism(code);
   emitCsr(code);
   emitInterpreter(code);
   return module.build();
@@ -136,6 +148,8 @@ export class Core {
   readonly table = new WebAssembly.Table({ initial: 64, element: "anyfunc" });
   /** Who makes regions; nobody by default. */
   regions: RegionService = { hotPlace: () => 0, regionWritten: () => {} };
+  /** Where results come from that no count of instructions determines; all zero by default. */
+  nondeterminism: NondetService = { hostTicks: () => 0, entropy16: () => 0, exchange: () => 0 };
   /** Who checks regions, in a core that was made for it. */
   check: RegionCheck = { begin: () => {}, end: () => {}, store: () => {} };
   /** Where instructions ask before they are executed. */
@@ -348,6 +362,9 @@ export class Core {
         this.points.wantsStop(asked, low, high) ? 1 : 0,
       trapTaken: (code: number, isInterrupt: number, value: bigint) =>
         this.trapObserver(code, isInterrupt !== 0, BigInt.asUintN(64, value)),
+      hostTicks: () => this.nondeterminism.hostTicks(),
+      entropy16: () => this.nondeterminism.entropy16(),
+      exchange: (kind: number) => this.nondeterminism.exchange(kind),
     };
   }
 }

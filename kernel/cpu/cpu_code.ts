@@ -36,6 +36,23 @@ export interface CpuImports {
   readonly wantsStop: FunctionReference<readonly ["i32", "i32", "i32"], "i32">;
   /** (cause without its top bit, 1 for an interrupt, trap value): a trap is about to be taken. */
   readonly trapTaken: FunctionReference<readonly ["i32", "i32", "i64"], undefined>;
+  /** → 16 bits of entropy. */
+  readonly entropy16: FunctionReference<readonly [], "i32">;
+}
+
+/** What a hart with an exact clock has besides. */
+export interface ExactCode {
+  /** Imported: → the host's time in guest ticks, which is what the hardware's counter would be. */
+  readonly hostTicks: FunctionReference<readonly [], "f64">;
+  /**
+   * Imported: (one of NONDET_KIND) → 1 when there is room for an entry, or an entry of the kind, which there
+   * was not before; 0 when the instruction is to be abandoned.
+   */
+  readonly exchange: FunctionReference<readonly ["i32"], "i32">;
+  /** → what a read of `time` gives, or a fault ABANDONED. */
+  readonly time: FunctionReference<readonly [], "i64">;
+  /** → what an access to `seed` gives, or a fault ABANDONED. */
+  readonly seed: FunctionReference<readonly [], "i64">;
 }
 
 /** Services of the tier `check`, which runs each region a second time in the interpreter. */
@@ -94,6 +111,8 @@ export interface CpuCode {
   readonly heat: number;
   /** Undefined but in the tier `check`. */
   readonly check: CheckImports | undefined;
+  /** Undefined but with an exact clock. */
+  readonly exact: ExactCode | undefined;
 }
 
 function declareImports(module: ModuleBuilder): CpuImports {
@@ -110,6 +129,7 @@ function declareImports(module: ModuleBuilder): CpuImports {
     decodePoint: module.import("decodePoint", ["i32", "i32"], undefined),
     wantsStop: module.import("wantsStop", ["i32", "i32", "i32"], "i32"),
     trapTaken: module.import("trapTaken", ["i32", "i32", "i64"], undefined),
+    entropy16: module.import("entropy16", [], "i32"),
   };
 }
 
@@ -142,6 +162,17 @@ function declareCheck(module: ModuleBuilder): CheckImports {
   };
 }
 
+function declareExact(module: ModuleBuilder): () => ExactCode {
+  const hostTicks = module.import("hostTicks", [], "f64");
+  const exchange = module.import("exchange", ["i32"], "i32");
+  return () => ({
+    hostTicks,
+    exchange,
+    time: module.declare("exactTime", [], "i64"),
+    seed: module.declare("exactSeed", [], "i64"),
+  });
+}
+
 /**
  * Declares everything in a fresh module.
  * @param checks whether regions are checked
@@ -154,6 +185,7 @@ export function declareCpu(
 ): CpuCode {
   const imports = declareImports(module);
   const check = checks ? declareCheck(module) : undefined;
+  const exact = plan.nondetEntries > 0 ? declareExact(module) : undefined;
   const float = emitSoftFloat(module, { address: hartAddress("fflags") });
   const functions = declareFunctions(module);
   const mmu = declareMmuFunctions(module);
@@ -163,5 +195,5 @@ export function declareCpu(
   for (const name of ["csrRead", "csrWrite"] as const) {
     module.export(functions[name]);
   }
-  return { module, plan, imports, functions, mmu, mmuCode, float, heat, check };
+  return { module, plan, imports, functions, mmu, mmuCode, float, heat, check, exact: exact?.() };
 }

@@ -50,8 +50,8 @@ export function emitCsr(code: CpuCode): void {
       f.brIf(illegal, i32.and(writes, i32.eq(i32.shrU(number, 10), 3)));
       f.brIf(illegal, i32.eqz(i32.load8U(number, CSR_INDEX)));
       forRow(f, number, CSR_ROWS, (row) => {
-        row.check?.(f, illegal);
-        f.return(row.read(f));
+        row.check?.(f, illegal, writes);
+        f.return(row.read(f, code));
       });
     });
     setFault(f, CAUSE.illegalInstruction, 0);

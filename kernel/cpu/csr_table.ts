@@ -1,12 +1,11 @@
 /**
  * TABLE of the control and status registers: number, name, how a read is made and what a write does
- * (privileged ISA, "CSR Listing"; Zicsr, Zicntr, Sstc, Svadu). Privilege and read-only come from the
+ * (privileged ISA, "CSR Listing"; Zicsr, Zicntr, Sstc, Svadu, Zkr). Privilege and read-only come from the
  * number itself (bits 9:8 and 11:10), so no row repeats them.
  *
  * Invariant: WARL fields are legalised on write, so that what is stored is always a legal value.
  */
 import {
-  control64,
   hart32,
   hart64,
   hartAddress,
@@ -17,9 +16,11 @@ import {
 import { INTERRUPT, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { ATTENTION, raiseAttention } from "../mmu/mmu_code.ts";
 import { PMP_ADDRESS_MASK } from "../mmu/pmp.ts";
-import { machineIcount, MENVCFG_ADUE } from "../mmu/walk.ts";
+import { MENVCFG_ADUE } from "../mmu/walk.ts";
 import type { CpuCode } from "./cpu_code.ts";
+import { budgetLeft, freshSeed, guestTicks } from "./nondeterminism.ts";
 import {
+  call,
   type Expression,
   type FunctionBuilder,
   i32,
@@ -34,9 +35,12 @@ type I64 = Expression<"i64">;
 export interface CsrRow {
   readonly number: number;
   readonly name: string;
-  /** Branches to `illegal` when an access is refused beyond what the number says. */
-  readonly check?: (f: FunctionBuilder, illegal: Label) => void;
-  readonly read: (f: FunctionBuilder) => I64;
+  /**
+   * Branches to `illegal` when an access is refused beyond what the number says; `writes` is not 0 when the
+   * instruction is of a kind that writes.
+   */
+  readonly check?: (f: FunctionBuilder, illegal: Label, writes: Local<"i32">) => void;
+  readonly read: (f: FunctionBuilder, code: CpuCode) => I64;
   /** Absent: writes are ignored (WARL with one legal value). */
   readonly write?: (f: FunctionBuilder, value: Local<"i64">, code: CpuCode) => void;
 }
@@ -60,6 +64,12 @@ const SENVCFG_WRITABLE = 0xf1n;
 /** Low bit of CBIE, whose encoding 0b10 is reserved. */
 const CBIE_LOW = 1n << 4n;
 const MENVCFG_WRITABLE = SENVCFG_WRITABLE | MENVCFG_ADUE | MENVCFG_STCE;
+/** mseccfg: USEED and SSEED open the CSR `seed` to user and supervisor mode. */
+const MSECCFG = { USEED: bit(8), SSEED: bit(9) } as const;
+/** The number of the CSR `time`. */
+export const CSR_TIME = 0xc01;
+/** The number of the CSR `seed`. */
+export const CSR_SEED = 0x015;
 /** RV64 with A, C, D, F, I, M, S, U. */
 export const MISA = 0x8000_0000_0014_112dn;
 
@@ -172,27 +182,20 @@ function counterEnabled(index: number): (f: FunctionBuilder, illegal: Label) => 
   };
 }
 
-/** What the run may still execute, the instruction under way included. */
-const budgetLeft = () => i64.add(control64("budget"), control64("budgetAside"));
-
 /** Instructions executed by this hart before the current one (`executed` runs ahead by the budget). */
 const executedNow = () => i64.sub(hart64("executed"), budgetLeft());
 const cycles = () => i64.add(executedNow(), hart64("cycleOffset"));
 const retired = () =>
   i64.add(i64.sub(executedNow(), hart64("notRetired")), hart64("instretOffset"));
 
-/** Guest time in ticks: a function of icount between anchors (design.md, "Time"). */
-export function guestTicks(): I64 {
-  const since = i64.sub(machineIcount(budgetLeft()), control64("timeAnchorIcount"));
-  return i64.add(
-    control64("timeAnchorTicks"),
-    i64.shrU(i64.mul(since, control64("timeRate")), 24),
-  );
-}
-
 const COUNTER_ROWS: CsrRow[] = [
   { number: 0xc00, name: "cycle", check: counterEnabled(0), read: cycles },
-  { number: 0xc01, name: "time", check: counterEnabled(1), read: guestTicks },
+  {
+    number: CSR_TIME,
+    name: "time",
+    check: counterEnabled(1),
+    read: (_, { exact }) => exact === undefined ? guestTicks() : call(exact.time),
+  },
   { number: 0xc02, name: "instret", check: counterEnabled(2), read: retired },
   {
     number: 0xb00,
@@ -435,6 +438,24 @@ const MACHINE_ROWS: CsrRow[] = [
   ...Array.from({ length: 16 }, (_, i) => pmpAddress(i)),
 ];
 
+/** Entropy and who may ask for it (unprivileged ISA, "Entropy Source"). */
+const ENTROPY_ROWS: CsrRow[] = [
+  plain(0x747, "mseccfg", "mseccfg", MSECCFG.USEED | MSECCFG.SSEED),
+  {
+    number: CSR_SEED,
+    name: "seed",
+    check: (f, illegal, writes) => {
+      // "Must be accessed with a read-write instruction": what is read is gone for all others.
+      f.brIf(illegal, i32.eqz(writes));
+      const closed = (mode: number, open: bigint) =>
+        i32.and(i32.eq(hart32("privilege"), mode), i32.eqz(has(hart64("mseccfg"), open)));
+      f.brIf(illegal, closed(PRIVILEGE.supervisor, MSECCFG.SSEED));
+      f.brIf(illegal, closed(PRIVILEGE.user, MSECCFG.USEED));
+    },
+    read: (f, code) => code.exact === undefined ? freshSeed(f, code) : call(code.exact.seed),
+  },
+];
+
 /** All registers, in a fixed order. */
 export const CSR_ROWS: readonly CsrRow[] = [
   ...FLOAT_ROWS,
@@ -442,6 +463,7 @@ export const CSR_ROWS: readonly CsrRow[] = [
   ...MACHINE_ROWS,
   ...INTERRUPT_ROWS,
   ...COUNTER_ROWS,
+  ...ENTROPY_ROWS,
 ];
 
 /** Number of a register by name. Throws RangeError for a name that does not exist. */

@@ -36,6 +36,7 @@ import type { CpuCode } from "./cpu_code.ts";
 import type { I32, I64, Ops, Width } from "./isa/ops.ts";
 import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "./isa/shared_ops.ts";
 import { ROWS } from "./isa/table.ts";
+import { ifAbandoned } from "./nondeterminism.ts";
 import { RECORD, type Variant } from "./records.ts";
 import { currentPc, endRun } from "./run_place.ts";
 import type { FloatFunctionName } from "./softfloat/names.ts";
@@ -83,6 +84,8 @@ export const RUN_END = {
   /** Before an instruction at which a point wants to stop, or before a marker: points.ts. */
   point: 4,
   marker: 5,
+  /** Before an instruction whose result could not be had: nondeterminism.ts. */
+  abandoned: 6,
 } as const;
 
 /** menvcfg and senvcfg fields of the cache-block operations. */
@@ -302,6 +305,10 @@ export class InterpreterOps extends SharedOps implements Ops {
     const writes = operation === "write" ? i32.const(1) : i32.ne(field, 0);
     setControl64(f, "budget", i64.add(this.locals.budget, 1));
     const old = f.let(call(code.functions.csrRead, number, writes));
+    ifAbandoned(code, f, () => {
+      setHart64(f, "pc", this.pc());
+      endRun(f, i64.add(this.locals.budget, 1), RUN_END.abandoned);
+    });
     f.brIf(this.labels.illegal, control32("faultCause"), "unlikely");
     const change = () => {
       if (operation === "write") return f.call(code.functions.csrWrite, number, operand);

@@ -1,6 +1,7 @@
 /**
  * Random numbers of the host. They reach a VM only as the seed in its configuration, so that a run
- * with the same seed is the same run.
+ * with the same seed is the same run; with an exact clock also as what its instructions read, which a
+ * recording keeps.
  */
 
 /** Source of unpredictable bytes. */

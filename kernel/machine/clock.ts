@@ -7,6 +7,12 @@
  */
 import type { Core } from "../cpu/core.ts";
 
+/**
+ * Whose time a guest sees. "virtual": a function of icount that skips idle time; "host": it follows the host
+ * from anchor to anchor; "exact": as "host", but each read of the CSR `time` gives the host's time.
+ */
+export type ClockKind = "virtual" | "host" | "exact";
+
 /** Fraction bits of the rate. */
 const RATE_BITS = 24;
 /** Ticks per instruction of the virtual clock: 100 instructions a tick, one nanosecond each. */
@@ -15,7 +21,12 @@ export const VIRTUAL_RATE = Math.round((1 << RATE_BITS) / 100);
 const ANCHOR_SPAN = 2 ** 32;
 
 /** The fields of the control block that are a clock's state. */
-export const CLOCK_FIELDS = ["timeAnchorTicks", "timeAnchorIcount", "timeRate"] as const;
+export const CLOCK_FIELDS = [
+  "timeAnchorTicks",
+  "timeAnchorIcount",
+  "timeRate",
+  "timeFloor",
+] as const;
 
 /** Fewer instructions than this between two anchors say nothing about speed. */
 const FOLLOW_LEAST_INSTRUCTIONS = 10_000;

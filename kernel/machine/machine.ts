@@ -3,8 +3,9 @@
  * is hart blocks, machine state, device states and RAM, all in VM memory; it changes only by executing
  * instructions (turns.ts) and by events at its gate (gate.ts), at exact icounts.
  *
- * Invariants: nothing here reads a host clock or a source of chance; outputs leave only through
- * `takeOutputs`; the same inputs at the same icounts give the same state and outputs on every host.
+ * Invariants: nothing here reads a host clock or a source of chance, but for instructions under an exact
+ * clock (nondeterminism.ts); outputs leave only through `takeOutputs`; the same inputs at the same icounts
+ * give the same state and outputs on every host.
  */
 import { assert } from "../base/assert.ts";
 import { ConfigError } from "../base/errors.ts";
@@ -15,10 +16,11 @@ import { DRIVES_MAXIMUM, VIRTIO_SLOTS_TAKEN } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { MemoryWatch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
+import { NONDET_ENTRIES_DEFAULT } from "../memory/nondet_buffer.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
-import { MachineClock } from "./clock.ts";
+import { type ClockKind, MachineClock } from "./clock.ts";
 import type { Stamp } from "./event.ts";
 import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
@@ -36,6 +38,7 @@ import {
 } from "../translator/translator.ts";
 import { BOARD, virtioSlot } from "./memory_map.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
+import { type HostSource, Nondeterminism } from "./nondeterminism.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
 import { startHarts } from "./start.ts";
 import { type PointStop, type StopReason, Turns } from "./turns.ts";
@@ -55,7 +58,11 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
   /** Kernel command line. */
   readonly append: string;
   readonly disks: readonly DiskDescription[];
-  readonly clock: "virtual" | "host";
+  readonly clock: ClockKind;
+  /** What an exact clock reads; without it, or with another clock, nothing comes from the host. */
+  readonly host?: HostSource;
+  /** Entries of the nondeterminism buffer that an exact clock has. */
+  readonly nondetEntries?: number;
   /** Seed of everything the guest sees as random. */
   readonly seed: bigint;
   /** Wall clock in nanoseconds since 1970 at power-on. */
@@ -167,6 +174,8 @@ export class Machine {
   readonly outputs = new Outputs(() => this.stampNow());
   readonly devices: readonly AttachedDevice[];
   readonly random: Prng;
+  /** Where results come from that no icount determines, and how they are recorded and replayed. */
+  readonly nondeterminism: Nondeterminism;
   readonly plan: BootPlan;
   readonly #bus = new DeviceBus();
   readonly #turns: Turns;
@@ -195,6 +204,9 @@ export class Machine {
         cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
         decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
         ...config.marksExecution && { marksExecution: true },
+        nondetEntries: config.clock === "exact"
+          ? config.nondetEntries ?? NONDET_ENTRIES_DEFAULT
+          : 0,
       },
       this.#bus,
       config.tier === "interpreter" ? 0 : firstLook,
@@ -214,6 +226,12 @@ export class Machine {
     this.state.deviceTimer.fill(Infinity);
     this.state.wallStart = config.wallStart;
     this.random = new Prng(config.seed, this.state.entropy);
+    this.nondeterminism = new Nondeterminism(
+      core,
+      this.random,
+      config.host,
+      () => this.icountNow(),
+    );
     this.clock = new MachineClock(core);
     this.#turns = new Turns(this);
     this.devices = board.map((entry, index) =>
@@ -229,9 +247,12 @@ export class Machine {
     return this.state.icount;
   }
 
-  /** Guest time in ticks. */
+  /** Guest time in ticks as devices tell it: never behind what a hart has read. */
   ticks(): number {
-    return this.clock.ticksAt(this.icountNow());
+    const ticks = this.clock.ticksAt(this.icountNow());
+    return this.config.clock === "exact"
+      ? Math.max(ticks, Number(this.core.control("timeFloor")))
+      : ticks;
   }
 
   /** icount of the instruction under way: exact also while a device is being accessed. */
@@ -252,7 +273,10 @@ export class Machine {
     this.#turns.skipTo(ticks);
   }
 
-  /** Runs at most `budget` instructions. */
+  /**
+   * Runs at most `budget` instructions. Throws Divergence, LogExhausted, or what else the port of
+   * `nondeterminism` throws; the machine then stands before the instruction, and may go on.
+   */
   run(budget: number): StopReason {
     return this.#turns.run(budget);
   }
@@ -357,7 +381,7 @@ export class Machine {
     core.setWord(core.current, "privilege", PRIVILEGE.machine);
     core.setControl("runEnd", BigInt(this.icountNow()));
     core.setControl("budget", 0n);
-    const value = core.exports.csrRead(number, 0);
+    const value = this.nondeterminism.looking(() => core.exports.csrRead(number, 0));
     core.setControlWord("faultCause", 0);
     core.setWord(core.current, "privilege", privilege);
     return BigInt.asUintN(64, value);

@@ -52,9 +52,10 @@ export interface MachineImage {
   readonly diskResults: readonly WaitingDiskResult[];
 }
 
-/** Makes an image. Between runs, when all output was taken. */
+/** Makes an image. Between runs, when all output was taken. What is recorded of results is flushed. */
 export function saveImage(machine: Machine): MachineImage {
   assert(!machine.outputs.waiting, "an image is made when all output was taken");
+  machine.nondeterminism.flush();
   const { core, config, devices, gate } = machine;
   return {
     version: IMAGE_VERSION,

@@ -53,7 +53,7 @@ export class Turns {
   /** Whether generated code is running right now. */
   running = false;
   readonly #firmware;
-  /** Whether the last run ended at a point: the next instruction's hart and interrupt are chosen. */
+  /** Whether the last run ended before an instruction that it had come to: the next instruction's hart and interrupt are chosen. */
   #midway = false;
   /** A stop that is wanted behind the instruction under way. */
   #wanted: PointStop | undefined;
@@ -63,7 +63,7 @@ export class Turns {
   }
 
   /**
-   * Runs at most `budget` instructions.
+   * Runs at most `budget` instructions. Throws what the port of the nondeterminism buffer throws.
    * @param stepped a hart: the run ends behind the first instruction that it executes
    */
   run(budget: number, stepped = -1): StopReason {
@@ -139,8 +139,9 @@ export class Turns {
   #deliverDue(): number | undefined {
     const { machine } = this;
     const { state, clock, core } = machine;
-    if (state.icount >= clock.nextAnchor) clock.anchor(state.icount, machine.ticks());
-    const now = machine.ticks();
+    // Of icount alone: what a hart has read under an exact clock may be ahead, but makes nothing due.
+    const now = clock.ticksAt(state.icount);
+    if (state.icount >= clock.nextAnchor) clock.anchor(state.icount, now);
     let next = Infinity;
     if (machine.config.clock === "virtual" && machine.config.disks.length > 0) {
       if (!machine.gate.deliverDueDisks(now)) return undefined;
@@ -219,7 +220,9 @@ export class Turns {
       state.turnLeft = Math.max(0, state.turnLeft - (budget - left));
     }
     if (end === RUN_END.firmware) this.#callFirmware(hart);
-    this.#midway = end === RUN_END.point || end === RUN_END.marker;
+    const { point, marker, abandoned } = RUN_END;
+    this.#midway = end === point || end === marker || end === abandoned;
+    if (end === abandoned) this.machine.nondeterminism.throwFailure();
     return end;
   }
 

@@ -6,6 +6,6 @@
  */
 
 /** Version of machines made by this program. */
-export const MACHINE_VERSION = 1;
+export const MACHINE_VERSION = 2;
 /** Oldest version whose recordings replay here. */
-export const MACHINE_VERSION_OLDEST = 1;
+export const MACHINE_VERSION_OLDEST = 2;

@@ -2,8 +2,8 @@
  * The block of VM memory through which TypeScript and generated code talk while a slice runs: budget,
  * requests to stop, faults on their way to a trap, the current cache element, and the machine's clock.
  *
- * Invariant: between slices only the fields named in MACHINE_CLOCK_FIELDS carry machine state; the
- * rest is derived or empty.
+ * Invariant: between slices only the fields named in CLOCK_FIELDS (machine/clock.ts) carry machine state; the
+ * rest is derived, empty, or about how a machine is observed (counters, the nondeterminism buffer).
  */
 import { fieldTable } from "./field_table.ts";
 
@@ -26,7 +26,7 @@ export const CONTROL = fieldTable({
   timeAnchorIcount: [8, 1],
   /** Ticks per instruction as a fixed-point number with 24 fraction bits. */
   timeRate: [8, 1],
-  /** Address and cause of a fault on its way to a trap; the cause is 0 when there is none. */
+  /** Address and cause of a fault on its way to a trap; the cause is 0 when there is none, see ABANDONED. */
   faultValue: [8, 1],
   /** Virtual address of the walk under way, for its faults. */
   walkAddress: [8, 1],
@@ -116,6 +116,18 @@ export const CONTROL = fieldTable({
   firstWriteTraces: [4, 1],
   /** Elements with an older stamp have had no write entries since all of these were dropped. */
   writesDropped: [8, 1],
+  /** With an exact clock: the last time that a hart read; time never goes back behind it. */
+  timeFloor: [8, 1],
+  /** One of NONDET_MODE; entries of the nondeterminism buffer in use, see nondet_buffer.ts. */
+  nondetMode: [4, 1],
+  nondetNext: [4, 1],
+  nondetEnd: [4, 1],
+  /** Entries put into the nondeterminism buffer, or taken from it. */
+  statNondetEntries: [8, 1],
+  /** Times that it was handed over full, filled again, and handed over partly filled. */
+  statNondetFull: [8, 1],
+  statNondetRefills: [8, 1],
+  statNondetFlushes: [8, 1],
 });
 
 /** Bytes reserved for the control block. */

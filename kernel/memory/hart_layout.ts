@@ -8,7 +8,7 @@
 import { fieldTable } from "./field_table.ts";
 
 /** Version of the hart block; raised when a field changes. */
-export const HART_LAYOUT_VERSION = 1;
+export const HART_LAYOUT_VERSION = 2;
 
 /** The fields of a hart block. */
 export const HART = fieldTable({
@@ -67,6 +67,8 @@ export const HART = fieldTable({
   cycleOffset: [8, 1],
   /** minstret is executed - notRetired + instretOffset. */
   instretOffset: [8, 1],
+  /** Who may access the CSR `seed`. */
+  mseccfg: [8, 1],
 });
 
 /** Bytes reserved for one hart block. */

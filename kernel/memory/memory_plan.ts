@@ -5,7 +5,8 @@
  *     4 KiB    block of the current hart        HART_BLOCK
  *     8 KiB    control block                    CONTROL_BLOCK
  *     12 KiB   CSR index table                  CSR_INDEX
- *     16 KiB   home blocks of the harts, device state, cache elements, decoded pages, page flags
+ *     16 KiB   home blocks of the harts, device state, cache elements, decoded pages, page flags,
+ *              nondeterminism buffer
  *     ram      guest RAM: guest page n is frame n
  *
  * Invariant: areas do not overlap, and the guest's RAM starts at a multiple of 64 KiB.
@@ -20,6 +21,7 @@ import {
 } from "../limits.ts";
 import { CONTROL, CONTROL_BLOCK_BYTES } from "./control_layout.ts";
 import { HART, HART_BLOCK_BYTES } from "./hart_layout.ts";
+import { NONDET_ENTRY_BYTES } from "./nondet_buffer.ts";
 
 /** Address of the block of the hart that is running. */
 export const HART_BLOCK = 0x1000;
@@ -63,6 +65,9 @@ export const TRACKER_SLOTS_OFFSET = 32;
 /** Bytes of a tracker of a table page, see table_tracker.ts. */
 export const TRACKER_BYTES = TRACKER_SLOTS_OFFSET + 512 / 8;
 
+/** Most entries of the nondeterminism buffer: 16 MiB. */
+const NONDET_ENTRIES_MAXIMUM = 1 << 20;
+
 /** Sizes that a plan is made of. */
 export interface MemoryPlanOptions {
   /** Bytes of guest RAM, a multiple of 4096. */
@@ -79,6 +84,8 @@ export interface MemoryPlanOptions {
   readonly decodedPages: number;
   /** Whether what is executed is marked; not by default. */
   readonly marksExecution?: boolean;
+  /** Entries of the nondeterminism buffer; 0 where time is a function of icount alone (no exact clock). */
+  readonly nondetEntries: number;
 }
 
 /** Addresses of all areas. */
@@ -136,6 +143,8 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly pageWritable: number;
   /** Marks of what was executed, or 0 without them. */
   readonly executionMarks: number;
+  /** The nondeterminism buffer, see nondet_buffer.ts. */
+  readonly nondetBuffer: number;
   /** Guest RAM. */
   readonly ram: number;
   /** Guest pages. */
@@ -148,7 +157,7 @@ export interface MemoryPlan extends MemoryPlanOptions {
 
 /** Lays out a VM's memory. Throws `Broken` when sizes are out of range: the caller has checked them. */
 export function planMemory(options: MemoryPlanOptions): MemoryPlan {
-  const { ramBytes, harts, tlbEntries, cacheElements, decodedPages } = options;
+  const { ramBytes, harts, tlbEntries, cacheElements, decodedPages, nondetEntries } = options;
   assert(HART.byteLength <= HART_BLOCK_BYTES && CONTROL.byteLength <= CONTROL_BLOCK_BYTES);
   assert(ramBytes > 0 && ramBytes % 4096 === 0, "RAM is whole pages");
   assert(harts >= 1 && harts <= 8, "1 to 8 harts");
@@ -156,6 +165,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
   assert((tlbEntries & tlbEntries - 1) === 0, "TLBs are indexed by bits");
   assert(cacheElements >= 1 && cacheElements <= CACHE_ELEMENTS_MAXIMUM);
   assert(decodedPages >= 2 && decodedPages < 65535);
+  assert(nondetEntries >= 0 && nondetEntries <= NONDET_ENTRIES_MAXIMUM);
   let next = 0x4000;
   const area = (bytes: number, alignment = 64) => {
     const start = Math.ceil(next / alignment) * alignment;
@@ -188,6 +198,7 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     pageWritable: area(ramPages * 8),
     decoded: area(decodedPages * DECODED_PAGE_BYTES, 4096),
     executionMarks: options.marksExecution ? area(EXECUTION_MARKS) : 0,
+    nondetBuffer: area(nondetEntries * NONDET_ENTRY_BYTES),
     ram: area(ramBytes, WASM_PAGE_BYTES),
   };
   return {

@@ -57,6 +57,7 @@ export class Recorder {
 
   /** The guest reset itself: from now on this machine is recorded, which starts at this wall clock. */
   reset(machine: Machine, wallStart: bigint): void {
+    this.#machine.nondeterminism.stop();
     this.#mark(EVENT_RECORD.reset, [`${wallStart}`]);
     this.#before += this.#machine.icount;
     this.#machine = machine;
@@ -66,6 +67,7 @@ export class Recorder {
 
   /** The recording ends here. */
   end(why: EndCause, code: number): void {
+    this.#machine.nondeterminism.stop();
     this.epoch();
     this.#mark(EVENT_RECORD.end, [why, code]);
     this.#machine.gate.watcher = undefined;
@@ -87,6 +89,16 @@ export class Recorder {
   }
 
   #watch(): void {
+    const machine = this.#machine;
+    if (machine.config.clock === "exact") {
+      machine.nondeterminism.record({
+        full: (entries) => {
+          const stamp = this.#placed(machine.stampNow());
+          this.#events.add(EVENT_RECORD.nondeterminism, stamp, [entries.slice()]);
+        },
+        refill: () => 0,
+      });
+    }
     this.#machine.gate.watcher = (event, taken, stamp) => {
       const [kind, fields] = eventFields(event, taken);
       this.#events.add(kind, this.#placed(stamp), fields);

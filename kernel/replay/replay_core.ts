@@ -46,6 +46,8 @@ export class ReplayCores {
     private readonly machine: Machine,
     private readonly snapshots: Snapshots,
     private readonly read: ReadVirtual,
+    /** Lets the machine do something that takes nothing from the log. */
+    private readonly aside: <T>(body: () => T) => T,
   ) {}
 
   /** Lets the machine stop at markers, or pass them. */
@@ -58,7 +60,7 @@ export class ReplayCores {
    * marker. The machine's outputs were taken.
    */
   pass({ marker, hart, pc }: PointStop & { readonly kind: "marker" }): CoreReport | undefined {
-    const report = marker === "begin" ? this.#run(hart, pc) : undefined;
+    const report = marker === "begin" ? this.aside(() => this.#run(hart, pc)) : undefined;
     this.stopAtMarkers(false);
     this.machine.run(1);
     this.stopAtMarkers(true);

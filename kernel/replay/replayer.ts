@@ -7,6 +7,7 @@
  * ends the replay; nothing that happens here depends on how much `run` was asked to run.
  */
 import { assert, unreachable } from "../base/assert.ts";
+import { Divergence, LogExhausted } from "../base/errors.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
@@ -14,8 +15,10 @@ import type { StopReason } from "../machine/turns.ts";
 import { Epochs, readEpoch } from "./epochs.ts";
 import type { Ledger, LedgerPlace } from "./ledger.ts";
 import type { LogCursor, LogPlace, LogReader } from "./log_reader.ts";
+import { NondetSource } from "./nondet_source.ts";
 import {
   type EndCause,
+  EVENT_RECORD,
   type EventRecord,
   type RawRecord,
   readEventRecord,
@@ -45,6 +48,8 @@ export interface ReplayPlace {
   readonly ledger: LedgerPlace | undefined;
   /** Instructions executed before the guest last reset itself. */
   readonly before: number;
+  /** Entries of the nondeterminism buffer that were used. */
+  readonly entries: number;
 }
 
 /** What a replay needs besides its machine. */
@@ -74,6 +79,9 @@ export class Replayer {
   #before = 0;
   #stop: ReplayStop | undefined;
   #epochs: Epochs | undefined;
+  readonly #source: NondetSource;
+  /** Entries of the buffer that were used before the source was last placed. */
+  #entriesBefore = 0;
   /** Epochs at which the state was the recording's. */
   epochsCompared = 0;
 
@@ -84,6 +92,8 @@ export class Replayer {
     this.#cursor = parts.events.cursor();
     this.disks = new ReplayDisks(parts.readBase);
     if (parts.comparesEpochs) this.#epochs = new Epochs(machine);
+    this.#source = new NondetSource(parts.events);
+    this.#feed(0);
   }
 
   /** The machine. */
@@ -99,15 +109,34 @@ export class Replayer {
   /** Where it is. */
   get place(): ReplayPlace {
     const { ledger } = this.#parts;
-    return { events: this.#cursor.place, ledger: ledger?.place, before: this.#before };
+    const entries = this.#entriesBefore + this.#machine.nondeterminism.entriesConsumed;
+    return { events: this.#cursor.place, ledger: ledger?.place, before: this.#before, entries };
   }
 
   /** The machine and the disks were put back to where they were at a place: goes on from there. */
-  goTo({ events, ledger, before }: ReplayPlace): void {
+  goTo({ events, ledger, before, entries }: ReplayPlace): void {
+    this.#feed(entries);
     this.#cursor.goTo(events);
     if (ledger !== undefined) this.#parts.ledger?.goTo(ledger);
     this.#before = before;
     this.#stop = undefined;
+  }
+
+  /** Lets the machine do something that takes nothing from the log. */
+  aside<T>(body: () => T): T {
+    const { entries } = this.place;
+    if (this.#machine.config.clock === "exact") this.#machine.nondeterminism.stop();
+    const result = body();
+    this.#feed(entries);
+    return result;
+  }
+
+  /** Instructions take their values from the log, behind so many. */
+  #feed(entries: number): void {
+    if (this.#machine.config.clock !== "exact") return;
+    this.#entriesBefore = entries;
+    this.#source.goTo(entries);
+    this.#machine.nondeterminism.replay(this.#source);
   }
 
   /** After "reset": the wall clock at which the guest starts again. */
@@ -119,8 +148,10 @@ export class Replayer {
   /** After "reset": goes on with a machine that is at its power-on state. */
   restart(machine: Machine): void {
     assert(this.#stop?.kind === "reset", "the guest has not reset itself");
+    const { entries } = this.place;
     this.#before += this.#machine.icount;
     this.#machine = machine;
+    this.#feed(entries);
     if (this.#epochs !== undefined) this.#epochs = new Epochs(machine);
     this.#stop = undefined;
   }
@@ -132,6 +163,11 @@ export class Replayer {
       if (this.#stop !== undefined) return this.#stop;
       const next = this.#cursor.peek();
       if (next === undefined) return this.#end({ kind: "cut" });
+      if (next.kind === EVENT_RECORD.nondeterminism) {
+        // Read by the buffer's source, when an instruction wants a value.
+        this.#cursor.advance();
+        continue;
+      }
       if (this.#isDue(next)) {
         const stop = this.#deliver(next);
         if (stop === "not yet") return { kind: "await" };
@@ -163,7 +199,14 @@ export class Replayer {
     // A machine that has to wait for its next event waits at that event's icount.
     const budget = Math.max(1, target - this.icount);
     const { drive } = this.#parts;
-    const stop = drive === undefined ? machine.run(budget) : drive(machine, budget);
+    let stop: StopReason | undefined;
+    try {
+      stop = drive === undefined ? machine.run(budget) : drive(machine, budget);
+    } catch (error) {
+      if (error instanceof Divergence) return this.#diverged(error.message);
+      if (error instanceof LogExhausted) return { kind: "cut" };
+      throw error;
+    }
     const different = this.takeOutputs();
     if (different !== undefined) return this.#diverged(different);
     if (this.icount > next.stamp.icount) {
@@ -238,9 +281,7 @@ export class Replayer {
         return stop;
       }
       case "nondeterminism":
-        // Read ahead by the buffer's source, when an instruction wants a value.
-        this.#cursor.advance();
-        return undefined;
+        return unreachable();
       case "epoch": {
         return this.#compareEpoch(raw.stamp.icount, record.fields);
       }

@@ -5,6 +5,7 @@
  * Invariants: an instruction that cannot be done here leaves before any effect, with all that went before
  * it done and counted, and the interpreter does it; one that raises attention leaves after it.
  */
+import { CSR_SEED, CSR_TIME } from "../cpu/csr_table.ts";
 import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "../cpu/isa/shared_ops.ts";
 import { isMarker } from "../cpu/isa/marker.ts";
 import { ROWS } from "../cpu/isa/table.ts";
@@ -304,6 +305,7 @@ export class RegionOps extends SharedOps implements Ops {
   csr(operation: "write" | "set" | "clear", source: "register" | "immediate"): void {
     const { f, frame: { imports } } = this;
     const { rs1: field, imm: number } = this.#instruction;
+    if (this.#fromOutside(number) && imports.logStore !== undefined) this.illegal();
     const operand = f.let(source === "register" ? this.rs1() : i64.const(field));
     const writes = operation === "write" || field !== 0;
     // Counters are read as they were before this instruction.
@@ -328,6 +330,11 @@ export class RegionOps extends SharedOps implements Ops {
     f.if(control32("attention"), leave, undefined, "unlikely");
     this.startBlock();
   }
+  /** Whether reading a CSR twice gives two values: no region may read it that is done again to be checked. */
+  #fromOutside(csr: number): boolean {
+    return csr === CSR_SEED || csr === CSR_TIME && this.frame.plan.nondetEntries > 0;
+  }
+
   /** Whatever raises an exception is done by the interpreter. */
   illegal(): void {
     this.frame.leave("step", this.#instruction.at, this.#remaining);

@@ -201,6 +201,8 @@ export const i64 = {
   extend8S: unary<I64Value, "i64">("i64", I64.extend8S, liftI64),
   extend16S: unary<I64Value, "i64">("i64", I64.extend16S, liftI64),
   extend32S: unary<I64Value, "i64">("i64", I64.extend32S, liftI64),
+  /** Traps for what is negative, too large or no number. */
+  truncF64U: unary<F64Value, "i64">("i64", I64.truncF64U, liftF64),
   reinterpret: unary<F64Value, "i64">("i64", I64.reinterpretF64, liftF64),
   load: load("i64", LOAD.i64),
   load8S: load("i64", LOAD.i64Load8S),

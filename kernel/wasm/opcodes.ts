@@ -139,6 +139,7 @@ export const I64 = {
   rotr: 0x8a,
   extendI32S: 0xac,
   extendI32U: 0xad,
+  truncF64U: 0xb1,
   reinterpretF64: 0xbd,
   extend8S: 0xc2,
   extend16S: 0xc3,

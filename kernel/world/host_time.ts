@@ -1,10 +1,13 @@
 /**
- * Guest time that follows the host's monotonic clock (design.md, Time: `--clock host`).
+ * Guest time that follows the host's monotonic clock (design.md, Time: `--clock host` and `exact`), and
+ * what instructions read of the host under an exact clock.
  *
  * Invariants: it never goes back; it stands still while the VM is paused, so a guest does not see a
- * long pause as a stall.
+ * long pause as a stall; anchors and exact reads come from one clock.
  */
 import type { HostClock } from "../host/clock.ts";
+import type { HostEntropy } from "../host/entropy.ts";
+import type { HostSource } from "../machine/nondeterminism.ts";
 
 /** Ticks of guest time (100 ns) in a millisecond. */
 export const TICKS_PER_MILLISECOND = 10_000;
@@ -15,10 +18,10 @@ export class HostTime {
   #start: number;
   #stoppedAt: number | undefined;
 
-  /** Guest time 0 is now. */
+  /** Guest time is 0, and stands still until `go`. */
   constructor(clock: HostClock) {
     this.#clock = clock;
-    this.#start = clock.monotonicMilliseconds();
+    this.#start = this.#stoppedAt = clock.monotonicMilliseconds();
   }
 
   /** Guest time in ticks. */
@@ -38,4 +41,24 @@ export class HostTime {
     this.#start += this.#clock.monotonicMilliseconds() - this.#stoppedAt;
     this.#stoppedAt = undefined;
   }
+}
+
+/** Bytes of entropy asked of the host at once. */
+const ENTROPY_BYTES = 512;
+
+/** What instructions read of the host: time from the clock that anchors follow, and entropy. */
+export function hostSource(time: HostTime, entropy: HostEntropy): HostSource {
+  const bytes = new Uint8Array(ENTROPY_BYTES);
+  let left = 0;
+  return {
+    ticks: () => time.ticks(),
+    entropy16() {
+      if (left === 0) {
+        entropy.fill(bytes);
+        left = ENTROPY_BYTES;
+      }
+      left -= 2;
+      return bytes[left]! << 8 | bytes[left + 1]!;
+    },
+  };
 }

@@ -10,6 +10,7 @@ import { touchedBytes } from "../machine/digest.ts";
 import type { VmEvent } from "../machine/event.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
+import type { HostSource } from "../machine/nondeterminism.ts";
 import type { CompilePort, RemoteCompiler } from "./remote_compiler.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { Recorder } from "../replay/recorder.ts";
@@ -28,6 +29,7 @@ export async function createMachine(
   config: MachineConfig,
   registry: DeviceRegistry,
   port?: CompilePort,
+  host?: HostSource,
 ): Promise<MachinePort> {
   let compiler: RemoteCompiler | undefined;
   const { bios, kernel, initrd } = config;
@@ -37,6 +39,7 @@ export async function createMachine(
     append: config.append,
     disks: config.disks,
     clock: config.clock,
+    ...(host === undefined ? {} : { host }),
     seed: BigInt(config.seed),
     ...(config.tlbEntries === undefined ? {} : { tlbEntries: config.tlbEntries }),
     ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),
@@ -64,7 +67,7 @@ const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
 /** Names of the counters of fills by level: no translation, then the sizes of pages. */
 const FILL_LEVELS = ["bare", "4KiB", "2MiB", "1GiB", "512GiB", "256TiB"];
 /** Registers whose reading changes nothing and that people ask for first. */
-const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp/.test(name));
+const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp|^seed$/.test(name));
 
 class MachineAdapter implements MachinePort {
   #wakeTicks = 0;
@@ -221,6 +224,12 @@ class MachineAdapter implements MachinePort {
       },
       traps: byCause("statExceptions"),
       interrupts: byCause("statInterrupts"),
+      nondeterminism: {
+        entries: number("statNondetEntries"),
+        full: number("statNondetFull"),
+        refills: number("statNondetRefills"),
+        flushes: number("statNondetFlushes"),
+      },
       devices: Object.fromEntries(
         devices.map((device) => [device.name, device.behaviour.counters?.() ?? {}]),
       ),

@@ -6,8 +6,10 @@
  * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
  */
 import type { DiskRequest } from "../driver/mod.ts";
+import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
+import type { HostSource } from "../machine/nondeterminism.ts";
 import type { StopReason as MachineStop } from "../machine/turns.ts";
 import type { Recorder } from "../replay/recorder.ts";
 import type { CompilePort } from "./remote_compiler.ts";
@@ -49,7 +51,7 @@ export interface MachineConfig {
   /** Disks in order. */
   readonly disks: readonly DiskShape[];
   /** Whether guest time follows the host's clock or the count of retired instructions. */
-  readonly clock: "virtual" | "host";
+  readonly clock: ClockKind;
   /** Which tiers execute. */
   readonly tier: "auto" | "interpreter" | "translator" | "check";
   /** Entries of each software TLB; undefined for the machine's choice. */
@@ -146,6 +148,8 @@ export interface MachineStats {
   readonly traps: Readonly<Record<string, number>>;
   /** Interrupts taken, by cause. */
   readonly interrupts: Readonly<Record<string, number>>;
+  /** What went through the nondeterminism buffer (S20). */
+  readonly nondeterminism: Readonly<Record<string, number>>;
   /** Counters of each device. */
   readonly devices: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
@@ -169,7 +173,7 @@ export interface MachinePort {
   takeOutputs(): MachineOutput[];
   /** With the virtual clock, after "idle" with a wake time: lets guest time jump to it. */
   skipIdle(): void;
-  /** With the host clock: guest time is now `ticks`, which is never less than the last anchor. */
+  /** With a clock that follows the host: guest time is now `ticks`, which is never less than the last anchor. */
   anchor(ticks: number): void;
   /** Registers of a hart. */
   hart(index: number): HartReport;
@@ -197,8 +201,9 @@ export interface MachinePort {
   arrival?(): Promise<void> | undefined;
 }
 
-/** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
+/** Makes a machine; `host` is what an exact clock reads. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
 export type MachineFactory = (
   config: MachineConfig,
   compiler: CompilePort | undefined,
+  host: HostSource | undefined,
 ) => Promise<MachinePort>;

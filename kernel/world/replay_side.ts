@@ -126,7 +126,12 @@ export class ReplaySide {
     const { machine } = this.#machine;
     const snapshots = this.#timeline?.snapshots ??
       new Snapshots(machine, { limitBytes: this.#start.historyBytes });
-    const cores = new ReplayCores(machine, snapshots, readMemory);
+    const cores = new ReplayCores(
+      machine,
+      snapshots,
+      readMemory,
+      (body) => this.#replayer.aside(body),
+    );
     cores.stopAtMarkers(true);
     return cores;
   }

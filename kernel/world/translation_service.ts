@@ -144,9 +144,12 @@ export class TranslationService {
 /** The name of the file for a machine: the same for the same kernel image on the same board. */
 function nameOf(config: MachineConfig): string {
   const { kernel, memoryBytes, harts, disks, tlbEntries = 0, cacheElements = 0 } = config;
-  const marks = config.marksExecution ? 1 : 0;
   const digest = new Digest();
-  for (const number of [memoryBytes, harts, disks.length, tlbEntries, cacheElements, marks]) {
+  const marks = config.marksExecution ? 1 : 0;
+  const exact = config.clock === "exact" ? 1 : 0;
+  for (
+    const number of [memoryBytes, harts, disks.length, tlbEntries, cacheElements, marks, exact]
+  ) {
     digest.number(number);
   }
   if (kernel !== undefined) {

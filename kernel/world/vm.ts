@@ -478,6 +478,7 @@ const NO_STATS: MachineStats = {
   traces: {},
   traps: {},
   interrupts: {},
+  nondeterminism: {},
   devices: {},
 };
 

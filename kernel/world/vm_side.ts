@@ -14,7 +14,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
 import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { DebugSide, LiveDriver } from "./debug_side.ts";
-import { HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
+import { type HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
@@ -26,9 +26,9 @@ import type { VmRecording } from "./vm_recording.ts";
 
 /** How to drive a machine. */
 export interface VmSideOptions {
-  /** Whose time the guest sees. */
-  readonly clock: "virtual" | "host";
-  /** The host's clocks: for the size of slices, and for guest time if it follows the host. */
+  /** What guest time follows, standing still yet; undefined with the virtual clock. */
+  readonly time: HostTime | undefined;
+  /** The host's clocks: for the size of slices. */
   readonly hostClock: HostClock;
   /** What the VM counted before its guest reset itself. */
   readonly earlier?: MachineStats | undefined;
@@ -64,7 +64,8 @@ export class VmSide {
     this.#recording = options.recording;
     this.#waitsForDebugger = options.waitsForDebugger ?? false;
     if (options.debug) this.#debugBy(options.debug);
-    this.#time = options.clock === "host" ? new HostTime(options.hostClock) : undefined;
+    this.#time = options.time;
+    this.#time?.go();
   }
 
   /** Runs the machine to its end. Rejects with what a broken machine throws. */

@@ -7,8 +7,10 @@
 import { assert, unreachable } from "../base/assert.ts";
 import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { hostClock } from "../host/clock.ts";
+import { hostEntropy } from "../host/entropy.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import type { RecordSync } from "../replay/recording_writer.ts";
+import { hostSource, HostTime } from "./host_time.ts";
 import type { MachineConfig, MachineFactory, MachinePort, MachineStats } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
@@ -117,7 +119,8 @@ class Life {
   async #run(): Promise<EndReport> {
     const { config, onReset, record } = this.#start;
     let wallStart = config.startWallNanoseconds;
-    let machine = await this.#make(wallStart);
+    let time = this.#hostTime();
+    let machine = await this.#make(wallStart, time);
     const recorder = record && machine.record?.();
     const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
     let earlier: MachineStats | undefined;
@@ -126,7 +129,7 @@ class Life {
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
       const options = {
-        clock: config.clock,
+        time,
         hostClock,
         earlier,
         recording,
@@ -142,7 +145,8 @@ class Life {
       earlier = end.stats;
       // The wall clock goes on, though guest time begins anew.
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
-      machine = await this.#makeAgain(wallStart);
+      time = this.#hostTime();
+      machine = await this.#makeAgain(wallStart, time);
       if (recorder) machine.record?.({ recorder, wallStart });
       ({ debug } = side);
       waitsForDebugger = false;
@@ -164,18 +168,25 @@ class Life {
     }).run();
   }
 
-  async #make(startWallNanoseconds: bigint): Promise<MachinePort> {
+  /** What the guest's time follows; it stands still until the machine runs. */
+  #hostTime(): HostTime | undefined {
+    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock);
+  }
+
+  /** @param time what an exact clock reads; nothing does on replay */
+  async #make(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
     this.#machine = undefined;
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
-    const machine = await this.create(config, this.#port);
+    const host = time && hostSource(time, hostEntropy);
+    const machine = await this.create(config, this.#port, host);
     freeImages(this.#images);
     this.#machine = machine;
     return machine;
   }
 
-  async #makeAgain(startWallNanoseconds: bigint): Promise<MachinePort> {
+  async #makeAgain(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
     this.#images = await imagesAgain(this.#mailbox);
-    return await this.#make(startWallNanoseconds);
+    return await this.#make(startWallNanoseconds, time);
   }
 }
 

@@ -13,6 +13,8 @@ export const RAM = 0x8000_0000;
 export interface BareOptions {
   readonly harts?: number;
   readonly decodedPages?: number;
+  /** Entries of the nondeterminism buffer: with any, the clock is exact. */
+  readonly nondetEntries?: number;
   /** What answers outside RAM; nothing does when it is left out. */
   readonly bus?: Bus;
 }
@@ -29,6 +31,7 @@ export class BareCore {
       tlbEntries: 64,
       cacheElements: 4,
       decodedPages: options.decodedPages ?? 64,
+      nondetEntries: options.nondetEntries ?? 0,
     }, options.bus ?? { read: () => undefined, write: () => false });
     this.reset();
   }

@@ -25,6 +25,7 @@ export class SmallMemory extends GuestMemory {
       tlbEntries: 16,
       cacheElements: 1,
       decodedPages: 2,
+      nondetEntries: 0,
     });
     const buffer = new ArrayBuffer(plan.wasmPages * WASM_PAGE_BYTES);
     // No hart executes here, so nobody needs to be told of writes.

@@ -1,11 +1,12 @@
 /**
- * Debian's own kernel on the whole machine: to its shell, on four harts, under Debian's OpenSBI, and
- * twice the same.
+ * Debian's own kernel on the whole machine: to its shell, on four harts, under Debian's OpenSBI, twice the
+ * same, and again from what it read of the host's time.
  */
 import { assert, assertEquals } from "@std/assert";
 import type { Machine } from "../../kernel/machine/machine.ts";
 import { debianMachine, debianTest, openSbi, PROMPT } from "../_support/debian.ts";
 import { offerBytes, runToEnd } from "../_support/machine.ts";
+import { absentHost, MemoryLog } from "../_support/nondet_log.ts";
 
 /** Boots to the prompt, types a line, and runs until the machine is off. */
 function session(machine: Machine, line: string): string {
@@ -57,4 +58,22 @@ debianTest("two runs with the virtual clock and one seed are the same machine", 
   const odd = { tlbEntries: 16, cacheElements: 2, decodedPages: 300 };
   assertEquals(await digests(odd, 77_777), first);
   assertEquals(await digests({ tier: "interpreter" }, 300_000), first);
+});
+
+debianTest("a boot with an exact clock is the same again from its time reads", async () => {
+  const config = { clock: "exact", harts: 2 } as const;
+  // Up to 10 us ahead of the clock's function, as the host's time lets it be: no two boots are alike.
+  const ahead = () => performance.now() * 1e6 % 100;
+  const ticks = (): number => recorded.clock.ticksAt(recorded.icountNow()) + ahead();
+  const recorded = await debianMachine({ ...config, host: { ticks, entropy16: () => 0 } });
+  const log = new MemoryLog();
+  recorded.nondeterminism.record(log);
+  const text = session(recorded, "date +%s%N; uname -m; exit");
+  recorded.nondeterminism.stop();
+  assert(log.length > 1000, `only ${log.length} reads`);
+  const replayed = await debianMachine({ ...config, host: absentHost, nondetEntries: 512 });
+  replayed.nondeterminism.replay(log.first());
+  assertEquals(session(replayed, "date +%s%N; uname -m; exit"), text);
+  assertEquals(replayed.nondeterminism.entriesConsumed, log.length);
+  assertEquals([replayed.icount, replayed.digest()], [recorded.icount, recorded.digest()]);
 });

@@ -27,6 +27,7 @@ const plan = (ramBytes: number, harts: number) =>
     tlbEntries: 4096,
     cacheElements: 64,
     decodedPages: 2048,
+    nondetEntries: 4096,
   });
 
 Deno.test("the state has room for every hart, and the slots' interrupts end before the serial port's", () => {

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Prng } from "../../kernel/base/prng.ts";
+import type { ClockKind } from "../../kernel/machine/clock.ts";
 import { readImage } from "../../kernel/machine/image.ts";
 import { hostCompression } from "../../kernel/host/compression.ts";
 import { LogReader } from "../../kernel/replay/log_reader.ts";
@@ -21,7 +22,7 @@ export function stormRecording(rng: Prng) {
     bios: "builtin",
     memoryBytes: 16 << 20,
     harts: rng.pick([1, 4]),
-    clock: rng.pick<"virtual" | "host">(["virtual", "host"]),
+    clock: rng.pick<ClockKind>(["virtual", "host", "exact"]),
     seed: rng.u64(),
   } as const;
   const storm = {

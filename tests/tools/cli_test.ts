@@ -72,6 +72,7 @@ Deno.test("run --stats writes one JSON object, also when the time is over", asyn
     const stats = JSON.parse(await Deno.readTextFile(path));
     assertEquals([stats.name, stats.state, stats.instructions], ["quick", "stopped", 100]);
     assertEquals(stats.tierShares, { interpreter: 1 });
+    assertEquals(stats.nondeterminism, {});
     assert(stats.wallMilliseconds > 0 && stats.mips > 0);
     await cli(run("spin", "--stats", path, "--timeout", "0.2"));
     assert(JSON.parse(await Deno.readTextFile(path)).instructions > 0);
@@ -122,7 +123,10 @@ Deno.test("usage errors end with 2 and say what was expected, with a near match"
     [["run", "--memroy", "1G"], /unknown option '--memroy'\n\(Did you mean --memory\?\)/],
     [["run", "--harts", "9"], /Expected a whole number from 1 to 8/],
     [["run", "--tier", "chek"], /Did you mean check\?/],
-    [["run", "--clock", "vritual"], /Expected host or virtual\. \(Did you mean virtual\?\)/],
+    [
+      ["run", "--clock", "vritual"],
+      /Expected host or virtual or exact\. \(Did you mean virtual\?\)/,
+    ],
     [["run", "--memory", "lots"], /"lots" is no size/],
     [["run", "--drive", "disk.img,readonyl"], /Did you mean disk.img,readonly\?/],
     [["run", "--kernel", KERNEL, "--memory", "9G"], /9G of memory: expected 1M to 3G/],

@@ -114,6 +114,30 @@ debianTest("the guest's wall clock is the host's", async () => {
   });
 });
 
+debianTest(
+  "with an exact clock time goes on as the host's does, but not while paused",
+  async () => {
+    await withDebian({ clock: "exact" }, async (vm) => {
+      const uptime = async () => Number(await shell(vm, "cut -d ' ' -f 1 /proc/uptime"));
+      const host = performance.now();
+      const guest = await uptime();
+      await shell(vm, "sleep 0.5");
+      const between = await uptime() - guest;
+      assert(between >= 0.5, `${between}`);
+      await vm.pause();
+      const paused = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const stood = (performance.now() - paused) / 1000;
+      await vm.resume();
+      const passed = await uptime() - guest;
+      const most = (performance.now() - host) / 1000 - stood + 0.05;
+      assert(passed >= between && passed <= most, `${passed} seconds passed of at most ${most}`);
+      const { nondeterminism } = await vm.stats();
+      assertEquals(nondeterminism, { entries: 0, full: 0, refills: 0, flushes: 0 });
+    });
+  },
+);
+
 debianTest("the serial terminal has the size that it is told, also later", async () => {
   await withDebian({}, async (vm) => {
     const size = async (columns: number, rows: number) => {

@@ -85,6 +85,7 @@ export class FakeMachine implements MachinePort {
       traces: {},
       traps: {},
       interrupts: {},
+      nondeterminism: {},
       devices: {},
     };
   }

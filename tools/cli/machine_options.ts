@@ -16,7 +16,7 @@ export interface MachineOptions {
   readonly harts?: number;
   readonly drive?: DriveOption[];
   readonly packages?: string[];
-  readonly clock?: "virtual" | "host";
+  readonly clock?: NonNullable<PowerOnOptions["clock"]>;
   readonly tier?: "auto" | "interpreter" | "translator" | "check";
   readonly tlbEntries?: number;
   readonly cacheElements?: number;
@@ -44,7 +44,7 @@ export function addMachineOptions(command: Command): Command {
     .option("--harts <n>", "number of harts, 1 to 8", wholeNumber(1, 8))
     .option("--drive <file[,readonly]>", "raw disk image; may be given again", collectDrive)
     .option("--packages <names>", "packages to add to the guest, with commas between", splitNames)
-    .addOption(choice("--clock <kind>", "whose time the guest sees", ["host", "virtual"]))
+    .addOption(choice("--clock <kind>", "whose time the guest sees", ["host", "virtual", "exact"]))
     .addOption(
       choice("--tier <tier>", "what executes", [
         "auto",

@@ -21,6 +21,7 @@ export async function statisticsOf(vm: VM): Promise<Record<string, unknown>> {
     traces: stats.traces,
     traps: stats.traps,
     interrupts: stats.interrupts,
+    nondeterminism: stats.nondeterminism,
     devices: stats.devices,
   };
 }

@@ -13,6 +13,7 @@ const plan = planMemory({
   tlbEntries: 16,
   cacheElements: 1,
   decodedPages: 2,
+  nondetEntries: 0,
 });
 
 function memory(): { hash: PageHash; ram: Uint8Array } {
