@@ -132,6 +132,7 @@ export class Kernel {
       onReset: spec.onReset,
       compiler: translates ? await this.#translations.connect(config) : undefined,
       recording,
+      newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
     });
     this.#follow(vm);
@@ -149,7 +150,7 @@ export class Kernel {
     if (translates) this.#translations.start();
     using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
     const recording = await openRecording(this.#host, folder);
-    const { manifest: { machine, name, console }, events, outputs } = recording;
+    const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
     const images = async () => {
       const { kernel, initrd, bios } = await readRecordedImages(this.#host, recording);
@@ -180,7 +181,7 @@ export class Kernel {
       world,
       name,
       config,
-      moved: [...moved, ...events.map(({ buffer }) => buffer), ...outputs.map((o) => o.buffer)],
+      moved: [...moved, ...[...events, ...outputs, ...state].map(({ buffer }) => buffer)],
       images,
       disks: [],
       consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
@@ -192,6 +193,7 @@ export class Kernel {
         start: {
           events,
           outputs,
+          state,
           verify,
           to,
           realTime: speed === 1,
@@ -242,6 +244,7 @@ export class Kernel {
     config: MachineConfig,
     disks: BlockDevice[],
     shows: PowerOnOptions["shows"] = "console",
+    start: "power-on" | "state" = "power-on",
   ): RecordingSession {
     const paths: Record<string, string> = {};
     const note = (role: string, source: ImageSource | undefined) => {
@@ -252,7 +255,7 @@ export class Kernel {
     if (spec.bios !== "builtin" && spec.bios !== "none") note("bios", spec.bios);
     spec.drives.forEach((drive, i) => note(`disk${i}`, drive.path));
     const console = spec.console === "virtio" ? DEVICE_NAMES.console : DEVICE_NAMES.uart;
-    const vm = { name: spec.name, config, console, shows, paths, disks };
+    const vm = { name: spec.name, config, console, shows, start, paths, disks };
     return beginRecording(this.#host, vm, options, (line) => this.#options.warn?.(line));
   }
 

@@ -69,13 +69,16 @@ export class Timeline {
     this.#spacing = options.spacing ?? SPACING;
     this.#replayer = replayer;
     this.#snapshots = this.#newSnapshots();
-    this.#furthest = this.#nextMark = replayer.icount;
+    this.start = this.#furthest = this.#nextMark = replayer.icount;
   }
 
   /** Whether outputs that leave now have left before. */
   get passesAgain(): boolean {
     return this.#replayer.icount < this.#furthest;
   }
+
+  /** Where the recording begins: not at 0 when it is of a VM that ran already. */
+  readonly start: number;
 
   /** Instructions executed since the recording began. */
   get icount(): number {

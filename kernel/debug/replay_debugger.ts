@@ -79,8 +79,9 @@ export class ReplayDebugger {
 
   /** Goes to an icount, without stopping at points. */
   *#seek(icount: number): Way {
-    if (icount < this.timeline.icount) yield* this.#backTo(icount);
-    const ended = yield* this.#runTo(icount);
+    const goal = Math.max(icount, this.timeline.start);
+    if (goal < this.timeline.icount) yield* this.#backTo(goal);
+    const ended = yield* this.#runTo(goal);
     return ended ?? { why: "step", ...this.#place() };
   }
 
@@ -89,13 +90,13 @@ export class ReplayDebugger {
     const executed = () => this.timeline.machine.core.register(hart, "executed");
     const wanted = executed() - 1n;
     const now = this.timeline.icount;
-    if (wanted < 0n || now === 0) return { why: "start", ...this.#place() };
+    if (wanted < 0n || now === this.timeline.start) return { why: "start", ...this.#place() };
     // From marks further and further back, until the hart had not executed it yet.
     for (let from = now - 1;;) {
       yield* this.#backTo(from);
       const mark = this.timeline.icount;
       if (executed() <= wanted) break;
-      if (mark === 0) return { why: "start", ...this.#place() };
+      if (mark === this.timeline.start) return { why: "start", ...this.#place() };
       from = mark - 1;
     }
     while (executed() < wanted) {
@@ -108,12 +109,12 @@ export class ReplayDebugger {
   /** Goes back to the last point that was hit before now. */
   *#backward(): Way {
     let end = this.timeline.icount;
-    while (end > 0) {
+    while (end > this.timeline.start) {
       const chance = this.timeline.lastChance(end, this.inspector().sought());
       // Before the first mark nobody knows.
       end = chance?.to ?? Math.min(end, this.timeline.marks[0]?.icount ?? end);
-      if (end === 0) break;
-      yield* this.#backTo(chance?.from ?? 0);
+      if (end === this.timeline.start) break;
+      yield* this.#backTo(chance?.from ?? this.timeline.start);
       const begin = this.timeline.icount;
       const hit = yield* this.#lastHit(end);
       if (hit !== undefined) {
@@ -123,7 +124,7 @@ export class ReplayDebugger {
       }
       end = begin;
     }
-    yield* this.#backTo(0);
+    yield* this.#backTo(this.timeline.start);
     return { why: "start", ...this.#place() };
   }
 
@@ -139,7 +140,7 @@ export class ReplayDebugger {
       if (hit.kind === "step") continue;
       // The access is undone, and so the machine is where its instruction begins.
       const icount = this.timeline.icount - (hit.kind === "watchpoint" ? 1 : 0);
-      if (icount < end) last = { icount: Math.max(0, icount), stop: hit };
+      if (icount < end) last = { icount: Math.max(this.timeline.start, icount), stop: hit };
     }
     return last;
   }

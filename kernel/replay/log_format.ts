@@ -16,9 +16,9 @@ import { FormatError } from "../base/errors.ts";
 
 /** Version of this format. */
 export const LOG_VERSION = 1;
-/** The two logs of a recording. */
-export const LOG_STREAM = { events: 1, outputs: 2 } as const;
-/** Name of one of the two. */
+/** The logs of a recording; `state` is what it begins from, where that is not power-on. */
+export const LOG_STREAM = { events: 1, outputs: 2, state: 3 } as const;
+/** Name of one of them. */
 export type LogStream = keyof typeof LOG_STREAM;
 
 /** Bytes before the first frame of a segment. */

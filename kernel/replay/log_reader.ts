@@ -70,13 +70,15 @@ export class LogReader {
   records(frame: number): readonly RawRecord[] {
     const cached = this.#cache.find((entry) => entry.frame === frame);
     if (cached !== undefined) return cached.records;
-    const records = decodeCluster(this.frames[frame]!, this.#cluster(this.frames[frame]!));
+    const records = decodeCluster(this.frames[frame]!, this.cluster(frame));
     this.#cache.unshift({ frame, records });
     if (this.#cache.length > 4) this.#cache.pop();
     return records;
   }
 
-  #cluster({ segment, offset, storedBytes, clusterBytes }: FrameEntry): Uint8Array {
+  /** Bytes of a frame's cluster. Throws FormatError when they cannot be unpacked. */
+  cluster(frame: number): Uint8Array {
+    const { segment, offset, storedBytes, clusterBytes } = this.frames[frame]!;
     const stored = this.segments[segment]!.slice(offset, offset + storedBytes);
     if (storedBytes === clusterBytes) return stored;
     let bytes: Uint8Array;

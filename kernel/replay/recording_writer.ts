@@ -5,17 +5,17 @@
  *     events-000000.log      the event log, in segments (log_format.ts); outputs-…: the output ledger
  *     images/HASH            copies of small images, or of all if asked for
  *     disk0.before           what a writable disk held before the guest wrote to it
- *     start/                 the state that it began from, unless that was power-on
+ *     state-000000.log       the state that it began from, unless that was power-on (start_state.ts)
  *
  * Invariants: segments are only appended to; with `every`, a cluster is on stable storage before the
  * outputs that follow it leave; the first failure is kept and ends the recording, not the VM.
  */
+import { assert } from "../base/assert.ts";
 import type { Host } from "../host/host.ts";
 import type { HostFile } from "../host/files.ts";
 import {
   type Cluster,
   frame,
-  LOG_STREAM,
   type LogStream,
   SEGMENT_HEADER_BYTES,
   segmentHeader,
@@ -91,7 +91,7 @@ class StreamWriter {
 export class RecordingWriter {
   /** Bytes of both logs so far. */
   logBytes = 0;
-  readonly #streams: Readonly<Record<LogStream, StreamWriter>>;
+  readonly #streams: Readonly<Partial<Record<LogStream, StreamWriter>>>;
   #failure: Error | undefined;
   #flushed = 0;
   #closed = false;
@@ -112,6 +112,7 @@ export class RecordingWriter {
     this.#streams = {
       events: new StreamWriter(host, folder, "events"),
       outputs: new StreamWriter(host, folder, "outputs"),
+      ...manifest.start === "state" && { state: new StreamWriter(host, folder, "state") },
     };
     this.#flushed = host.clock.monotonicMilliseconds();
   }
@@ -125,8 +126,10 @@ export class RecordingWriter {
   /** Appends a cluster, and flushes as was asked for. */
   append(stream: LogStream, cluster: Cluster): void {
     this.#attempt(() => {
-      this.logBytes += this.#streams[stream].append(cluster);
-      if (this.sync === "every") this.#streams[stream].flush();
+      const writer = this.#streams[stream];
+      assert(writer !== undefined, `this recording has no log of ${stream}`);
+      this.logBytes += writer.append(cluster);
+      if (this.sync === "every") writer.flush();
       const now = this.host.clock.monotonicMilliseconds();
       if (this.sync !== "periodic" || now - this.#flushed < SYNC_MILLISECONDS) return;
       this.#flushed = now;
@@ -145,7 +148,7 @@ export class RecordingWriter {
   }
 
   #flush(): void {
-    for (const name of Object.keys(LOG_STREAM) as LogStream[]) this.#streams[name].flush();
+    for (const stream of Object.values(this.#streams)) stream.flush();
   }
 
   #attempt(action: () => void): void {

@@ -33,7 +33,8 @@ interface Request {
 /** One disk of one VM. */
 export class DiskService {
   readonly #device: string;
-  readonly #disk: BlockDevice;
+  /** What it serves; replaced only while no request is under way. */
+  disk: BlockDevice;
   readonly #link: VmLink;
   readonly #onProgress: () => void;
   readonly #data = new Map<number, Uint8Array[]>();
@@ -43,7 +44,7 @@ export class DiskService {
   /** `onProgress` is called when `backlog` went down. */
   constructor(device: string, disk: BlockDevice, link: VmLink, onProgress: () => void) {
     this.#device = device;
-    this.#disk = disk;
+    this.disk = disk;
     this.#link = link;
     this.#onProgress = onProgress;
   }
@@ -72,7 +73,7 @@ export class DiskService {
   /** Resolves when all requests have ended and the disk is closed. */
   async close(): Promise<void> {
     await this.#turn;
-    await this.#disk.close();
+    await this.disk.close();
   }
 
   async #serve(request: Request): Promise<void> {
@@ -93,8 +94,8 @@ export class DiskService {
     if (kind === "flush") return undefined;
     const whole = [sector, length].every((n) => Number.isSafeInteger(n) && n >= 0) &&
       length % SECTOR_BYTES === 0;
-    if (!whole || sector + length / SECTOR_BYTES > this.#disk.sectors) return DISK_ERROR;
-    if (kind !== "read" && this.#disk.readOnly) return DISK_ERROR;
+    if (!whole || sector + length / SECTOR_BYTES > this.disk.sectors) return DISK_ERROR;
+    if (kind !== "read" && this.disk.readOnly) return DISK_ERROR;
     if (kind === "read" || kind === "write") {
       if (length > MOST_BYTES) return DISK_ERROR;
     }
@@ -109,16 +110,16 @@ export class DiskService {
         await this.#read(request);
         break;
       case "write":
-        await this.#disk.write(sector, concatBytes(data));
+        await this.disk.write(sector, concatBytes(data));
         break;
       case "zero":
         for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
           const zeros = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
-          await this.#disk.write(sector + at / SECTOR_BYTES, zeros);
+          await this.disk.write(sector + at / SECTOR_BYTES, zeros);
         }
         break;
       case "flush":
-        await this.#disk.flush();
+        await this.disk.flush();
         break;
       default:
         // A discard is a hint; a plain disk may keep what it has.
@@ -130,7 +131,7 @@ export class DiskService {
   async #read({ tag, sector, length }: Request): Promise<void> {
     for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
       const part = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
-      await this.#disk.read(sector + at / SECTOR_BYTES, part);
+      await this.disk.read(sector + at / SECTOR_BYTES, part);
       await this.#link.send(TO_VM.diskData, message(this.#device, [tag], part));
     }
   }

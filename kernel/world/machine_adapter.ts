@@ -149,6 +149,10 @@ class MachineAdapter implements MachinePort {
     return this.#recorder = earlier?.recorder ?? new Recorder(machine);
   }
 
+  stopRecording(): void {
+    this.#recorder = undefined;
+  }
+
   skipIdle(): void {
     this.machine.skipTo(this.#wakeTicks);
   }

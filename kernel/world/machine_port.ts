@@ -189,8 +189,10 @@ export interface MachinePort {
   drive?: ((budget: number) => MachineStop) | undefined;
   /** The machine behind this port, where it is one that can be recorded and replayed. */
   readonly machine?: Machine;
+  /** The recorder of `record` has ended. */
+  stopRecording?(): void;
   /**
-   * Begins to record the machine, which has just been made; or goes on with the recorder of the machine
+   * Begins to record the machine, whose outputs were taken; or goes on with the recorder of the machine
    * before it, whose guest reset itself.
    */
   record?(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder;

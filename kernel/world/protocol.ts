@@ -35,6 +35,12 @@ export const TO_VM = {
   debug: 11,
   /** A debugger wants the machine to stand still. */
   debugInterrupt: 12,
+  /** A recording is wanted: stand still, and answer with `recordReady` when no disk request is under way. */
+  recordStart: 13,
+  /** (index of SYNC_KINDS) The recording begins now. */
+  recordGo: 14,
+  /** The recording ends here, or does not begin. */
+  recordStop: 15,
 } as const;
 
 /** TABLE of messages to the kernel world. */
@@ -71,6 +77,8 @@ export const TO_KERNEL = {
   baseWanted: 15,
   /** (id, 1 for an answer or 0 for a refusal) bytes: what a debugger's call gave. */
   debugAnswer: 16,
+  /** The machine stands still and waits for nothing: a recording can begin. */
+  recordReady: 18,
   /** (icount, instructions, hart) Replay-only code ran; bytes: what it printed. The name is how it ended. */
   replayOnly: 17,
 } as const;

@@ -28,6 +28,8 @@ export interface RecordedVm {
   readonly config: MachineConfig;
   /** Device of the terminal. */
   readonly console: string;
+  /** What the recording begins from. */
+  readonly start: "power-on" | "state";
   /** What a replay is to show. */
   readonly shows: "console" | "command";
   /** Files of its images by role; those that were given as bytes are not among them. */
@@ -54,9 +56,11 @@ export function beginRecording(
   for (const [role, contents] of Object.entries(given)) {
     if (contents === undefined || typeof contents === "string") continue;
     const path = paths[role];
-    const bytes = contents.length;
     // What was read from a file moves to the VM world, and is read again for the recording.
-    images.push(path === undefined ? { role, path: "", contents, bytes } : { role, path, bytes });
+    const fact = path === undefined
+      ? { role, path: "", contents, bytes: contents.length }
+      : { role, path, bytes: sizeOf(host, path) };
+    images.push(fact);
   }
   disks.forEach((disk, i) => {
     const role = `disk${i}`;
@@ -68,6 +72,12 @@ export function beginRecording(
     images.push({ ...fact, contents });
   });
   return new RecordingSession(host, headOf(host, vm), images, options, warn);
+}
+
+function sizeOf(host: Host, path: string): number {
+  const file = host.files.open(path);
+  file.close();
+  return file.size;
 }
 
 function headOf(host: Host, vm: RecordedVm): Omit<RecordingManifest, "images"> {
@@ -88,7 +98,7 @@ function headOf(host: Host, vm: RecordedVm): Omit<RecordingManifest, "images"> {
       wallStart: `${startWallNanoseconds}`,
       disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
     },
-    start: "power-on",
+    start: vm.start,
     shows: vm.shows,
     console: vm.console,
   };
@@ -100,6 +110,8 @@ export interface Recording {
   readonly manifest: RecordingManifest;
   readonly events: readonly Uint8Array<ArrayBuffer>[];
   readonly outputs: readonly Uint8Array<ArrayBuffer>[];
+  /** The state that it begins from; none: power-on. */
+  readonly state: readonly Uint8Array<ArrayBuffer>[];
 }
 
 /** Reads a recording's manifest and logs. Rejects with HostError and FormatError. */
@@ -116,7 +128,17 @@ export async function openRecording(host: Host, folder: string): Promise<Recordi
     });
     return await Promise.all(wanted.map((name) => host.files.readAll(`${folder}/${name}`)));
   };
-  return { folder, manifest, events: await segments("events"), outputs: await segments("outputs") };
+  const state = await segments("state");
+  if ((manifest.start === "state") !== (state.length > 0)) {
+    throw new FormatError(`"${folder}": the state that the recording begins from is missing`);
+  }
+  return {
+    folder,
+    manifest,
+    events: await segments("events"),
+    outputs: await segments("outputs"),
+    state,
+  };
 }
 
 /** What a recording's machine starts from. */

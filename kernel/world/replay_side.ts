@@ -18,6 +18,7 @@ import { ReplayCores } from "../replay/replay_core.ts";
 import { LogReader } from "../replay/log_reader.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import { Ledger } from "../replay/ledger.ts";
+import { restoreState } from "../replay/start_state.ts";
 import { Replayer, type ReplayStop } from "../replay/replayer.ts";
 import { type DebugDriver, DebugSide } from "./debug_side.ts";
 import { TICKS_PER_MILLISECOND } from "./host_time.ts";
@@ -33,6 +34,8 @@ import { answerQuestion, sendOutput } from "./vm_answers.ts";
 export interface ReplayStart {
   /** Segments of the event log. */
   readonly events: readonly Uint8Array<ArrayBuffer>[];
+  /** Segments of the state that it begins from; none: power-on. */
+  readonly state: readonly Uint8Array<ArrayBuffer>[];
   /** Segments of the output ledger. */
   readonly outputs: readonly Uint8Array<ArrayBuffer>[];
   /** Whether outputs and digests of the state are compared with the recording's. */
@@ -102,9 +105,17 @@ export class ReplaySide {
     this.#events = new LogReader("events", start.events, world.unpack);
     this.#outputs = new LogReader("outputs", start.outputs, world.unpack);
     this.#torn = this.#events.torn?.reason;
+    this.#goToStart();
     this.#replayer = this.#newReplayer();
     this.#inspector = new MachineDebugger(machine.machine);
     this.#cores = this.#newCores();
+  }
+
+  /** A machine at its power-on state becomes what it was when the recording began. */
+  #goToStart(): void {
+    const { state } = this.#start;
+    if (state.length === 0) return;
+    restoreState(this.#machine.machine, new LogReader("state", state, this.#world.unpack));
   }
 
   #newReplayer(): Replayer {
@@ -214,6 +225,7 @@ export class ReplaySide {
   /** The recording begins anew. */
   async #restart(): Promise<void> {
     this.#machine = await this.#world.again(undefined);
+    this.#goToStart();
     this.#replayer = this.#newReplayer();
     this.#timeline?.restart(this.#replayer);
     this.#newMachine();

@@ -171,3 +171,28 @@ export function failureError(vm: string, report: FailureReport): Error {
   }
   return new VmFailure(vm, report);
 }
+
+/** Counters of a machine that never ran. */
+export const NO_STATS: MachineStats = {
+  instructions: 0,
+  tiers: {},
+  translator: {},
+  tlbFills: {},
+  memory: {},
+  traces: {},
+  traps: {},
+  interrupts: {},
+  nondeterminism: {},
+  devices: {},
+};
+
+/** What is known of a failure that the VM world did not report. */
+export function failureReport(
+  phase: FailureReport["phase"],
+  error: unknown,
+  icount: number,
+): FailureReport {
+  const thrown = error instanceof Error ? error : new Error(String(error));
+  const { name, message, stack } = thrown;
+  return { phase, name, message, stack: stack ?? "", icount, harts: [] };
+}

@@ -18,13 +18,16 @@ import { DEVICE_NAMES, type MachineConfig, type MachineStats } from "./machine_p
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { Connection } from "./translation_service.ts";
-import type { RecordingSession } from "./recording_session.ts";
+import type { RecordingSession, RecordOptions } from "./recording_session.ts";
+import { type NewRecording, VmRecordings } from "./vm_recordings.ts";
 import { ReplayedCommand, type ReplayParts, ReplaySource } from "./replay_source.ts";
 import {
   type EndReport,
   failureError,
   type FailureReport,
+  failureReport,
   type HartDump,
+  NO_STATS,
   type ReplayReport,
 } from "./reports.ts";
 import { type ConsoleDevice, ConsoleEnd, type VmConsole } from "./vm_console.ts";
@@ -69,6 +72,8 @@ export interface VmParts {
   readonly compiler: Connection | undefined;
   /** Where it is recorded, if it is; closed at its end. */
   readonly recording?: RecordingSession | undefined;
+  /** Begins a recording of it while it runs. */
+  readonly newRecording?: NewRecording;
   /** What it replays, if it does; closed at its end. */
   readonly replay?: ReplayParts | undefined;
   /** Whether it stands still until a debugger comes. */
@@ -111,7 +116,7 @@ export class VM {
   readonly #disks: ReadonlyMap<string, DiskService>;
   readonly #network: VmParts["network"];
   readonly #images: VmParts["images"];
-  readonly #recording: RecordingSession | undefined;
+  readonly #recordings: VmRecordings;
   readonly #replay: ReplaySource | undefined;
   readonly #replayed: ReplayedCommand | undefined;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
@@ -137,7 +142,7 @@ export class VM {
     const shared = createMailbox();
     this.#link = new VmLink(new KernelMailbox(shared), host.timers, {
       message: (got) => this.#received(got),
-      fault: (error) => this.#fail(brokenLink(error, this.icount)),
+      fault: (error) => this.#fail(failureReport("run", error, this.icount)),
     });
     const balance = () => this.#balance();
     this.#trace = new ByteOutput(balance);
@@ -153,7 +158,9 @@ export class VM {
       const device = DEVICE_NAMES.disk(i);
       return [device, new DiskService(device, disk, this.#link, balance)];
     }));
-    this.#recording = parts.recording;
+    const { recording, newRecording } = parts;
+    const services = [...this.#disks.values()];
+    this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay && new ReplaySource(parts.replay, this.#link);
     this.#replayed = parts.replay && new ReplayedCommand(balance);
     this.#worker = parts.world.claim((death) => this.#died(death));
@@ -193,7 +200,17 @@ export class VM {
 
   /** Folder of the recording that is made of it, if one is. */
   get recordingFolder(): string | undefined {
-    return this.#recording?.folder;
+    return this.#recordings.session?.folder;
+  }
+
+  /** Begins to record it as it is now; the VM stands still while its state is saved. */
+  startRecording(options: RecordOptions): Promise<void> {
+    return this.#recordings.start(options);
+  }
+
+  /** Ends its recording; the VM goes on. */
+  stopRecording(): Promise<void> {
+    return this.#recordings.stop();
   }
 
   /** Of a replayed VM: what the commands printed that were run in it when it was recorded. */
@@ -327,14 +344,13 @@ export class VM {
         return this.#finish("ends", { code, why, ...replay && { replay } });
       }
       case TO_KERNEL.record:
-        if (this.#recording === undefined) {
-          throw new Broken("a record of a VM that is not recorded");
-        }
-        return this.#recording.arrived(got);
+        return this.#recordings.arrived(got);
+      case TO_KERNEL.recordReady:
+        return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
         return this.#debug.answered(got);
       case TO_KERNEL.recordEnd:
-        return;
+        return void this.#recordings.ended();
       case TO_KERNEL.baseWanted:
         if (this.#replay === undefined) {
           throw new Broken("a VM that is not replayed asks for a disk");
@@ -456,7 +472,7 @@ export class VM {
     await this.#link.close();
     await this.#compiler?.close();
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
-    await this.#recording?.close();
+    await this.#recordings.close();
     await this.#replay?.close();
   }
 
@@ -467,31 +483,4 @@ export class VM {
   #sinceStart(): number {
     return this.#startedAt === 0 ? 0 : this.#now() - this.#startedAt;
   }
-}
-
-const NO_STATS: MachineStats = {
-  instructions: 0,
-  tiers: {},
-  translator: {},
-  tlbFills: {},
-  memory: {},
-  traces: {},
-  traps: {},
-  interrupts: {},
-  nondeterminism: {},
-  devices: {},
-};
-
-function brokenLink(error: unknown, icount: number): FailureReport {
-  return failureReport("run", error, icount);
-}
-
-function failureReport(
-  phase: FailureReport["phase"],
-  error: unknown,
-  icount: number,
-): FailureReport {
-  const thrown = error instanceof Error ? error : new Error(String(error));
-  const { name, message, stack } = thrown;
-  return { phase, name, message, stack: stack ?? "", icount, harts: [] };
 }

@@ -68,10 +68,22 @@ export class VmInputs {
     this.#sizes.push({ kind: "resize", device, port, columns, rows });
   }
 
+  /** Whether results of disk requests wait for the machine. */
+  get hasDiskResults(): boolean {
+    return this.#disk.length > 0;
+  }
+
+  /** Offers what the disks did to the machine, and nothing else. */
+  offerDiskResults(machine: MachinePort): void {
+    if (this.#disk.length > 0) {
+      this.#disk = this.#disk.filter((event) => machine.offer(event) === 0);
+    }
+  }
+
   /** Offers everything to the machine; says to the kernel how much console input it took. */
   offerTo(machine: MachinePort, mailbox: VmMailbox): void {
     const notTaken = (event: VmEvent): boolean => machine.offer(event) === 0;
-    if (this.#disk.length > 0) this.#disk = this.#disk.filter(notTaken);
+    this.offerDiskResults(machine);
     if (this.#sizes.length > 0) this.#sizes = this.#sizes.filter(notTaken);
     while (this.#frames.length > 0 && machine.offer(this.#frames[0]!) > 0) this.#frames.shift();
     for (const [key, waiting] of this.#console) {

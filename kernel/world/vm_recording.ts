@@ -6,12 +6,15 @@
  * nothing waits here longer than SYNC_MILLISECONDS while the VM world is awake or could be.
  */
 import type { HostClock } from "../host/clock.ts";
-import { LOG_STREAM, type LogStream } from "../replay/log_format.ts";
+import { type Cluster, LOG_STREAM, type LogStream } from "../replay/log_format.ts";
 import type { Recorder } from "../replay/recorder.ts";
 import { type RecordSync, SYNC_MILLISECONDS } from "../replay/recording_writer.ts";
 import type { EndCause } from "../replay/record_table.ts";
 import type { VmMailbox } from "./mailbox.ts";
 import { message, parts, TO_KERNEL } from "./protocol.ts";
+
+/** TABLE: when what is recorded must be on stable storage, by its number in a message. */
+export const SYNC_KINDS: readonly RecordSync[] = ["none", "periodic", "every"];
 
 /** What waits is sent when it is longer than this many bytes. */
 const CLUSTER_BYTES = 128 * 1024;
@@ -75,15 +78,21 @@ export class VmRecording {
 
   #send(now: number): void {
     this.#sent = now;
-    for (const { stream, cluster: { icount, ticks, bytes } } of this.recorder.take()) {
-      const all = [...parts(bytes)];
-      all.forEach((part, i) => {
-        const more = i < all.length - 1 ? 1 : 0;
-        const numbers = [LOG_STREAM[stream], icount, ticks, more];
-        this.mailbox.send(TO_KERNEL.record, message("", numbers, part));
-      });
+    for (const { stream, cluster } of this.recorder.take()) {
+      sendCluster(this.mailbox, stream, cluster);
     }
   }
+}
+
+/** Sends a cluster of a log to the kernel world. */
+export function sendCluster(mailbox: VmMailbox, stream: LogStream, cluster: Cluster): void {
+  const { icount, ticks, bytes } = cluster;
+  const all = [...parts(bytes)];
+  all.forEach((part, i) => {
+    const more = i < all.length - 1 ? 1 : 0;
+    const numbers = [LOG_STREAM[stream], icount, ticks, more];
+    mailbox.send(TO_KERNEL.record, message("", numbers, part));
+  });
 }
 
 /** The stream with a number. */

@@ -15,14 +15,16 @@ import type { HostClock } from "../host/clock.ts";
 import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { DebugSide, LiveDriver } from "./debug_side.ts";
 import { type HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
-import type { MachinePort, MachineStats, StopReason } from "./machine_port.ts";
+import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
 import { addStats, type EndReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
 import { answerQuestion, sendOutput } from "./vm_answers.ts";
 import { VmInputs } from "./vm_inputs.ts";
-import type { VmRecording } from "./vm_recording.ts";
+import { sendCluster, SYNC_KINDS, VmRecording } from "./vm_recording.ts";
+import type { RecordSync } from "../replay/recording_writer.ts";
+import { stateClusters } from "../replay/start_state.ts";
 
 /** How to drive a machine. */
 export interface VmSideOptions {
@@ -47,7 +49,10 @@ export class VmSide {
   readonly #clock: HostClock;
   readonly #time: HostTime | undefined;
   readonly #earlier: MachineStats | undefined;
-  readonly #recording: VmRecording | undefined;
+  #recording: VmRecording | undefined;
+  /** A recording is wanted; "waits": its folder is being made. */
+  #wanted: "drain" | "waits" | undefined;
+  #diskRequests = 0;
   readonly #slices = new SliceSizer();
   readonly #inputs = new VmInputs();
   #paused = false;
@@ -77,7 +82,9 @@ export class VmSide {
       this.#readMailbox();
       if (this.#stop) return this.#ended("stopped", 0);
       const debugged = this.#waitsForDebugger || this.#debug?.goesOn === false;
-      if (this.#paused || debugged || this.#mailbox.held) {
+      if (this.#wanted !== undefined) this.#prepareRecording();
+      const waits = debugged || this.#wanted !== undefined;
+      if (this.#paused || waits || this.#mailbox.held) {
         this.#standStill(bell);
         continue;
       }
@@ -85,7 +92,7 @@ export class VmSide {
       const reason = this.#slice();
       const outputs = this.#machine.takeOutputs();
       this.#recording?.afterSlice();
-      for (const output of outputs) sendOutput(this.#mailbox, output);
+      this.#send(outputs);
       switch (reason.kind) {
         case "budget":
           break;
@@ -123,6 +130,37 @@ export class VmSide {
   #debugBy(debug: DebugSide): void {
     this.#debug = debug;
     this.#machine.drive = (budget) => debug.run(budget);
+  }
+
+  #send(outputs: readonly MachineOutput[]): void {
+    for (const output of outputs) {
+      if (output.kind === "disk") this.#diskRequests++;
+      sendOutput(this.#mailbox, output);
+    }
+  }
+
+  /** Stands still until no disk request is under way: their results are part of the state. */
+  #prepareRecording(): void {
+    this.#send(this.#machine.takeOutputs());
+    this.#inputs.offerDiskResults(this.#machine);
+    const isQuiet = this.#diskRequests === 0 && !this.#inputs.hasDiskResults;
+    if (this.#wanted !== "drain" || !isQuiet) return;
+    this.#wanted = "waits";
+    this.#mailbox.send(TO_KERNEL.recordReady, message());
+  }
+
+  #beginRecording(sync: RecordSync): void {
+    const { machine } = this.#machine;
+    const recorder = this.#machine.record?.();
+    assert(machine !== undefined && recorder !== undefined, "this machine cannot be recorded");
+    this.#wanted = undefined;
+    for (const cluster of stateClusters(machine)) sendCluster(this.#mailbox, "state", cluster);
+    this.#recording = new VmRecording(recorder, this.#mailbox, this.#clock, sync);
+  }
+
+  /** Who records now, if anybody does. */
+  get recording(): VmRecording | undefined {
+    return this.#recording;
   }
 
   #slice(): StopReason {
@@ -189,6 +227,18 @@ export class VmSide {
       case TO_VM.query:
         answerQuestion(this.#machine, this.#mailbox, got, () => this.#stats());
         break;
+      case TO_VM.recordStart:
+        this.#wanted = "drain";
+        break;
+      case TO_VM.recordGo:
+        this.#beginRecording(SYNC_KINDS[got.numbers[0] ?? 1]!);
+        break;
+      case TO_VM.recordStop:
+        this.#wanted = undefined;
+        this.#recording?.end("stopped", 0);
+        this.#recording = undefined;
+        this.#machine.stopRecording?.();
+        break;
       case TO_VM.debug:
         this.#debugCall(got);
         break;
@@ -202,6 +252,7 @@ export class VmSide {
         this.#inputs.addDiskData(got);
         break;
       case TO_VM.diskDone:
+        this.#diskRequests--;
         this.#inputs.addDiskDone(got);
         break;
       case TO_VM.frame:

@@ -122,7 +122,7 @@ class Life {
     let time = this.#hostTime();
     let machine = await this.#make(wallStart, time);
     const recorder = record && machine.record?.();
-    const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
+    let recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
     let earlier: MachineStats | undefined;
     let debug: DebugSide | undefined;
     let { waitsForDebugger } = this.#start;
@@ -139,7 +139,7 @@ class Life {
       const side = new VmSide(machine, this.#mailbox, options);
       const end = await side.run();
       if (end.why !== "reset" || onReset !== "restart") {
-        recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
+        side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
         return end;
       }
       earlier = end.stats;
@@ -147,7 +147,8 @@ class Life {
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
       time = this.#hostTime();
       machine = await this.#makeAgain(wallStart, time);
-      if (recorder) machine.record?.({ recorder, wallStart });
+      ({ recording } = side);
+      if (recording) machine.record?.({ recorder: recording.recorder, wallStart });
       ({ debug } = side);
       waitsForDebugger = false;
       if (machine.machine) debug?.moveTo(new MachineDebugger(machine.machine));

@@ -19,12 +19,14 @@ import { testMachine } from "./machine.ts";
 
 const SECTOR = 512;
 
+type TestStream = Exclude<LogStream, "state">;
+
 /** A recording in memory. */
 export interface TestRecording {
   readonly config: Partial<MachineConfig>;
   /** The disk as it was before. */
   readonly disk: Uint8Array;
-  readonly segments: Readonly<Record<LogStream, Uint8Array[]>>;
+  readonly segments: Readonly<Record<TestStream, Uint8Array[]>>;
   readonly icount: number;
   readonly digest: string;
   readonly console: string;
@@ -41,20 +43,21 @@ export interface Storm {
 
 /** Collects clusters as a recording's files would hold them. */
 class Segments {
-  readonly #parts: Record<LogStream, Uint8Array[]> = {
+  readonly #parts: Record<TestStream, Uint8Array[]> = {
     events: [segmentHeader("events", 0)],
     outputs: [segmentHeader("outputs", 0)],
   };
 
   add(recorder: Recorder): void {
     for (const { stream, cluster } of recorder.take()) {
+      if (stream === "state") continue;
       const packed = hostCompression.pack(cluster.bytes);
       const smaller = packed.length < cluster.bytes.length;
       this.#parts[stream].push(frame(cluster, smaller ? packed : cluster.bytes));
     }
   }
 
-  take(): Record<LogStream, Uint8Array[]> {
+  take(): Record<TestStream, Uint8Array[]> {
     const whole = (parts: Uint8Array[]) => [new Uint8Array(parts.flatMap((part) => [...part]))];
     return { events: whole(this.#parts.events), outputs: whole(this.#parts.outputs) };
   }
@@ -173,7 +176,7 @@ export function replayRecording(
   const { slice = () => 50_000_000, ...parts } = more;
   const machine = testMachine({ ...recording.config, ...options });
   const text: string[] = [];
-  const reader = (stream: LogStream) =>
+  const reader = (stream: TestStream) =>
     new LogReader(stream, recording.segments[stream], hostCompression.unpack);
   const replayer = new Replayer(machine, {
     events: reader("events"),

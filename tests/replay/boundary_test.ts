@@ -19,6 +19,9 @@ const MESSAGES: Readonly<Record<keyof typeof TO_VM, string>> = {
   frame: "event frame",
   resize: "event resize",
   debug: "no event: looks, stops and goes on; writes are refused while there is a recording",
+  recordStart: "no event: see pause",
+  recordGo: "no event: see pause",
+  recordStop: "no event: see pause",
   debugInterrupt: "no event: see pause",
   baseData: "no event: a replay's disks, which its recording's machine had",
 };
