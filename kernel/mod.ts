@@ -21,6 +21,17 @@ export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
 export type { ClockKind } from "./machine/clock.ts";
+export type {
+  DebugCheckpoint,
+  DebugMemoryRange,
+  DebugPoint,
+  DebugPointKind,
+  DebugPosition,
+  DebugRegister,
+  DebugResume,
+  DebugStop,
+  DebugTarget,
+} from "./debug/target.ts";
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
 export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";

@@ -17,6 +17,7 @@ export type DebugPointKind = "execute" | "write" | "read" | "access";
 
 /** A breakpoint or watchpoint at a virtual address, in whatever address space. */
 export interface DebugPoint {
+  /** What it waits for. */
   readonly kind: DebugPointKind;
   /** Virtual address. */
   readonly address: bigint;
@@ -53,6 +54,7 @@ export type DebugStop =
 
 /** Where a machine is. */
 export interface DebugPosition {
+  /** Instructions executed. */
   readonly icount: number;
   /** Guest time in ticks of 100 ns. */
   readonly ticks: number;
@@ -62,6 +64,7 @@ export interface DebugPosition {
 
 /** A point that a replay can go back to at once. */
 export interface DebugCheckpoint {
+  /** Instructions executed before it. */
   readonly icount: number;
   /** Bytes of memory that it holds. */
   readonly bytes: number;
@@ -69,8 +72,11 @@ export interface DebugCheckpoint {
 
 /** A range of guest-physical memory. */
 export interface DebugMemoryRange {
+  /** What lies there. */
   readonly kind: "ram" | "device";
+  /** First address. */
   readonly start: number;
+  /** Its length. */
   readonly bytes: number;
 }
 

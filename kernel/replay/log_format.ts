@@ -54,10 +54,13 @@ export interface FrameEntry {
 
 /** Where and why a log was cut. */
 export interface TornTail {
+  /** Number of the segment. */
   readonly segment: number;
+  /** Offset in it of the first byte that is not used. */
   readonly offset: number;
   /** Bytes that are not used. */
   readonly bytes: number;
+  /** Why, in words. */
   readonly reason: string;
 }
 

@@ -12,24 +12,74 @@ import { MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
 /** Version of the manifest and of the folder around it. */
 export const RECORDING_VERSION = 1;
 
-const image = z.strictObject({
+/** A file that a recording needs. */
+export interface RecordedImage {
   /** "kernel", "initrd", "bios", or "disk0" and so on. */
-  role: z.string().regex(/^(kernel|initrd|bios|disk[0-7])$/),
+  readonly role: string;
   /** File that it was read from; empty when it came from memory. */
+  readonly path: string;
+  /** Its size. */
+  readonly bytes: number;
+  /** SHA-256 of its bytes when the recording began; null until it is known. */
+  readonly sha256: string | null;
+  /** File in the recording's folder that holds a copy, if there is one. */
+  readonly kept?: string | undefined;
+}
+
+/** What a recording is of. */
+export interface RecordingManifest {
+  /** Says that this is one. */
+  readonly format: "chronovisor recording";
+  /** Version of the manifest and of the folder around it. */
+  readonly version: 1;
+  /** When it began, for people. */
+  readonly created: string;
+  /** Name of the VM. */
+  readonly name: string;
+  /** The machine: what makes it the same again. */
+  readonly machine: {
+    /** Version of what guests observe and of what events mean (kernel/machine/version.ts). */
+    readonly version: number;
+    /** Bytes of guest memory. */
+    readonly memoryBytes: number;
+    /** Number of harts. */
+    readonly harts: number;
+    /** Kernel command line. */
+    readonly append: string;
+    /** Firmware; "image" is among the images. */
+    readonly bios: "builtin" | "none" | "image";
+    /** Whose time the guest saw. */
+    readonly clock: "virtual" | "host" | "exact";
+    /** Seed of all randomness in the machine. */
+    readonly seed: number;
+    /** Wall clock at guest time 0, in nanoseconds since 1970. */
+    readonly wallStart: string;
+    /** Shapes of the disks. */
+    readonly disks: readonly { readonly sectors: number; readonly readOnly: boolean }[];
+  };
+  /** Files that the machine started from. */
+  readonly images: readonly RecordedImage[];
+  /** What the recording begins from: the machine's start, or the state of one that ran already. */
+  readonly start: "power-on" | "state";
+  /** What a replay shows: the terminal, or what the command of `exec` printed. */
+  readonly shows: "console" | "command";
+  /** Device of the terminal. */
+  readonly console: string;
+}
+
+const image: z.ZodType<RecordedImage> = z.strictObject({
+  role: z.string().regex(/^(kernel|initrd|bios|disk[0-7])$/),
   path: z.string(),
   bytes: z.int().min(0),
-  /** SHA-256 of its bytes when the recording began; null until it is known. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/).nullable(),
-  /** File in the recording's folder that holds a copy, if there is one. */
   kept: z.string().regex(/^images\/[0-9a-z]+$/).optional(),
 });
 
 const digits = z.string().regex(/^\d{1,20}$/);
 
-const schema = z.strictObject({
+const schema: z.ZodType<RecordingManifest> = z.strictObject({
   format: z.literal("chronovisor recording"),
   version: z.literal(RECORDING_VERSION),
-  /** When it began, for people. */
   created: z.string(),
   name: z.string(),
   machine: z.strictObject({
@@ -44,18 +94,10 @@ const schema = z.strictObject({
     disks: z.array(z.strictObject({ sectors: z.int().min(1), readOnly: z.boolean() })).max(8),
   }),
   images: z.array(image).max(16),
-  /** What the machine started from. */
   start: z.enum(["power-on", "state"]),
-  /** What a replay shows: the terminal, or what the command of `exec` printed. */
   shows: z.enum(["console", "command"]),
-  /** Device of the terminal. */
   console: z.string(),
 });
-
-/** A recording's manifest. */
-export type RecordingManifest = z.infer<typeof schema>;
-/** A file that a recording needs. */
-export type RecordedImage = z.infer<typeof image>;
 
 /** Reads a manifest. Throws FormatError that names what is wrong. */
 export function parseRecordingManifest(text: string, where: string): RecordingManifest {
