@@ -33,6 +33,8 @@ export const EVENT_RECORD = {
   reset: 18,
   /** The recording ends: why, code */
   end: 19,
+  /** Nothing came in up to here */
+  reached: 20,
 } as const;
 
 /** Kinds of records of the output ledger. */
@@ -51,6 +53,7 @@ export type EventRecord =
   | { readonly type: "nondeterminism"; readonly entries: Uint8Array }
   | { readonly type: "epoch"; readonly fields: readonly unknown[] }
   | { readonly type: "reset"; readonly wallStart: bigint }
+  | { readonly type: "reached" }
   | { readonly type: "end"; readonly why: EndCause; readonly code: number };
 
 /** Why a recording ended. */
@@ -203,6 +206,8 @@ function readEvent(kind: number, fields: readonly unknown[], from: FieldReader):
       if (!/^\d{1,20}$/.test(text)) throw new FormatError(`a reset's wall clock is "${text}"`);
       return { type: "reset", wallStart: BigInt(text) };
     }
+    case EVENT_RECORD.reached:
+      return { type: "reached" };
     case EVENT_RECORD.end: {
       const why = from.text();
       const cause = END_CAUSES.find((known) => known === why);

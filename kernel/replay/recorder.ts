@@ -65,6 +65,16 @@ export class Recorder {
     this.#watch();
   }
 
+  /**
+   * Notes that nothing else came in up to here, so that what left the machine can be replayed even if the
+   * recording is cut behind it.
+   * @param whole also writes down what is in the nondeterminism buffer, without which that is not so
+   */
+  reached(whole: boolean): void {
+    if (whole) this.#machine.nondeterminism.flush();
+    this.#mark(EVENT_RECORD.reached, []);
+  }
+
   /** The recording ends here. */
   end(why: EndCause, code: number): void {
     this.#machine.nondeterminism.stop();

@@ -282,6 +282,9 @@ export class Replayer {
       }
       case "nondeterminism":
         return unreachable();
+      case "reached":
+        this.#cursor.advance();
+        return undefined;
       case "epoch": {
         return this.#compareEpoch(raw.stamp.icount, record.fields);
       }

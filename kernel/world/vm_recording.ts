@@ -29,6 +29,7 @@ export class VmRecording {
   #sent: number;
   #epochEnd: number;
   #epochIcount = 0;
+  #ended = false;
 
   /** Begins now. */
   constructor(
@@ -64,6 +65,7 @@ export class VmRecording {
   /** The recording ends. */
   end(why: EndCause, code: number): void {
     this.recorder.end(why, code);
+    this.#ended = true;
     this.#send(this.clock.monotonicMilliseconds());
     this.mailbox.send(TO_KERNEL.recordEnd, message());
   }
@@ -78,6 +80,7 @@ export class VmRecording {
 
   #send(now: number): void {
     this.#sent = now;
+    if (!this.#ended) this.recorder.reached(this.sync === "every");
     for (const { stream, cluster } of this.recorder.take()) {
       sendCluster(this.mailbox, stream, cluster);
     }
