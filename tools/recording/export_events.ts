@@ -4,6 +4,7 @@
  *
  * Invariant: every record of both logs has its line; bytes are never lost, whatever they are.
  */
+import { readEpoch } from "../../kernel/replay/epochs.ts";
 import type { EventRecord, HistoryItem, OutputRecord, VmEvent } from "../../mod.ts";
 import type { ExportSource } from "./export.ts";
 
@@ -25,7 +26,7 @@ export function eventLine(item: HistoryItem): Fields {
   const { stamp: { icount, ticks, hart } } = item;
   const where = { icount, ticks, hart };
   return item.log === "events"
-    ? { ...where, direction: directionOf(item.record), ...eventFields(item.record) }
+    ? { ...where, direction: directionOf(item.record), ...eventFields(item.record, icount) }
     : { ...where, direction: "out", ...outputFields(item.record) };
 }
 
@@ -34,14 +35,17 @@ function directionOf({ type }: EventRecord): "in" | "mark" {
   return type === "event" || type === "nondeterminism" ? "in" : "mark";
 }
 
-function eventFields(record: EventRecord): Fields {
+function eventFields(record: EventRecord, icount: number): Fields {
   switch (record.type) {
     case "event":
       return { kind: record.event.kind, ...vmEventFields(record.event, record.taken) };
     case "nondeterminism":
       return { kind: record.type, ...bytesFields(record.entries) };
-    case "epoch":
-      return { kind: record.type, fields: record.fields.map(plainValue) };
+    case "epoch": {
+      const { harts, devices, machine, pages, pageHashes } = readEpoch(icount, record.fields);
+      const hashes = { pages: [...pages], pageHashes: [...pageHashes] };
+      return { kind: record.type, devices, machine, ...hashes, harts: harts.toBase64() };
+    }
     case "reset":
       return { kind: record.type, wallNanoseconds: `${record.wallStart}` };
     case "end":
@@ -81,14 +85,6 @@ function outputFields(record: OutputRecord): Fields {
       return { kind, device, tag, request, sector, length, checksum };
     }
   }
-}
-
-/** A field of an epoch as JSON can say it. */
-function plainValue(value: unknown): unknown {
-  if (value instanceof Uint8Array) return bytesFields(value);
-  if (typeof value === "bigint") return `${value}`;
-  if (Array.isArray(value)) return value.map(plainValue);
-  return value;
 }
 
 function bytesFields(bytes: Uint8Array): Fields {

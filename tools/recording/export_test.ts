@@ -1,6 +1,9 @@
 /** Claims about exports of recordings, over logs made in memory. */
 import { assertEquals } from "@std/assert";
 import { concatBytes } from "../../kernel/base/bytes.ts";
+import type { EpochDigest } from "../../kernel/machine/epoch.ts";
+import { HART } from "../../kernel/memory/hart_layout.ts";
+import { epochFields } from "../../kernel/replay/epochs.ts";
 import type { RecordingManifest } from "../../kernel/replay/manifest.ts";
 import { EVENT_RECORD, eventFields, OUTPUT_RECORD } from "../../kernel/replay/record_table.ts";
 import { encodeExecFrame, type ExecFrameKind } from "../../kernel/world/exec_protocol.ts";
@@ -10,6 +13,22 @@ import { type ExporterName, EXPORTERS } from "./export.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const utf8 = (line: string) => new TextEncoder().encode(line);
+
+const EPOCH: EpochDigest = {
+  icount: 7,
+  harts: new Uint8Array(HART.byteLength),
+  devices: { uart0: 5 },
+  machine: 6,
+  pages: Uint32Array.of(3, 700_000),
+  pageHashes: Uint32Array.of(1, 0xffff_ffff),
+};
+const EPOCH_LINE = {
+  devices: { uart0: 5 },
+  machine: 6,
+  pages: [3, 700_000],
+  pageHashes: [1, 0xffff_ffff],
+  harts: EPOCH.harts.toBase64(),
+};
 
 function entry(icount: number, ticks: number, kind: number, ...fields: unknown[]): LogEntry {
   return { kind, stamp: { icount, ticks, hart: 0 }, fields };
@@ -79,7 +98,7 @@ Deno.test("--events has a line for each record of both logs", async () => {
     eventFields({ kind: "time", ticks: 77, rate: 9 }, 1),
     eventFields({ kind: "entropy", bytes: new Uint8Array(0) }, 1),
     [EVENT_RECORD.nondeterminism, [Uint8Array.of(1)]],
-    [EVENT_RECORD.epoch, [1, Uint8Array.of(2), ["a"]]],
+    [EVENT_RECORD.epoch, epochFields(EPOCH)],
     [EVENT_RECORD.reset, ["12"]],
     [EVENT_RECORD.end, ["power-off", 4]],
   ] as const;
@@ -104,7 +123,7 @@ Deno.test("--events has a line for each record of both logs", async () => {
     { ...at(4), ...come, kind: "time", anchorTicks: 77, rate: 9 },
     { ...at(5), ...come, kind: "entropy", bytes: "" },
     { ...at(6), ...come, kind: "nondeterminism", bytes: "AQ==" },
-    { ...at(7), ...mark, kind: "epoch", fields: [1, { bytes: "Ag==" }, ["a"]] },
+    { ...at(7), ...mark, kind: "epoch", ...EPOCH_LINE },
     { ...at(8), ...mark, kind: "reset", wallNanoseconds: "12" },
     { ...at(9), ...mark, kind: "end", why: "power-off", code: 4 },
     { ...out(100), kind: "console", ...uart, bytes: "w6kbWzBtCg==", text: "é\x1b[0m\n" },
