@@ -63,10 +63,18 @@ export async function openControlSocket(kernel: ControlledKernel): Promise<Contr
 /** Makes the folder, or sees to it that one that is there is this user's alone. */
 async function preparePrivateFolder(folder: string): Promise<void> {
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-  const { isDirectory, uid, mode } = await Deno.lstat(folder);
-  if (!isDirectory) throw new Error(`"${folder}" is no folder`);
-  if (uid !== null && uid !== Deno.uid()) throw new Error(`"${folder}" belongs to another user`);
+  const { mode } = await ownFolder(folder);
   if (mode !== null && (mode & 0o077) !== 0) await Deno.chmod(folder, 0o700);
+}
+
+/** What is known of the folder. Rejects unless it is one, and this user's. */
+async function ownFolder(folder: string): Promise<Deno.FileInfo> {
+  const info = await Deno.lstat(folder);
+  if (!info.isDirectory) throw new Error(`"${folder}" is no folder`);
+  if (info.uid !== null && info.uid !== Deno.uid()) {
+    throw new Error(`"${folder}" belongs to another user`);
+  }
+  return info;
 }
 
 /** A kernel that runs. */
@@ -90,6 +98,7 @@ export async function findKernels(): Promise<FoundKernel[]> {
 async function socketNames(folder: string): Promise<string[]> {
   const names: string[] = [];
   try {
+    await ownFolder(folder);
     for await (const { name } of Deno.readDir(folder)) {
       if (/^\d+-[0-9a-f]{4}\.sock$/.test(name)) names.push(name);
     }
