@@ -10,6 +10,7 @@ import { FormatError } from "../../kernel/base/errors.ts";
 import type { Prng } from "../../kernel/base/prng.ts";
 import { hostCompression } from "../../kernel/host/compression.ts";
 import { SECTOR_BYTES } from "../../kernel/limits.ts";
+import { NONDET_ENTRY_BYTES } from "../../kernel/memory/nondet_buffer.ts";
 import { readEpoch } from "../../kernel/replay/epochs.ts";
 import {
   frame,
@@ -20,6 +21,7 @@ import {
 import { LogReader } from "../../kernel/replay/log_reader.ts";
 import { formatRecordingManifest, parseRecordingManifest } from "../../kernel/replay/manifest.ts";
 import { CLUSTER_ITEMS_MAXIMUM } from "../../kernel/replay/record_shape.ts";
+import { NondetSource } from "../../kernel/replay/nondet_source.ts";
 import {
   EVENT_RECORD,
   OUTPUT_RECORD,
@@ -42,7 +44,7 @@ function drawField(random: Prng): unknown {
     case 0:
       return random.pick(["uart0", "net0", "disk0", "", "power-off", "reset", "12", "\0"]);
     case 1:
-      return random.bytes(random.pick([0, 1, 8, random.below(600)]));
+      return random.bytes(random.pick([0, 1, 16, 48, random.below(600)]));
     case 2:
       return edge32(random);
     case 3:
@@ -83,6 +85,12 @@ function readAll(stream: LogStream, segments: readonly Uint8Array[]): RawRecord[
     if (typed?.type === "epoch") {
       orRefused(() => readEpoch(record.stamp.icount, typed.fields), FormatError);
     }
+  }
+  const source = log && new NondetSource(log);
+  const buffer = new Uint8Array(NONDET_ENTRY_BYTES * 4);
+  for (let filled: number | undefined = 1; filled !== undefined && filled > 0;) {
+    filled = orRefused(() => source?.refill(buffer), FormatError);
+    assert(Number.isInteger(filled ?? 0), "entries are whole");
   }
   const size = segments.reduce((sum, { length }) => sum + length, 0);
   if (log?.torn) assert(log.torn.offset + log.torn.bytes <= size, "a torn tail lies in its log");

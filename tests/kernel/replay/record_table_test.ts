@@ -90,7 +90,7 @@ Deno.test("outputs return as they were; of what is written to disks, its checksu
 
 Deno.test("marks of a recording return", () => {
   const read = (kind: number, ...fields: unknown[]) => readEventRecord({ kind, stamp, fields });
-  const entries = Uint8Array.of(1, 2);
+  const entries = new Uint8Array(32);
   assertEquals(read(EVENT_RECORD.nondeterminism, entries), { type: "nondeterminism", entries });
   assertEquals(read(EVENT_RECORD.epoch, 1, "x"), { type: "epoch", fields: [1, "x"] });
   assertEquals(read(EVENT_RECORD.reset, "12"), { type: "reset", wallStart: 12n });
@@ -111,6 +111,7 @@ Deno.test("a field that is missing, too many, of another type or out of range is
     [EVENT_RECORD.disk, ["disk0", 0x10000, 0], "field 2 is not a whole number"],
     [EVENT_RECORD.time, [1.5, 1], "field 1 is not a whole number"],
     [EVENT_RECORD.time, [1, 0], "field 2 is not a whole number from 1"],
+    [EVENT_RECORD.nondeterminism, [new Uint8Array(17)], "17 bytes are no whole entries"],
     [EVENT_RECORD.reset, ["-1"], 'a reset\'s wall clock is "-1"'],
     [EVENT_RECORD.reset, ["1".repeat(21)], "wall clock"],
     [EVENT_RECORD.end, ["bored", 0], 'has the cause "bored"'],

@@ -72,6 +72,7 @@ const STEPS = [
   "undo",
   "merge",
   "drop",
+  "forget",
 ] as const;
 
 /** One random history of both; checks after each step. */
@@ -126,6 +127,10 @@ function runHistory(seed: number, length: number): void {
         if (model.intervals.length === 0) break;
         real.disks.dropOldest();
         model.intervals.shift();
+        break;
+      case "forget":
+        real.disks.forgetIntervals();
+        model.intervals.length = 0;
     }
     checkComplete(model, real);
   }
