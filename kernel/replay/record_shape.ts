@@ -1,7 +1,8 @@
 /**
  * Looks over a cluster's msgpack before it is decoded, because a decoder makes arrays as long as their
  * heads claim: a few bytes of nested heads would fill the host's memory (docs: msgpack specification,
- * "Formats"). Records are lists of values, with at most a list or a map of values among them.
+ * "Formats"). Records are lists of values, with at most a list or a map of values among them; the image in
+ * a recording's start is a map that holds lists of maps.
  *
  * Invariant: what passes here is whole, nests no deeper than DEPTH_MAXIMUM, and decodes into at most
  * CLUSTER_ITEMS_MAXIMUM values.

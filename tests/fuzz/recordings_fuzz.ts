@@ -2,7 +2,7 @@
  * Fuzz targets for what a recording is read from: segments, frames, clusters and records of its logs,
  * its manifest, and the file of what a disk held before. A recording may come from anybody.
  */
-import { encode } from "@msgpack/msgpack";
+import { decode, encode } from "@msgpack/msgpack";
 import { assert } from "../../kernel/base/assert.ts";
 import { concatBytes, equalBytes } from "../../kernel/base/bytes.ts";
 import { crc32 } from "../../kernel/base/checksum.ts";
@@ -29,8 +29,10 @@ import {
   readEventRecord,
   readOutputRecord,
 } from "../../kernel/replay/record_table.ts";
+import { restoreState, stateClusters } from "../../kernel/replay/start_state.ts";
 import { EarlierDisk, KeepingDisk } from "../../kernel/storage/before_image.ts";
 import { type LogEntry, makeFrame, makeManifest, makeSegment } from "../_support/logs.ts";
+import { testMachine } from "../_support/machine.ts";
 import { TornDisk, TornFile } from "../_support/torn_storage.ts";
 import type { FuzzTarget } from "./engine.ts";
 import { damaged, edge32, edge64, orRefused } from "./support.ts";
@@ -243,6 +245,43 @@ const manifests: FuzzTarget = {
   },
 };
 
+/** A machine that is put into states, and what they are made of. Made when the first step wants it. */
+const startMachine = lazily(() => {
+  const machine = testMachine({
+    kernel: { kind: "raw", bytes: new Uint8Array(64) },
+    memoryBytes: 1 << 20,
+    disks: [{ sectors: 64, readOnly: false }],
+  });
+  machine.core.bytes.fill(5, machine.core.plan.ram, machine.core.plan.ram + 5000);
+  return { machine, clusters: [...stateClusters(machine)] };
+});
+
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+/** The state that a recording of a running VM begins from, damaged under good checksums. */
+const starts: FuzzTarget = {
+  name: "start-state",
+  step(random) {
+    const { machine, clusters } = startMachine();
+    const which = random.below(clusters.length);
+    const changed = clusters.map((cluster, i) => {
+      if (i !== which) return cluster;
+      const bytes = i === 0 && random.below(2) === 0
+        ? encode(mutated(random, decode(cluster.bytes)))
+        : damaged(random, cluster.bytes);
+      return { ...cluster, bytes };
+    });
+    const segment = makeSegment("state", changed.map((cluster) => frame(cluster, cluster.bytes)));
+    const log = new LogReader("state", [segment], hostCompression.unpack);
+    orRefused(() => restoreState(machine, log), FormatError);
+    const good = makeSegment("state", clusters.map((cluster) => frame(cluster, cluster.bytes)));
+    restoreState(machine, new LogReader("state", [good], hostCompression.unpack));
+  },
+};
+
 const beforeImages: FuzzTarget = {
   name: "before-image",
   async step(random) {
@@ -286,5 +325,6 @@ export const RECORDING_TARGETS: readonly FuzzTarget[] = [
   clusters,
   records,
   manifests,
+  starts,
   beforeImages,
 ];
