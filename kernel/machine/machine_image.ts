@@ -133,7 +133,9 @@ function check(machine: Machine, image: MachineImage): void {
   });
   const slots = config.disks.length * DISK_REQUESTS_MAXIMUM;
   if (!Array.isArray(image.diskResults)) refuse("disk results", image.diskResults, "a list");
-  for (const { slot, status, data } of image.diskResults) {
+  for (const result of image.diskResults) {
+    if (typeof result !== "object" || result === null) refuse("disk result", result, "one");
+    const { slot, status, data } = result;
     if (!isIndex(slot, slots)) refuse("slot of a disk result", slot, `a number below ${slots}`);
     if (!isIndex(status, Infinity)) refuse("status of a disk result", status, "a whole number");
     if (data !== null) checkBytes("disk result", data, data?.length);

@@ -65,6 +65,7 @@ export function readEpoch(icount: number, fields: readonly unknown[]): EpochDige
 
 function isDevices(value: unknown): value is Readonly<Record<string, number>> {
   return typeof value === "object" && value !== null &&
+    !Array.isArray(value) && !ArrayBuffer.isView(value) &&
     Object.values(value).every((hash) => typeof hash === "number");
 }
 

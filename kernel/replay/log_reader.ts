@@ -2,12 +2,14 @@
  * Reads a log from bytes: an index of its frames, and cursors that go through its records. Knows no
  * files and no runtime, so it also reads in a browser.
  *
- * Invariants: no byte behind a damaged frame is read; a cursor's place is two numbers, so that going
+ * Invariants: no byte behind a damaged frame is read; what a cluster claims is looked over before anything
+ * is made of it, so memory is in proportion to what a cluster really holds; a cursor's place is two numbers, so that going
  * back in time is going back in the log.
  */
 import { decodeMulti } from "@msgpack/msgpack";
 import { FormatError } from "../base/errors.ts";
 import { type FrameEntry, type LogStream, readSegment, type TornTail } from "./log_format.ts";
+import { checkRecordShape } from "./record_shape.ts";
 import type { RawRecord } from "./record_table.ts";
 
 /** Unpacks the zstd form of so many bytes. Throws when it is none of that many. */
@@ -36,8 +38,8 @@ export class LogReader {
   readonly #cache: { frame: number; records: readonly RawRecord[] }[] = [];
 
   /**
-   * Reads the index. Throws FormatError when a segment is none, or one before the last is damaged: what
-   * follows would be out of place.
+   * Reads the index, up to where the log is cut or damaged: what follows, in later segments too, would be
+   * out of place. Throws FormatError when a segment is none.
    */
   constructor(
     stream: LogStream,
@@ -100,21 +102,22 @@ function decodeCluster(entry: FrameEntry, bytes: Uint8Array): RawRecord[] {
   const wrong = (why: string) =>
     new FormatError(`segment ${entry.segment}, frame at icount ${entry.icount}: ${why}`);
   try {
+    checkRecordShape(bytes);
     for (const item of decodeMulti(bytes, FIELD_LIMITS)) {
-      if (!Array.isArray(item) || item.length < 4) throw wrong("a record is no list");
+      if (!Array.isArray(item) || item.length < 4) throw new FormatError("a record is no list");
       const [kind, executed, passed, hart, ...fields] = item;
       if (![kind, executed, passed, hart].every(Number.isSafeInteger)) {
-        throw wrong("a record has no place");
+        throw new FormatError("a record has no place");
       }
       icount += executed;
       ticks += passed;
       if (executed < 0 || hart < 0 || ticks < 0 || !Number.isSafeInteger(icount + ticks)) {
-        throw wrong("a record's place makes no sense");
+        throw new FormatError("a record's place makes no sense");
       }
       records.push({ kind, stamp: { icount, ticks, hart }, fields });
     }
   } catch (cause) {
-    if (cause instanceof FormatError) throw cause;
+    if (cause instanceof FormatError) throw wrong(cause.message);
     throw wrong(`it is no msgpack: ${cause instanceof Error ? cause.message : cause}`);
   }
   return records;

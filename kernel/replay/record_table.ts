@@ -10,6 +10,7 @@ import { crc32 } from "../base/checksum.ts";
 import { FormatError } from "../base/errors.ts";
 import type { Stamp, VmEvent } from "../machine/event.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
+import { NONDET_ENTRY_BYTES } from "../memory/nondet_buffer.ts";
 
 /** Kinds of records of the event log. */
 export const EVENT_RECORD = {
@@ -197,8 +198,13 @@ function readEvent(kind: number, fields: readonly unknown[], from: FieldReader):
       return one({ kind: "time", ticks: from.integer(), rate: from.integer(1, 2 ** 32) });
     case EVENT_RECORD.entropy:
       return one({ kind: "entropy", bytes: from.bytes() });
-    case EVENT_RECORD.nondeterminism:
-      return { type: "nondeterminism", entries: from.bytes() };
+    case EVENT_RECORD.nondeterminism: {
+      const entries = from.bytes();
+      if (entries.length % NONDET_ENTRY_BYTES !== 0) {
+        throw new FormatError(`${entries.length} bytes are no whole entries of the buffer`);
+      }
+      return { type: "nondeterminism", entries };
+    }
     case EVENT_RECORD.epoch:
       return { type: "epoch", fields };
     case EVENT_RECORD.reset: {

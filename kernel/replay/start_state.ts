@@ -13,6 +13,7 @@ import { type MachineImage, restoreImage, saveImage } from "../machine/machine_i
 import type { Machine } from "../machine/machine.ts";
 import type { Cluster } from "./log_format.ts";
 import type { LogReader } from "./log_reader.ts";
+import { checkRecordShape } from "./record_shape.ts";
 
 const PAGE_BYTES = 4096;
 /** Pages of one cluster. */
@@ -56,7 +57,7 @@ export function restoreState(machine: Machine, log: LogReader): void {
   if (log.torn !== undefined || count < 2) throw new FormatError("the recording's start is cut");
   const { core, memory } = machine;
   const { plan } = core;
-  const image = decode(log.cluster(0)) as MachineImage;
+  const image = readMachineImage(log.cluster(0));
   core.bytes.fill(0, plan.ram, plan.ram + plan.ramBytes);
   for (let frame = 1; frame < count; frame++) {
     const bytes = log.cluster(frame);
@@ -80,4 +81,18 @@ export function restoreState(machine: Machine, log: LogReader): void {
   machine.translator?.clear();
   restoreImage(machine, image);
   machine.forgetStops();
+}
+
+/** An image from its bytes; whether it is of this machine is for `restoreImage` to say. */
+function readMachineImage(bytes: Uint8Array): MachineImage {
+  checkRecordShape(bytes);
+  let image: unknown;
+  try {
+    image = decode(bytes);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FormatError(`the recording's start has no image of a machine: ${why}`, { cause });
+  }
+  if (typeof image === "object" && image !== null) return image as MachineImage;
+  throw new FormatError("the recording's start has no image of a machine");
 }

@@ -5,8 +5,9 @@
  *     file    "CHRONBEF" | u32 version | u32 CRC-32 of the 12 bytes before | entries
  *     entry   u32 CRC-32 of what follows | f64 number of the block | 4096 bytes
  *
- * Invariant: a block's old contents are in the file before its new contents are on the disk; an entry
- * that is not whole belongs to a write that never happened, and does not count.
+ * Invariants: a block's old contents are in the file, once, before its new contents are on the disk,
+ * however many writes there are at once; an entry that is not whole belongs to a write that never
+ * happened, and does not count.
  */
 import { crc32 } from "../base/checksum.ts";
 import { FormatError } from "../base/errors.ts";
@@ -60,6 +61,8 @@ export class KeepingDisk implements BlockDevice {
   readonly readOnly = false;
   /** Where the old contents of blocks lie in the file. */
   readonly #kept = new Map<number, number>();
+  /** Blocks that are being kept for a write; others that write to them wait for it too. */
+  readonly #keeping = new Map<number, Promise<void>>();
   #end = HEADER_BYTES;
 
   /** Keeps in a file that is new and empty. */
@@ -84,7 +87,7 @@ export class KeepingDisk implements BlockDevice {
     const first = Math.floor(sector / BLOCK_SECTORS);
     const last = Math.floor((sector + bytes.length / SECTOR_BYTES - 1) / BLOCK_SECTORS);
     for (let block = first; block <= last; block++) {
-      if (!this.#kept.has(block)) await this.#keep(block);
+      if (!this.#kept.has(block)) await this.#keepOnce(block);
     }
     await this.disk.write(sector, bytes);
   }
@@ -98,6 +101,15 @@ export class KeepingDisk implements BlockDevice {
   async close(): Promise<void> {
     this.before.close();
     await this.disk.close();
+  }
+
+  #keepOnce(block: number): Promise<void> {
+    let keeping = this.#keeping.get(block);
+    if (keeping === undefined) {
+      keeping = this.#keep(block).finally(() => this.#keeping.delete(block));
+      this.#keeping.set(block, keeping);
+    }
+    return keeping;
   }
 
   async #keep(block: number): Promise<void> {
@@ -161,6 +173,9 @@ export class EarlierDisk implements BlockDevice {
     for (let at = HEADER_BYTES; before.read(at, entry) === ENTRY_BYTES; at += ENTRY_BYTES) {
       if (crc32(entry.subarray(4)) !== view.getUint32(0, true)) return;
       const block = view.getFloat64(4, true);
+      if (!Number.isSafeInteger(block) || block < 0) {
+        throw new FormatError(`"${before.path}" has an entry for block ${block}, which is none`);
+      }
       if (!this.#offsets.has(block)) this.#offsets.set(block, at + ENTRY_HEADER_BYTES);
     }
   }

@@ -2,11 +2,13 @@
  * The list of fuzz targets, one for every reader of foreign bytes, and a canary that must fail: when it
  * passes, nothing that the others say counts (habit 7).
  */
+import control from "./control_fuzz.ts";
 import decode from "./decode_fuzz.ts";
 import { DEVICE_TARGETS } from "./devices_fuzz.ts";
 import type { FuzzTarget } from "./engine.ts";
 import fdt from "./fdt_fuzz.ts";
 import { IMAGE_TARGETS } from "./images_fuzz.ts";
+import { RECORDING_TARGETS } from "./recordings_fuzz.ts";
 import { RSP_TARGETS } from "./rsp_fuzz.ts";
 import sbi from "./sbi_fuzz.ts";
 import { STREAM_TARGETS } from "./streams_fuzz.ts";
@@ -14,12 +16,14 @@ import virtqueue from "./virtqueue_fuzz.ts";
 
 /** Every target; names are unique. */
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  control,
   decode,
   fdt,
   sbi,
   virtqueue,
   ...DEVICE_TARGETS,
   ...IMAGE_TARGETS,
+  ...RECORDING_TARGETS,
   ...RSP_TARGETS,
   ...STREAM_TARGETS,
 ];

@@ -7,6 +7,8 @@ import { completionCommand } from "./commands/completion.ts";
 import { execCommand } from "./commands/exec.ts";
 import { guestsCommand } from "./commands/guests.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { psCommand } from "./commands/ps.ts";
+import { recordCommand } from "./commands/record.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { runCommand } from "./commands/run.ts";
 import { versionCommand } from "./commands/version.ts";
@@ -35,6 +37,8 @@ export function makeProgram(
   program.addCommand(runCommand(environment, onStatus));
   program.addCommand(execCommand(environment, onStatus));
   program.addCommand(replayCommand(environment, onStatus));
+  program.addCommand(recordCommand());
+  program.addCommand(psCommand());
   program.addCommand(guestsCommand());
   program.addCommand(inspectCommand());
   program.addCommand(versionCommand());

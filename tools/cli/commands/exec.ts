@@ -4,6 +4,7 @@
  */
 import { Command } from "commander";
 import { type ExecProcess, HostError, type Kernel, type VM } from "../../../mod.ts";
+import { serveControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
@@ -41,6 +42,7 @@ async function exec(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
+  await using _control = await serveControl(kernel);
   const trace = await openTrace(options.trace);
   const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
   const copying = copyTrace(vm, trace);

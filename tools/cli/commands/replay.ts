@@ -16,6 +16,7 @@ import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
 import { serveGdb } from "../gdb_server.ts";
 import { choice, wholeNumber } from "../machine_options.ts";
+import { replayExportCommand } from "./replay_export.ts";
 import { formatFacts } from "../recording_text.ts";
 import { writeStatistics } from "../statistics.ts";
 import { copyTo, writeError, writeOut } from "../streams.ts";
@@ -66,6 +67,7 @@ export function replayCommand(
       const facts = await recordingFacts(folder);
       writeOut(json ? JSON.stringify(facts) + "\n" : formatFacts(facts));
     });
+  command.addCommand(replayExportCommand());
   command.command("check").description("verify checksums and images without running anything")
     .argument("<folder>")
     .action(async (folder: string) => {

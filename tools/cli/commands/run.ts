@@ -3,6 +3,7 @@
  */
 import { Command } from "commander";
 import type { Kernel, VM, VmExit } from "../../../mod.ts";
+import { serveControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
@@ -43,6 +44,7 @@ async function run(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
+  await using _control = await serveControl(kernel);
   const { vm, trace } = await powerOn(kernel, guest, options, ending, progress);
   await using _server = await serveGdb(vm, options.gdb);
   return await follow(vm, trace, options, ending);
