@@ -1,0 +1,198 @@
+/**
+ * Recordings replayed in a real browser (issue 4): the same digest and the same console as here, and clear
+ * words about a recording that cannot be replayed.
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { concatBytes, latin1 } from "../../kernel/base/bytes.ts";
+import { denoHost } from "../../kernel/host/deno_host.ts";
+import { LogEncoder } from "../../kernel/replay/log_encoder.ts";
+import { frame, segmentHeader } from "../../kernel/replay/log_format.ts";
+import { OUTPUT_RECORD } from "../../kernel/replay/record_table.ts";
+import { type PowerOnOptions, type VM, VMKernel } from "../../mod.ts";
+import { ConsoleText } from "../../tools/browser/console_text.ts";
+import { type ReplayEnding, replayRecording } from "../../tools/browser/replay.ts";
+import { serveRecording } from "../../tools/browser/serve.ts";
+import { CHROMIUM, Chromium, type Page } from "../_support/chromium.ts";
+import { hasDebian } from "../_support/debian.ts";
+import { peerTest } from "../_support/peers.ts";
+
+/** Any state in which the page has come to an end. */
+const OVER = "#state:is(.end, .cut, .diverged, .failed)";
+const SECONDS = 60;
+/** How much of Debian's boot is recorded: the kernel has found its memory and its devices by then. */
+const DEBIAN_INSTRUCTIONS = 120_000_000;
+
+/** A recording in a folder that is removed. */
+interface Recorded extends AsyncDisposable {
+  readonly folder: string;
+  /** What the VM printed. */
+  readonly console: Uint8Array;
+  /** Digest of the VM at its end, where it was stopped from outside. */
+  readonly digest: string | undefined;
+}
+
+/** Records a VM: until it has executed so much, or to its own end. */
+async function record(options: PowerOnOptions, most?: number): Promise<Recorded> {
+  const parent = await Deno.makeTempDir({ prefix: "recorded" });
+  const folder = `${parent}/recording`;
+  await using kernel = await VMKernel.start();
+  const vm = await kernel.powerOn({ ...options, record: { folder } });
+  const parts: Uint8Array[] = [];
+  const printing = (async () => {
+    for await (const bytes of vm.console.readable) parts.push(bytes);
+  })();
+  const digest = most === undefined ? undefined : await stopAt(vm, most);
+  await vm.waitForExit();
+  await printing;
+  return {
+    folder,
+    console: concatBytes(parts),
+    digest,
+    [Symbol.asyncDispose]: () => Deno.remove(parent, { recursive: true }),
+  };
+}
+
+async function stopAt(vm: VM, icount: number): Promise<string> {
+  while (vm.icount < icount) await new Promise((resolve) => setTimeout(resolve, 5));
+  await vm.pause();
+  const { digest } = await vm.digest();
+  await vm.powerOff();
+  return digest;
+}
+
+/** What the page shows of a console. */
+function shownText(bytes: Uint8Array): string {
+  const text = new ConsoleText();
+  return text.push(bytes) + text.line;
+}
+
+/** Replays a recording in this thread. */
+async function replayHere(folder: string): Promise<ReplayEnding & { readonly console: string }> {
+  const printed: Uint8Array[] = [];
+  const ending = await replayRecording(denoHost, denoHost.clock, folder, {
+    began: () => {},
+    printed: (bytes) => printed.push(bytes.slice()),
+    progress: () => {},
+  });
+  return { ...ending, console: latin1(concatBytes(printed)) };
+}
+
+/** Replays a recording in the browser, and compares with the VM and with a replay here. */
+async function compare(
+  chromium: Chromium,
+  { folder, console, digest }: Recorded,
+): Promise<ReplayEnding> {
+  const here = await replayHere(folder);
+  assertEquals(here.kind, "end", here.text);
+  assertEquals(here.console, latin1(console));
+  if (digest !== undefined) assertEquals(here.digest, digest);
+  await using served = await serveRecording(folder);
+  const page = await chromium.open(served.url);
+  await page.waitFor(OVER, SECONDS);
+  assertEquals(await result(page), {
+    state: "end",
+    ending: here.text,
+    digest: here.digest,
+    console: shownText(console),
+  });
+  assertMatch((await page.text("#progress"))!, new RegExp(`^${here.icount} instructions, `));
+  assertEquals(page.errors, []);
+  return here;
+}
+
+async function result(page: Page): Promise<Record<string, string | undefined>> {
+  const names = ["state", "ending", "digest", "console"];
+  const texts = await Promise.all(names.map((name) => page.text(`#${name}`)));
+  return Object.fromEntries(names.map((name, i) => [name, texts[i]]));
+}
+
+for (const clock of ["virtual", "host"] as const) {
+  peerTest(
+    `hello under the ${clock} clock is the same machine in a browser`,
+    [CHROMIUM],
+    async () => {
+      await using recorded = await record({ guest: "hello", clock });
+      await using chromium = await Chromium.start();
+      const { text } = await compare(chromium, recorded);
+      assertStringIncludes(latin1(recorded.console), "disk says: greetings");
+      assertEquals(text, "The guest switched itself off with code 0.");
+    },
+  );
+
+  const missing = hasDebian() ? [] : ["Debian's guest (`deno task guests fetch debian`)"];
+  peerTest(
+    `a boot of Debian under the ${clock} clock is the same machine in a browser`,
+    [CHROMIUM, ...missing],
+    async () => {
+      const append = "earlycon=sbi ignore_loglevel";
+      const options = { guest: "debian", memory: "256M", clock, append } as const;
+      await using recorded = await record(options, DEBIAN_INSTRUCTIONS);
+      await using chromium = await Chromium.start();
+      const { icount } = await compare(chromium, recorded);
+      assert(icount >= DEBIAN_INSTRUCTIONS);
+      assertStringIncludes(latin1(recorded.console), "Kernel command line: console=ttyS0");
+    },
+  );
+}
+
+/** A ledger in which a serial port sends one byte and nothing else. */
+function otherLedger(): Uint8Array {
+  const encoder = new LogEncoder();
+  const fields = ["uart0", 0, new TextEncoder().encode("!")];
+  encoder.add(OUTPUT_RECORD.console, { icount: 0, ticks: 0, hart: 0 }, fields);
+  const cluster = encoder.take()!;
+  return concatBytes([segmentHeader("outputs", 0), frame(cluster, cluster.bytes)]);
+}
+
+/** Flips a bit of the last byte. */
+function damaged(bytes: Uint8Array): Uint8Array {
+  bytes[bytes.length - 1]! ^= 1;
+  return bytes;
+}
+
+peerTest(
+  "the page says what is wrong with a recording, and takes another",
+  [CHROMIUM],
+  async () => {
+    await using recorded = await record({ guest: "hello", clock: "virtual" });
+    const { folder } = recorded;
+    const { digest } = await replayHere(folder);
+    await using chromium = await Chromium.start();
+    await using served = await serveRecording(folder);
+    const opened = async () => {
+      const page = await chromium.open(served.url);
+      await page.waitFor(OVER, SECONDS);
+      return page;
+    };
+    const withChange = async (name: string, how: (bytes: Uint8Array) => Uint8Array) => {
+      const before = await Deno.readFile(`${folder}/${name}`);
+      await Deno.writeFile(`${folder}/${name}`, how(before.slice()));
+      const { state, ending } = await result(await opened());
+      await Deno.writeFile(`${folder}/${name}`, before);
+      return `${state}: ${ending}`;
+    };
+    const { images } = JSON.parse(await Deno.readTextFile(`${folder}/manifest.json`));
+    const { kept } = images.find(({ role }: { readonly role: string }) => role === "kernel");
+    const cut = await withChange("events-000000.log", damaged);
+    assertEquals(cut, "cut: The recording was cut here: a frame's checksum does not hold");
+    const empty = await withChange("manifest.json", () => new Uint8Array());
+    assertMatch(empty, /^failed: .*manifest.json" is no JSON/);
+    assertMatch(await withChange(kept, damaged), /^failed: .*has changed since the recording/);
+    assertMatch(
+      await withChange("outputs-000000.log", otherLedger),
+      /^diverged: The replay differs from the recording: .* the recording sends 33$/,
+    );
+    const elsewhere = folder.replace(/recording$/, kept.slice("images/".length));
+    await Deno.rename(`${folder}/${kept}`, elsewhere);
+    const page = await opened();
+    const { state, ending } = await result(page);
+    assertMatch(
+      `${state}: ${ending}`,
+      /^failed: .* kernel image is missing: .* not among the files/,
+    );
+    await page.choose("#images", [elsewhere]);
+    await page.choose("#folder", [folder]);
+    await page.waitFor("#state.end", SECONDS);
+    assertEquals(await page.text("#digest"), digest);
+  },
+);
