@@ -15,12 +15,15 @@ import { serveRecording } from "../../tools/browser/serve.ts";
 import { CHROMIUM, Chromium, type Page } from "../_support/chromium.ts";
 import { hasDebian } from "../_support/debian.ts";
 import { peerTest } from "../_support/peers.ts";
+import { Program } from "../_support/program.ts";
 
 /** Any state in which the page has come to an end. */
 const OVER = "#state:is(.end, .cut, .diverged, .failed)";
 const SECONDS = 60;
 /** How much of Debian's boot is recorded: the kernel has found its memory and its devices by then. */
 const DEBIAN_INSTRUCTIONS = 120_000_000;
+
+const delay = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
 
 /** A recording in a folder that is removed. */
 interface Recorded extends AsyncDisposable {
@@ -31,8 +34,11 @@ interface Recorded extends AsyncDisposable {
   readonly digest: string | undefined;
 }
 
-/** Records a VM: until it has executed so much, or to its own end. */
-async function record(options: PowerOnOptions, most?: number): Promise<Recorded> {
+/** Records a VM to its end; `during` may do something with it, and give a digest that it had then. */
+async function record(
+  options: PowerOnOptions,
+  during?: (vm: VM) => Promise<string | undefined>,
+): Promise<Recorded> {
   const parent = await Deno.makeTempDir({ prefix: "recorded" });
   const folder = `${parent}/recording`;
   await using kernel = await VMKernel.start();
@@ -41,7 +47,7 @@ async function record(options: PowerOnOptions, most?: number): Promise<Recorded>
   const printing = (async () => {
     for await (const bytes of vm.console.readable) parts.push(bytes);
   })();
-  const digest = most === undefined ? undefined : await stopAt(vm, most);
+  const digest = await during?.(vm);
   await vm.waitForExit();
   await printing;
   return {
@@ -52,8 +58,9 @@ async function record(options: PowerOnOptions, most?: number): Promise<Recorded>
   };
 }
 
+/** Stops a VM from outside, once it has executed so much. */
 async function stopAt(vm: VM, icount: number): Promise<string> {
-  while (vm.icount < icount) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (vm.icount < icount) await delay(5);
   await vm.pause();
   const { digest } = await vm.digest();
   await vm.powerOff();
@@ -126,7 +133,7 @@ for (const clock of ["virtual", "host"] as const) {
     async () => {
       const append = "earlycon=sbi ignore_loglevel";
       const options = { guest: "debian", memory: "256M", clock, append } as const;
-      await using recorded = await record(options, DEBIAN_INSTRUCTIONS);
+      await using recorded = await record(options, (vm) => stopAt(vm, DEBIAN_INSTRUCTIONS));
       await using chromium = await Chromium.start();
       const { icount } = await compare(chromium, recorded);
       assert(icount >= DEBIAN_INSTRUCTIONS);
@@ -134,6 +141,51 @@ for (const clock of ["virtual", "host"] as const) {
     },
   );
 }
+
+/** A guest that echoes what is typed; r resets it, q switches it off. */
+function echoingGuest(): Uint8Array<ArrayBuffer> {
+  const [uart, test, status, typed, command] = [5, 6, 7, 28, 29];
+  const program = new Program(0x8000_0000 | 0);
+  const [noReset, wait] = [{}, {}];
+  program.set(uart, 0x1000_0000);
+  program.set(test, 0x10_0000);
+  program.place(wait);
+  program.op("lbu", { rd: status, rs1: uart, imm: 5 });
+  program.op("andi", { rd: status, rs1: status, imm: 1 });
+  program.to("beq", wait, { rs1: status });
+  program.op("lbu", { rd: typed, rs1: uart });
+  program.op("sb", { rs1: uart, rs2: typed });
+  program.op("addi", { rd: status, imm: "r".charCodeAt(0) });
+  program.to("bne", noReset, { rs1: typed, rs2: status });
+  program.set(command, 0x7777);
+  program.op("sw", { rs1: test, rs2: command });
+  program.place(noReset);
+  program.op("addi", { rd: status, imm: "q".charCodeAt(0) });
+  program.to("bne", wait, { rs1: typed, rs2: status });
+  program.set(command, 0x5555);
+  program.op("sw", { rs1: test, rs2: command });
+  program.to("jal", wait);
+  return program.bytes();
+}
+
+peerTest(
+  "a guest that is typed at and resets itself does so in a browser",
+  [CHROMIUM],
+  async () => {
+    const options = { kernel: echoingGuest(), bios: "none", memory: "16M", clock: "host" } as const;
+    await using recorded = await record(options, async (vm) => {
+      for (const text of ["one ", "r", "two", "q"]) {
+        await vm.console.write(text);
+        const before = vm.icount;
+        while (vm.state === "running" && vm.icount < before + 1_000_000) await delay(5);
+      }
+      return undefined;
+    });
+    assertEquals(latin1(recorded.console), "one rtwoq");
+    await using chromium = await Chromium.start();
+    await compare(chromium, recorded);
+  },
+);
 
 /** A ledger in which a serial port sends one byte and nothing else. */
 function otherLedger(): Uint8Array {
