@@ -264,6 +264,13 @@ export class Replayer {
     return this.#ended(record);
   }
 
+  /** The recorded machine was over here. What this one sent last may have been seen before its end was. */
+  #mustBeOver(otherwise: string): ReplayStop {
+    const stop = this.#machine.run(0);
+    if (stop.kind === "off" || stop.kind === "reset") return this.#over(stop);
+    return this.#diverged(otherwise);
+  }
+
   #ended(record: EventRecord & { readonly type: "end" | "reset" }): ReplayStop {
     if (record.type === "reset") return { kind: "reset", wallStart: record.wallStart };
     const missing = this.#parts.ledger?.missing();
@@ -287,12 +294,12 @@ export class Replayer {
       }
       case "end":
         if (record.why === "power-off" || record.why === "reset") {
-          return this.#diverged("the machine goes on; the recording was over");
+          return this.#mustBeOver("the machine goes on; the recording was over");
         }
         this.#cursor.advance();
         return this.#ended(record);
       case "reset":
-        return this.#diverged("the machine goes on; the recording's guest reset itself");
+        return this.#mustBeOver("the machine goes on; the recording's guest reset itself");
     }
   }
 
