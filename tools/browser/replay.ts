@@ -27,6 +27,7 @@ import {
   recordedMachine,
   type Recording,
   type RecordingHost,
+  type ReplayedHow,
 } from "../../kernel/world/recordings.ts";
 import { SliceSizer } from "../../kernel/world/slices.ts";
 import { EXEC_PORT } from "../../kernel/world/vm_exec.ts";
@@ -34,6 +35,14 @@ import { BUILTIN_DEVICES } from "../../drivers/mod.ts";
 
 /** Milliseconds between two reports. */
 const REPORT_MILLISECONDS = 50;
+
+/** The machine chooses its tiers and the sizes of its caches; nobody debugs it. */
+const HOW: ReplayedHow = {
+  tier: "auto",
+  tlbEntries: undefined,
+  cacheElements: undefined,
+  marksExecution: false,
+};
 
 /** How far a replay has come. */
 export interface ReplayProgress {
@@ -120,6 +129,7 @@ class Replay {
     const replayer = new Replayer(await this.#machine(BigInt(manifest.machine.wallStart)), {
       events: log,
       ledger,
+      comparesEpochs: true,
       readBase: (...wanted) => this.#readBase(...wanted),
       sent: (output) => {
         if (output.kind === "bytes") this.#sent(output.device, output.port, output.bytes);
@@ -151,7 +161,7 @@ class Replay {
           return { ...progress(), kind: stop.kind, text, digest: replayer.machine.digest() };
         }
         default:
-          unreachable();
+          unreachable("nobody wants to stop");
       }
     }
   }
@@ -173,8 +183,7 @@ class Replay {
   async #machine(startWallNanoseconds: bigint): Promise<Machine> {
     const { manifest } = this.#recording;
     const images = await readRecordedImages(this.#host, this.#recording);
-    const how = { tier: "auto", tlbEntries: undefined, cacheElements: undefined } as const;
-    const config = { ...recordedMachine(manifest, images, how), startWallNanoseconds };
+    const config = { ...recordedMachine(manifest, images, HOW), startWallNanoseconds };
     const { machine } = await createMachine(config, new DeviceRegistry(BUILTIN_DEVICES));
     assert(machine !== undefined, "this machine cannot be replayed");
     return machine;
