@@ -1,17 +1,23 @@
 /** What the server of the page gives, and what it does not. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { MACHINE_VERSION } from "../../kernel/machine/version.ts";
+import {
+  formatRecordingManifest,
+  RECORDING_VERSION,
+  type RecordingManifest,
+} from "../../kernel/replay/manifest.ts";
 import { HostError } from "../../mod.ts";
 import { buildPage } from "./build.ts";
 import type { FileList } from "./messages.ts";
 import { serveRecording } from "./serve.ts";
 
-const MANIFEST = {
+const MANIFEST: Omit<RecordingManifest, "images"> = {
   format: "chronovisor recording",
-  version: 1,
+  version: RECORDING_VERSION,
   created: "",
   name: "test",
   machine: {
-    version: 1,
+    version: MACHINE_VERSION,
     memoryBytes: 65536,
     harts: 1,
     append: "",
@@ -38,7 +44,7 @@ async function withServed(body: (url: string, parent: string) => Promise<void>):
   await Deno.writeTextFile(`${folder}/notes.txt`, "notes");
   await Deno.symlink(`${parent}/secret`, `${folder}/outputs-000000.log`);
   const image = { role: "kernel", path: `${parent}/kernel.bin`, bytes: 10, sha256: null };
-  const manifest = JSON.stringify({ ...MANIFEST, images: [image] });
+  const manifest = formatRecordingManifest({ ...MANIFEST, images: [image] });
   await Deno.writeTextFile(`${folder}/manifest.json`, manifest);
   try {
     await using served = await serveRecording(folder);
