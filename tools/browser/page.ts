@@ -25,6 +25,7 @@ const page = {
   console: element("console"),
   ending: element("ending"),
   digest: element("digest"),
+  epochs: element("epochs"),
   folder: element("folder"),
   images: element("images"),
 };
@@ -69,7 +70,9 @@ let worker: Worker | undefined;
 function start(list: FileList): void {
   worker?.terminate();
   page.what.textContent = list.folder;
-  for (const place of [page.progress, page.ending, page.digest]) place.textContent = "";
+  for (const place of [page.progress, page.ending, page.digest, page.epochs]) {
+    place.textContent = "";
+  }
   if (!web.crossOriginIsolated) {
     return fail(
       "This page was served without the headers that shared memory needs: COOP and COEP.",
@@ -111,6 +114,7 @@ function end(ending: ReplayEnding): void {
   page.progress.textContent = describeProgress(ending);
   page.ending.textContent = ending.text;
   page.digest.textContent = ending.digest;
+  page.epochs.textContent = `${ending.epochs}`;
   enter(ending.kind);
 }
 

@@ -61,6 +61,8 @@ export interface ReplayEnding extends ReplayProgress {
   readonly text: string;
   /** Digest of the machine's state. */
   readonly digest: string;
+  /** Number of places at which the state was compared with the recorded machine's, its end among them. */
+  readonly epochs: number;
 }
 
 /** Somebody who watches a replay. */
@@ -158,7 +160,8 @@ class Replay {
         case "cut":
         case "diverged": {
           const text = describe(stop, log.torn?.reason);
-          return { ...progress(), kind: stop.kind, text, digest: replayer.machine.digest() };
+          const digest = replayer.machine.digest();
+          return { ...progress(), kind: stop.kind, text, digest, epochs: replayer.epochsCompared };
         }
         default:
           unreachable("nobody wants to stop");
