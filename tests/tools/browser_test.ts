@@ -186,6 +186,32 @@ peerTest(
   },
 );
 
+peerTest(
+  "a recording that began with a running VM is the same in a browser",
+  [CHROMIUM],
+  async () => {
+    const options = { kernel: echoingGuest(), bios: "none", memory: "16M", clock: "host" } as const;
+    const parent = await Deno.makeTempDir({ prefix: "recorded" });
+    const folder = `${parent}/recording`;
+    try {
+      await using kernel = await VMKernel.start();
+      const vm = await kernel.powerOn(options);
+      await vm.console.write("one ");
+      while (vm.icount < 1_000_000) await delay(5);
+      await vm.startRecording({ folder });
+      await vm.console.write("two q");
+      await vm.waitForExit();
+      await using chromium = await Chromium.start();
+      const console = new TextEncoder().encode("two q");
+      const recorded = { folder, console, [Symbol.asyncDispose]: () => Promise.resolve() };
+      const { icount, executed } = await compare(chromium, recorded);
+      assert(executed <= icount - 1_000_000);
+    } finally {
+      await Deno.remove(parent, { recursive: true });
+    }
+  },
+);
+
 /** A ledger in which a serial port sends one byte and nothing else. */
 function otherLedger(): Uint8Array {
   const encoder = new LogEncoder();

@@ -129,9 +129,9 @@ function enter(state: "idle" | "running" | "failed" | ReplayEnding["kind"]): voi
   page.state.className = state;
 }
 
-function describeProgress({ icount, ticks, milliseconds }: ReplayProgress): string {
+function describeProgress({ icount, executed, ticks, milliseconds }: ReplayProgress): string {
   const seconds = (ticks / 10_000_000).toFixed(2);
-  const mips = milliseconds > 0 ? (icount / milliseconds / 1000).toFixed(0) : "0";
+  const mips = milliseconds > 0 ? (executed / milliseconds / 1000).toFixed(0) : "0";
   return `${icount} instructions, ${seconds} s of guest time, ${mips} MIPS`;
 }
 

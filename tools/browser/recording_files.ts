@@ -10,7 +10,7 @@ import { parseRecordingManifest, type RecordedImage } from "../../kernel/replay/
 import type { FileList } from "./messages.ts";
 
 /** Files that a recording's folder has. */
-const OWN = /^(manifest\.json|(events|outputs)-\d{6}\.log|disk[0-7]\.before)$/;
+const OWN = /^(manifest\.json|(events|outputs|state)-\d{6}\.log|disk[0-7]\.before)$/;
 /** Copies of images, in their folder. */
 const KEPT = /^[0-9a-z]+$/;
 

@@ -6,7 +6,6 @@
  * always compared with the recording's.
  */
 import { assert, unreachable } from "../../kernel/base/assert.ts";
-import { FormatError } from "../../kernel/base/errors.ts";
 import { DeviceRegistry } from "../../kernel/driver/mod.ts";
 import type { HostClock } from "../../kernel/host/clock.ts";
 import { SECTOR_BYTES } from "../../kernel/limits.ts";
@@ -16,6 +15,7 @@ import { LogReader } from "../../kernel/replay/log_reader.ts";
 import type { RecordingManifest } from "../../kernel/replay/manifest.ts";
 import type { ReadBase } from "../../kernel/replay/replay_disks.ts";
 import { Replayer, type ReplayStop } from "../../kernel/replay/replayer.ts";
+import { restoreState } from "../../kernel/replay/start_state.ts";
 import type { BlockDevice } from "../../kernel/storage/block_device.ts";
 import { EXEC_FRAME, ExecFrameReader } from "../../kernel/world/exec_protocol.ts";
 import { createMachine } from "../../kernel/world/machine_adapter.ts";
@@ -46,8 +46,10 @@ const HOW: ReplayedHow = {
 
 /** How far a replay has come. */
 export interface ReplayProgress {
-  /** Instructions executed since the recording began. */
+  /** Instructions executed since power-on. */
   readonly icount: number;
+  /** Those of them that this replay executed. */
+  readonly executed: number;
   /** Guest time in ticks of 100 ns since the guest last started. */
   readonly ticks: number;
   /** Time that it took to come here. */
@@ -84,9 +86,6 @@ export async function replayRecording(
   watcher: ReplayWatcher,
 ): Promise<ReplayEnding> {
   const recording = await openRecording(host, folder);
-  if (recording.manifest.start !== "power-on") {
-    throw new FormatError(`"${folder}" begins with a running machine; expected one at power-on`);
-  }
   watcher.began(recording.manifest);
   const disks = await openRecordedDisks(host, recording);
   try {
@@ -124,11 +123,13 @@ class Replay {
   }
 
   async run(): Promise<ReplayEnding> {
-    const { manifest, events, outputs } = this.#recording;
+    const { manifest, events, outputs, state } = this.#recording;
     const { unpack } = this.#host.compression;
     const log = new LogReader("events", events, unpack);
     const ledger = new Ledger(new LogReader("outputs", outputs, unpack).cursor());
-    const replayer = new Replayer(await this.#machine(BigInt(manifest.machine.wallStart)), {
+    const machine = await this.#machine(BigInt(manifest.machine.wallStart));
+    if (state.length > 0) restoreState(machine, new LogReader("state", state, unpack));
+    const replayer = new Replayer(machine, {
       events: log,
       ledger,
       comparesEpochs: true,
@@ -137,9 +138,11 @@ class Replay {
         if (output.kind === "bytes") this.#sent(output.device, output.port, output.bytes);
       },
     });
+    const first = replayer.icount;
     const started = this.#clock.monotonicMilliseconds();
     const progress = (): ReplayProgress => ({
       icount: replayer.icount,
+      executed: replayer.icount - first,
       ticks: replayer.machine.ticks(),
       milliseconds: this.#clock.monotonicMilliseconds() - started,
     });
