@@ -20,6 +20,7 @@ import {
   openRecordedDisks,
   openRecording,
   readRecordedImages,
+  recordedMachine,
 } from "./world/recordings.ts";
 import { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService } from "./world/translation_service.ts";
@@ -153,28 +154,18 @@ export class Kernel {
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
     const images = async () => {
-      const { kernel, initrd, bios } = await readRecordedImages(this.#host, recording);
+      const read = await readRecordedImages(this.#host, recording);
+      const { kernel, initrd, bios } = read;
       const all = [kernel, initrd, bios].filter((image) => image instanceof Uint8Array);
-      return { images: { kernel, initrd }, bios, moved: all.map(({ buffer }) => buffer) };
+      return { images: { kernel, initrd }, read, moved: all.map(({ buffer }) => buffer) };
     };
-    const { images: { kernel, initrd }, bios, moved } = await images();
-    const config: MachineConfig = {
-      ...kernel && { kernel },
-      ...initrd && { initrd },
-      bios,
-      memoryBytes: machine.memoryBytes,
-      harts: machine.harts,
-      append: machine.append,
-      disks: machine.disks,
-      clock: machine.clock as MachineConfig["clock"],
-      seed: machine.seed,
-      startWallNanoseconds: BigInt(machine.wallStart),
+    const { read, moved } = await images();
+    const config = recordedMachine(recording.manifest, read, {
       tier: options.tier ?? "auto",
       tlbEntries: options.tlbEntries,
       cacheElements: options.cacheElements,
-      trace: false,
       marksExecution: options.waitsForDebugger ?? false,
-    };
+    });
     const { verify = false, to, speed = "max", waitsForDebugger = false } = options;
     const vm = new VM({
       host: this.#host,

@@ -245,23 +245,43 @@ export class Replayer {
 
   /** The machine switched itself off or reset itself: the log says so too, here. */
   #over(stop: StopReason & { readonly kind: "off" | "reset" }): ReplayStop {
-    let raw = this.#cursor.peek();
-    let record = raw && readEventRecord(raw);
-    if (raw?.stamp.icount === this.icount && record?.type === "epoch") {
-      const different = this.#compareEpoch(raw.stamp.icount, record.fields);
-      if (different === "not yet") return unreachable("a machine that is off waits for no disk");
-      if (different !== undefined) return different;
-      raw = this.#cursor.peek();
-      record = raw && readEventRecord(raw);
+    const otherwise = `the machine ${
+      stop.kind === "off" ? "switches itself off" : "resets itself"
+    }; the recording goes on`;
+    for (;;) {
+      const raw = this.#cursor.peek();
+      // Cut here: nobody knows that it was over.
+      if (raw === undefined) return { kind: "cut" };
+      const record = readEventRecord(raw);
+      if (record.type !== "nondeterminism" && raw.stamp.icount !== this.icount) {
+        return this.#diverged(otherwise);
+      }
+      switch (record.type) {
+        case "event":
+          return this.#diverged(otherwise);
+        case "end":
+        case "reset":
+          this.#cursor.advance();
+          return this.#ended(record);
+        case "epoch": {
+          const different = this.#compareEpoch(raw.stamp.icount, record.fields);
+          if (different === "not yet") {
+            return unreachable("a machine that is off waits for no disk");
+          }
+          if (different !== undefined) return different;
+          break;
+        }
+        default:
+          this.#cursor.advance();
+      }
     }
-    if (raw?.stamp.icount !== this.icount || (record?.type !== "end" && record?.type !== "reset")) {
-      return this.#diverged(
-        `the machine ${stop.kind === "off" ? "switches itself off" : "resets itself"}; ` +
-          "the recording goes on",
-      );
-    }
-    this.#cursor.advance();
-    return this.#ended(record);
+  }
+
+  /** The recorded machine was over here. What this one sent last may have been seen before its end was. */
+  #mustBeOver(otherwise: string): ReplayStop {
+    const stop = this.#machine.run(0);
+    if (stop.kind === "off" || stop.kind === "reset") return this.#over(stop);
+    return this.#diverged(otherwise);
   }
 
   #ended(record: EventRecord & { readonly type: "end" | "reset" }): ReplayStop {
@@ -290,12 +310,12 @@ export class Replayer {
       }
       case "end":
         if (record.why === "power-off" || record.why === "reset") {
-          return this.#diverged("the machine goes on; the recording was over");
+          return this.#mustBeOver("the machine goes on; the recording was over");
         }
         this.#cursor.advance();
         return this.#ended(record);
       case "reset":
-        return this.#diverged("the machine goes on; the recording's guest reset itself");
+        return this.#mustBeOver("the machine goes on; the recording's guest reset itself");
     }
   }
 

@@ -38,6 +38,9 @@ export interface RecordedVm {
   readonly disks: BlockDevice[];
 }
 
+/** What reading a recording takes of a host; in a browser, its page is one that has this much. */
+export type RecordingHost = Pick<Host, "files" | "compression">;
+
 /** Bytes of an image are hashed and read in parts of this many. */
 const PART_BYTES = 4 * 1024 * 1024;
 
@@ -115,7 +118,7 @@ export interface Recording {
 }
 
 /** Reads a recording's manifest and logs. Rejects with HostError and FormatError. */
-export async function openRecording(host: Host, folder: string): Promise<Recording> {
+export async function openRecording(host: RecordingHost, folder: string): Promise<Recording> {
   const path = `${folder}/manifest.json`;
   const text = new TextDecoder().decode(await host.files.readAll(path));
   const manifest = parseRecordingManifest(text, `"${path}"`);
@@ -150,7 +153,7 @@ export interface RecordedImages {
 
 /** Reads the images, not the disks, that a recording starts from. Rejects with a FormatError for changed ones. */
 export async function readRecordedImages(
-  host: Host,
+  host: RecordingHost,
   { folder, manifest }: Recording,
 ): Promise<RecordedImages> {
   const read = async (role: string) => {
@@ -175,12 +178,40 @@ export async function readRecordedImages(
   };
 }
 
+/** How a recording is replayed: nothing that the guest could see. */
+export type ReplayedHow = Pick<
+  MachineConfig,
+  "tier" | "tlbEntries" | "cacheElements" | "marksExecution"
+>;
+
+/** The machine of a recording at its power-on state. */
+export function recordedMachine(
+  { machine }: RecordingManifest,
+  { kernel, initrd, bios }: RecordedImages,
+  how: ReplayedHow,
+): MachineConfig {
+  return {
+    ...kernel && { kernel },
+    ...initrd && { initrd },
+    bios,
+    memoryBytes: machine.memoryBytes,
+    harts: machine.harts,
+    append: machine.append,
+    disks: machine.disks,
+    clock: machine.clock as MachineConfig["clock"],
+    seed: machine.seed,
+    startWallNanoseconds: BigInt(machine.wallStart),
+    ...how,
+    trace: false,
+  };
+}
+
 function placeOf(folder: string, { kept, path }: RecordedImage): string {
   return kept === undefined ? path : `${folder}/${kept}`;
 }
 
 async function readPresent(
-  host: Host,
+  host: RecordingHost,
   { role }: RecordedImage,
   path: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
@@ -207,7 +238,7 @@ function checkDigest(image: RecordedImage, path: string, sha256: string): void {
 
 /** Opens the disks of a recording as they were when it began. Rejects like `readRecordedImages`. */
 export async function openRecordedDisks(
-  host: Host,
+  host: RecordingHost,
   { folder, manifest }: Recording,
 ): Promise<BlockDevice[]> {
   const disks: BlockDevice[] = [];
@@ -227,7 +258,7 @@ export async function openRecordedDisks(
 }
 
 function openRecordedDisk(
-  host: Host,
+  host: RecordingHost,
   folder: string,
   image: RecordedImage,
   readOnly: boolean,
@@ -247,7 +278,7 @@ function openRecordedDisk(
 }
 
 async function checkDisk(
-  host: Host,
+  host: RecordingHost,
   disk: BlockDevice,
   image: RecordedImage,
   sectors: number,

@@ -46,6 +46,8 @@ function eventFields(record: EventRecord, icount: number): Fields {
       const hashes = { pages: [...pages], pageHashes: [...pageHashes] };
       return { kind: record.type, devices, machine, ...hashes, harts: harts.toBase64() };
     }
+    case "reached":
+      return { kind: record.type };
     case "reset":
       return { kind: record.type, wallNanoseconds: `${record.wallStart}` };
     case "end":
