@@ -7,7 +7,7 @@
  * ends the replay; nothing that happens here depends on how much `run` was asked to run.
  */
 import { assert, unreachable } from "../base/assert.ts";
-import { Divergence, LogExhausted } from "../base/errors.ts";
+import { Divergence, FormatError, LogExhausted } from "../base/errors.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
@@ -35,8 +35,8 @@ export type ReplayStop =
   | { readonly kind: "reset"; readonly wallStart: bigint }
   /** The recording ends here. */
   | { readonly kind: "end"; readonly why: EndCause; readonly code: number }
-  /** The recording was cut: nobody knows what came next. */
-  | { readonly kind: "cut" }
+  /** The recording was cut, or makes no sense from here on: nobody knows what came next. */
+  | { readonly kind: "cut"; readonly reason?: string }
   /** The machine did something else than when it was recorded. */
   | { readonly kind: "diverged"; readonly what: string }
   /** Whoever drives the machine wants to stop here; the replay can go on. */
@@ -158,6 +158,15 @@ export class Replayer {
 
   /** Runs at most so many instructions. */
   run(budget: number): ReplayStop {
+    try {
+      return this.#run(budget);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return this.#end({ kind: "cut", reason: error.message });
+    }
+  }
+
+  #run(budget: number): ReplayStop {
     const end = this.icount + budget;
     for (;;) {
       if (this.#stop !== undefined) return this.#stop;
@@ -204,7 +213,7 @@ export class Replayer {
       stop = drive === undefined ? machine.run(budget) : drive(machine, budget);
     } catch (error) {
       if (error instanceof Divergence) return this.#diverged(error.message);
-      if (error instanceof LogExhausted) return { kind: "cut" };
+      if (error instanceof LogExhausted) return { kind: "cut", reason: error.message };
       throw error;
     }
     const different = this.takeOutputs();

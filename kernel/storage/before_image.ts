@@ -10,7 +10,7 @@
  * happened, and does not count.
  */
 import { crc32 } from "../base/checksum.ts";
-import { FormatError } from "../base/errors.ts";
+import { FormatError, HostError } from "../base/errors.ts";
 import type { HostFile } from "../host/files.ts";
 import { SECTOR_BYTES } from "../limits.ts";
 import type { BlockDevice } from "./block_device.ts";
@@ -65,8 +65,17 @@ export class KeepingDisk implements BlockDevice {
   readonly #keeping = new Map<number, Promise<void>>();
   #end = HEADER_BYTES;
 
-  /** Keeps in a file that is new and empty. */
-  constructor(private readonly disk: BlockDevice, private readonly before: HostFile) {
+  #isBroken = false;
+
+  /**
+   * Keeps in a file that is new and empty. When that cannot be written any more, `failed` is told once, and
+   * the disk goes on without: its guest has done nothing wrong.
+   */
+  constructor(
+    private readonly disk: BlockDevice,
+    private readonly before: HostFile,
+    private readonly failed: (error: HostError) => void,
+  ) {
     before.write(0, header());
   }
 
@@ -87,14 +96,14 @@ export class KeepingDisk implements BlockDevice {
     const first = Math.floor(sector / BLOCK_SECTORS);
     const last = Math.floor((sector + bytes.length / SECTOR_BYTES - 1) / BLOCK_SECTORS);
     for (let block = first; block <= last; block++) {
-      if (!this.#kept.has(block)) await this.#keepOnce(block);
+      if (!this.#kept.has(block) && !this.#isBroken) await this.#keepOnce(block);
     }
     await this.disk.write(sector, bytes);
   }
 
   async flush(): Promise<void> {
     // The old contents first: the new ones must never be all that is left.
-    await this.before.flush();
+    if (!this.#isBroken) await this.before.flush().catch((error) => this.#fail(error));
     await this.disk.flush();
   }
 
@@ -120,9 +129,19 @@ export class KeepingDisk implements BlockDevice {
     const contents = entry.subarray(ENTRY_HEADER_BYTES, ENTRY_HEADER_BYTES + bytes);
     await this.disk.read(block * BLOCK_SECTORS, contents);
     view.setUint32(0, crc32(entry.subarray(4)), true);
-    this.before.write(this.#end, entry);
+    try {
+      this.before.write(this.#end, entry);
+    } catch (error) {
+      return this.#fail(error);
+    }
     this.#kept.set(block, this.#end + ENTRY_HEADER_BYTES);
     this.#end += ENTRY_BYTES;
+  }
+
+  #fail(error: unknown): void {
+    if (!(error instanceof HostError)) throw error;
+    if (!this.#isBroken) this.failed(error);
+    this.#isBroken = true;
   }
 }
 

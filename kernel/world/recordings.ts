@@ -70,7 +70,9 @@ export function beginRecording(
     const fact = { role, path: paths[role] ?? "", bytes: disk.sectors * SECTOR_BYTES };
     if (disk.readOnly) return void images.push(fact);
     const before = host.files.create(`${options.folder}/${role}.before`);
-    const contents = new KeepingDisk(disk, before);
+    const contents = new KeepingDisk(disk, before, (error) => {
+      warn(`The recording in "${options.folder}" cannot be replayed: ${error.message}`);
+    });
     disks[i] = contents;
     images.push({ ...fact, contents });
   });

@@ -302,7 +302,9 @@ export class ReplaySide {
       ...stop,
       icount: this.#replayer.icount,
       epochs: this.#replayer.epochsCompared,
-      ...stop.kind === "cut" && { reason: this.#torn ?? "the recording was never ended" },
+      ...stop.kind === "cut" && {
+        reason: stop.reason ?? this.#torn ?? "the recording was never ended",
+      },
     };
     const code = stop.kind === "end" ? stop.code : 0;
     return { ...this.#ended("replayed", code), replay: report };

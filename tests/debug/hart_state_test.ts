@@ -28,12 +28,14 @@ const x = (number: number): DebugRegister => ({ file: "x", number });
 const csr = (name: string): DebugRegister => ({ file: "csr", number: csrNumber(name) });
 const PC: DebugRegister = { file: "pc" };
 
+/** All but `seed`, which reading changes. */
+const CSRS = CSR_ROWS.filter(({ name }) => name !== "seed");
 const EVERY: readonly DebugRegister[] = [
   ...Array.from({ length: 32 }, (_, i) => x(i)),
   ...Array.from({ length: 32 }, (_, number): DebugRegister => ({ file: "f", number })),
   PC,
   { file: "privilege" },
-  ...CSR_ROWS.map(({ number }): DebugRegister => ({ file: "csr", number })),
+  ...CSRS.map(({ number }): DebugRegister => ({ file: "csr", number })),
 ];
 
 Deno.test("reading everything of every hart at any time changes nothing", async () => {
@@ -49,7 +51,7 @@ Deno.test("reading everything of every hart at any time changes nothing", async 
       assert(values.every((value) => value !== undefined));
       assertEquals(
         values[
-          EVERY.length - CSR_ROWS.length + CSR_ROWS.findIndex(({ name }) => name === "mhartid")
+          EVERY.length - CSRS.length + CSRS.findIndex(({ name }) => name === "mhartid")
         ],
         BigInt(hart),
       );

@@ -37,6 +37,11 @@ import { TornDisk, TornFile } from "../_support/torn_storage.ts";
 import type { FuzzTarget } from "./engine.ts";
 import { damaged, edge32, edge64, orRefused } from "./support.ts";
 
+/** A file that cannot be written ends what is tested. */
+const raise = (error: Error) => {
+  throw error;
+};
+
 const STREAMS: readonly LogStream[] = ["events", "outputs"];
 const KINDS = [...Object.values(EVENT_RECORD), ...Object.values(OUTPUT_RECORD)];
 
@@ -288,7 +293,7 @@ const beforeImages: FuzzTarget = {
     const sectors = 1 + random.below(20);
     const disk = new TornDisk(undefined, random.bytes(sectors * SECTOR_BYTES));
     const file = new TornFile(undefined);
-    const keeping = new KeepingDisk(disk, file);
+    const keeping = new KeepingDisk(disk, file, raise);
     const original = disk.bytes.slice();
     for (let i = random.below(4); i > 0; i--) {
       const first = random.below(sectors);

@@ -1,11 +1,16 @@
 /** Claims about disks that keep what they overwrite: whatever happens, the earlier disk can be read. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { crc32 } from "../../../kernel/base/checksum.ts";
-import { FormatError } from "../../../kernel/base/errors.ts";
+import { FormatError, HostError } from "../../../kernel/base/errors.ts";
 import { Prng } from "../../../kernel/base/prng.ts";
 import { SECTOR_BYTES } from "../../../kernel/limits.ts";
 import { EarlierDisk, KeepingDisk } from "../../../kernel/storage/before_image.ts";
 import { HostStopped, StoppingHost, TornDisk, TornFile } from "../../_support/torn_storage.ts";
+
+/** A file that cannot be written ends what is tested. */
+const raise = (error: Error) => {
+  throw error;
+};
 
 /** Three blocks of 4 KiB and one of five sectors. */
 const SECTORS = 29;
@@ -48,7 +53,7 @@ async function writeAtRandom(seed: number, stopAt?: number): Promise<Outcome> {
   const host = new StoppingHost(random, stopAt);
   const [disk, file] = [new TornDisk(host, original()), new TornFile(host)];
   try {
-    const keeping = new KeepingDisk(disk, file);
+    const keeping = new KeepingDisk(disk, file, raise);
     for (let round = 0; round < 4; round++) {
       const writing = Array.from({ length: 1 + random.below(3) }, () => {
         const first = random.below(SECTORS);
@@ -106,7 +111,7 @@ Deno.test("each block is kept once, however many writes there are at once", asyn
 
 Deno.test("reads and the new contents pass through", async () => {
   const disk = new TornDisk(undefined, original());
-  const keeping = new KeepingDisk(disk, new TornFile(undefined));
+  const keeping = new KeepingDisk(disk, new TornFile(undefined), raise);
   const data = new Uint8Array(3 * SECTOR_BYTES).fill(9);
   await keeping.write(7, data);
   const expected = original();
@@ -131,7 +136,7 @@ Deno.test("an earlier disk without a file, or with an empty one, is the disk; it
 Deno.test("a file that is none is refused; entries behind a damaged one do not count", async () => {
   const disk = new TornDisk(undefined, original());
   const file = new TornFile(undefined);
-  const keeping = new KeepingDisk(disk, file);
+  const keeping = new KeepingDisk(disk, file, raise);
   for (const block of [0, 1, 2]) {
     await keeping.write(8 * block, new Uint8Array(SECTOR_BYTES).fill(block));
   }
@@ -155,7 +160,7 @@ Deno.test("a file that is none is refused; entries behind a damaged one do not c
 Deno.test("an entry for what is no block is refused, whatever its checksum says", async () => {
   const disk = new TornDisk(undefined, original());
   const file = new TornFile(undefined);
-  await new KeepingDisk(disk, file).write(0, new Uint8Array(SECTOR_BYTES));
+  await new KeepingDisk(disk, file, raise).write(0, new Uint8Array(SECTOR_BYTES));
   for (const block of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
     const bytes = file.bytes.slice();
     const view = new DataView(bytes.buffer);
@@ -164,4 +169,27 @@ Deno.test("an entry for what is no block is refused, whatever its checksum says"
     const forged = new TornFile(undefined, bytes);
     assertThrows(() => earlier(disk, forged), FormatError, "which is none");
   }
+});
+
+Deno.test("a disk whose keeping fails goes on, and says so once", async () => {
+  const disk = new TornDisk(undefined, new Uint8Array(64 * 512));
+  const told: string[] = [];
+  class FullFile extends TornFile {
+    override write(offset: number, bytes: Uint8Array): void {
+      if (offset > 20_000) throw new HostError("the disk is full");
+      super.write(offset, bytes);
+    }
+  }
+  const keeping = new KeepingDisk(
+    disk,
+    new FullFile(undefined),
+    (error) => told.push(error.message),
+  );
+  for (let sector = 0; sector < 64; sector += 8) {
+    await keeping.write(sector, new Uint8Array(512).fill(sector + 1));
+  }
+  assertEquals(told, ["the disk is full"]);
+  const read = new Uint8Array(512);
+  await keeping.read(56, read);
+  assertEquals(read[0], 57);
 });
