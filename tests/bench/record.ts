@@ -37,7 +37,7 @@ async function timed(body: () => Promise<unknown>): Promise<number> {
 
 /** A guest that computes and sends nothing. */
 const compute: Job = async (kernel, record) => {
-  const append = "bench=bytecode scale=60";
+  const append = "bench=bytecode scale=800";
   const vm = await kernel.powerOn({ kernel: BENCH_ELF, append, ...record && { record } });
   void drain(vm.console.readable);
   return await timed(() => vm.waitForExit());
