@@ -100,6 +100,10 @@ export class VmRecordings {
 
   /** The VM ended. */
   async close(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending?.options === undefined) pending?.resolve();
+    else pending.reject(new HostError("The VM ended before its recording began"));
     await this.ended();
   }
 
