@@ -55,6 +55,7 @@ export type {
   ReplaySyscall,
   ReplaySyscallResult,
   ReplayView,
+  ReplayWatch,
 } from "./debug/plugin.ts";
 export type { PluginStop } from "./debug/plugin_host.ts";
 export type {

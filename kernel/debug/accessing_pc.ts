@@ -15,10 +15,11 @@ const LOADS: readonly number[] = [OPCODE.load, OPCODE.loadFloat];
 const STORES: readonly number[] = [OPCODE.store, OPCODE.storeFloat];
 /** Most bytes of one access. */
 const ACCESS_BYTES = 8n;
+const PAGE_MASK = 4095n;
 const OPCODE_MASK = 0x7f;
 
 /**
- * @param address a virtual address that was accessed
+ * @param address an address that was accessed, virtual or physical: its place in its page counts
  * @returns undefined where the run did not end right behind the instruction
  */
 export function accessingPc(machine: Machine, hart: number, address: bigint): bigint | undefined {
@@ -42,9 +43,6 @@ function accesses(machine: Machine, hart: number, bytes: Uint8Array, address: bi
   // A load may have overwritten its base.
   if (!STORES.includes(opcode) && decoded.rd === decoded.rs1) return true;
   const offset = opcode === OPCODE.atomic ? 0 : decoded.imm;
-  const start = BigInt.asUintN(
-    64,
-    machine.core.register(hart, "x", decoded.rs1) + BigInt(offset),
-  );
-  return address >= start && address - start < ACCESS_BYTES;
+  const start = machine.core.register(hart, "x", decoded.rs1) + BigInt(offset);
+  return (address - start & PAGE_MASK) < ACCESS_BYTES;
 }

@@ -12,10 +12,16 @@ import type { CodeRange, Detach, Execution, TakenTrap, TrapFilter } from "./mach
 import type { GuestSymbol, SymbolPlace } from "./symbol_table.ts";
 import type { WatchRange } from "./watchpoints.ts";
 
+/** Memory that a plugin watches. */
+export interface ReplayWatch extends WatchRange {
+  /** Whether the address is guest-physical; it is virtual, in the address space of the moment, if not. */
+  readonly physical?: boolean;
+}
+
 /** An access to watched memory, told behind the instruction that made it. */
 export interface ReplayAccess {
   readonly kind: "read" | "write";
-  /** First virtual address of the watched range that was accessed. */
+  /** First address of the watched range that was accessed. */
   readonly address: bigint;
   /** Hart that executed, or whose turn it was. */
   readonly hart: number;
@@ -99,6 +105,8 @@ export interface ReplayView {
   memory(address: bigint, length: number, hart?: number): Uint8Array;
   /** Copy of guest-physical RAM, up to its end. */
   physical(address: number, length: number): Uint8Array;
+  /** Guest-physical address of a virtual one; undefined where no RAM is mapped. */
+  translate(address: bigint, hart?: number): number | undefined;
   /** Little-endian unsigned integer of 1 to 8 bytes; undefined where it is not all in mapped RAM. */
   integer(address: bigint, bytes: number, hart?: number): bigint | undefined;
   /** Bytes up to a zero byte as text, at most so many; undefined where there is no memory. */
@@ -118,8 +126,8 @@ export interface Replay extends ReplayView {
   onExecute(range: CodeRange, tell: (execution: Execution) => void): Detach;
   /** Before the first instruction of a function. Throws ConfigError for a name that is no symbol. */
   onFunction(which: string | bigint, tell: (execution: Execution) => void): Detach;
-  /** Behind each access to a range of 1 to 4096 virtual bytes, in the address space of the moment. */
-  onWatch(range: WatchRange, tell: (access: ReplayAccess) => void): Detach;
+  /** Behind each access to a range of 1 to 4096 bytes. */
+  onWatch(range: ReplayWatch, tell: (access: ReplayAccess) => void): Detach;
   /** Before traps are taken; calls of the built-in firmware are none. */
   onTrap(filter: TrapFilter, tell: (trap: TakenTrap) => void): Detach;
   /** At each system call; `told` of its result when it returns, if it does. */

@@ -12,7 +12,7 @@ import type { MachineOutput } from "../machine/outputs.ts";
 import type { StopReason } from "../machine/turns.ts";
 import { accessingPc } from "./accessing_pc.ts";
 import type { MachineDebugger, WatchedAccess } from "./machine_debugger.ts";
-import type { ReplayAccess, ReplayEnding, ReplayPlugin } from "./plugin.ts";
+import type { ReplayAccess, ReplayEnding, ReplayPlugin, ReplayWatch } from "./plugin.ts";
 import { PluginReplay } from "./plugin_replay.ts";
 import { PluginView, type ViewedMachine } from "./plugin_view.ts";
 import type { GuestSymbol } from "./symbol_table.ts";
@@ -76,7 +76,7 @@ interface Pending {
   readonly access: WatchedAccess;
   readonly icount: number;
   readonly before: Uint8Array;
-  readonly range: { readonly address: bigint; readonly size: number };
+  readonly range: ReplayWatch;
   readonly tell: (access: ReplayAccess) => void;
 }
 
@@ -248,7 +248,7 @@ export class PluginHost {
   ): void {
     if (this.#muted || this.#stop !== undefined) return;
     const { view } = this;
-    const before = view.memory(range.address, range.size, access.hart);
+    const before = this.#held(range, access.hart);
     this.#pending.push({ access, icount: view.icount, before, range, tell });
     this.#wake();
   }
@@ -293,12 +293,19 @@ export class PluginHost {
     const { machine } = this.#viewed!;
     for (const { access, icount, before, range, tell } of pending) {
       const { kind, address, hart, by } = access;
-      const after = this.view.memory(range.address, range.size, hart);
+      const after = this.#held(range, hart);
       const isSettled = by === "instruction" && machine.icount === access.icount;
       const pc = isSettled ? accessingPc(machine, hart, address) : undefined;
       assert(by !== "fetch", "fetches are not accesses");
       tell(Object.freeze({ kind, address, hart, icount, by, pc, before, after }));
     }
+  }
+
+  /** What a watched range holds now. */
+  #held({ address, size, physical = false }: ReplayWatch, hart: number): Uint8Array {
+    return physical
+      ? this.view.physical(Number(address), size)
+      : this.view.memory(address, size, hart);
   }
 
   #turned(hart: number): void {

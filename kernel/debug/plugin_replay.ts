@@ -13,6 +13,7 @@ import type {
   MachineDebugger,
   TakenTrap,
   TrapFilter,
+  WatchedAccess,
 } from "./machine_debugger.ts";
 import type {
   Replay,
@@ -21,10 +22,10 @@ import type {
   ReplaySymbols,
   ReplaySyscall,
   ReplaySyscallResult,
+  ReplayWatch,
 } from "./plugin.ts";
 import type { Hook, PluginHost, Told } from "./plugin_host.ts";
 import { Syscalls } from "./syscalls.ts";
-import type { WatchRange } from "./watchpoints.ts";
 
 /** Most instructions between two calls of `every`. */
 const EVERY_MAXIMUM = Number.MAX_SAFE_INTEGER;
@@ -92,6 +93,10 @@ export class PluginReplay implements Replay {
     return this.#host.view.physical(address, length);
   }
 
+  translate(address: bigint, hart?: number): number | undefined {
+    return this.#host.view.translate(address, hart);
+  }
+
   integer(address: bigint, bytes: number, hart?: number): bigint | undefined {
     return this.#host.view.integer(address, bytes, hart);
   }
@@ -124,12 +129,13 @@ export class PluginReplay implements Replay {
     return this.#onCode("onFunction", { address, bytes: 2 }, tell);
   }
 
-  onWatch(range: WatchRange, tell: (access: ReplayAccess) => void): Detach {
+  onWatch(range: ReplayWatch, tell: (access: ReplayAccess) => void): Detach {
     const own = Object.freeze({ ...range });
     const told = this.#guarded("onWatch", tell);
-    return this.#observing((inspector) =>
-      inspector.onWatch(own, (access) => this.#host.accessed(access, own, told))
-    );
+    return this.#observing((inspector) => {
+      const service = (access: WatchedAccess) => this.#host.accessed(access, own, told);
+      return inspector.onWatch(own, service, own.physical ? 0n : undefined);
+    });
   }
 
   onTrap(filter: TrapFilter, tell: (trap: TakenTrap) => void): Detach {

@@ -6,7 +6,7 @@
  * is a copy.
  */
 import { ConfigError } from "../base/errors.ts";
-import { ramBytes } from "../machine/guest_view.ts";
+import { addressSpace, guestAddress, ramBytes } from "../machine/guest_view.ts";
 import type { Machine } from "../machine/machine.ts";
 import { HART, MSTATUS } from "../memory/hart_layout.ts";
 import { readMemory } from "./hart_memory.ts";
@@ -145,6 +145,11 @@ export class PluginView implements ReplayView {
       return new Uint8Array(0);
     }
     return new Uint8Array(ramBytes(core, address, end - address));
+  }
+
+  translate(address: bigint, hart?: number): number | undefined {
+    const { core } = this.#machine;
+    return guestAddress(core, addressSpace(core, this.#hart(hart)), address);
   }
 
   integer(address: bigint, bytes: number, hart?: number): bigint | undefined {
