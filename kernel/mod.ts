@@ -68,7 +68,6 @@ export type {
 export type { WatchRange } from "./debug/watchpoints.ts";
 export type { GuestSymbol, SymbolKind, SymbolPlace } from "./debug/symbol_table.ts";
 export type { PluginSource } from "./world/plugin_side.ts";
-export type { Stamp, VmEvent } from "./machine/event.ts";
 export type { MachineOutput } from "./machine/outputs.ts";
 export type { ReplayedCommand } from "./world/replay_source.ts";
 export type { RecordSync } from "./replay/recording_writer.ts";

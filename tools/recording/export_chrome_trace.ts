@@ -8,7 +8,6 @@
  */
 import { ConfigError, FormatError, VMKernel } from "../../mod.ts";
 import { PROCESSES, TRACKS } from "../plugins/chrome_trace.ts";
-import { bundlePlugins } from "./bundle_plugin.ts";
 
 /** How to export. */
 export interface ChromeTraceOptions {
@@ -27,6 +26,8 @@ export async function exportChromeTrace(
   write: (bytes: Uint8Array) => void,
   { syscalls = false }: ChromeTraceOptions = {},
 ): Promise<void> {
+  // Not before it is wanted: it takes long to load.
+  const { bundlePlugins } = await import("./bundle_plugin.ts");
   const file = new URL("../plugins/chrome_trace.ts", import.meta.url).pathname;
   const plugins = await bundlePlugins([{ file, options: syscalls ? { syscalls: "yes" } : {} }]);
   await using kernel = await VMKernel.start();
