@@ -215,13 +215,15 @@ export class MachineDebugger {
     this.machine.core.setControlWord("holdInterrupts", held ? 1 : 0);
   }
 
-  /** Tells of each instruction that is executed in a range, before it is. Throws ConfigError. */
-  onExecute(range: CodeRange, tell: (execution: Execution) => void): Detach {
+  /**
+   * Tells of each instruction that is executed in a range, before it is; `true` ends the run there, as a
+   * breakpoint does. Throws ConfigError.
+   */
+  onExecute(range: CodeRange, tell: (execution: Execution) => unknown): Detach {
     const { machine } = this;
     return this.#observer(this.#addCode(range, (low, high) => {
       const pc = BigInt(high >>> 0) << 32n | BigInt(low >>> 0);
-      tell({ hart: machine.core.current, pc, icount: machine.icountNow() });
-      return false;
+      return tell({ hart: machine.core.current, pc, icount: machine.icountNow() }) === true;
     }));
   }
 

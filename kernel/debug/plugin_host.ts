@@ -96,6 +96,8 @@ export class PluginHost {
   #viewed: ViewedMachine | undefined;
   #running = false;
   #muted = false;
+  /** Whether the run under way is to end. */
+  #woken = false;
   #lastTurn = -1;
   #stop: PluginStop | undefined;
 
@@ -105,6 +107,11 @@ export class PluginHost {
       assert(this.#viewed !== undefined, "plugins start when there is a machine");
       return this.#viewed;
     }, symbols);
+  }
+
+  /** Whether the run under way is to end as soon as it can. */
+  get woken(): boolean {
+    return this.#woken;
   }
 
   /** How a plugin ended the replay, if one did. */
@@ -146,7 +153,7 @@ export class PluginHost {
       const stop = this.#run(inspector, left);
       this.#tellAccesses();
       if (this.#stop !== undefined) return undefined;
-      if (stop.kind !== "step" && stop.kind !== "budget") return stop;
+      if (stop.kind !== "step" && stop.kind !== "budget" && stop.kind !== "breakpoint") return stop;
       if (machine.icount >= end) {
         this.#betweenRuns();
         return this.#stop === undefined ? { kind: "budget" } : undefined;
@@ -262,10 +269,10 @@ export class PluginHost {
     this.#running = true;
     try {
       const stop = inspector.run(budget);
-      assert(stop.kind !== "watchpoint" && stop.kind !== "breakpoint", "nobody set one");
+      assert(stop.kind !== "watchpoint", "nobody set one");
       return stop;
     } finally {
-      this.#running = false;
+      this.#running = this.#woken = false;
     }
   }
 
@@ -316,6 +323,7 @@ export class PluginHost {
   }
 
   #wake(): void {
+    this.#woken = this.#running;
     this.#viewed?.machine.stopAfter(WAKE);
   }
 }

@@ -155,7 +155,7 @@ export class PluginReplay implements Replay {
       called: this.#guarded("onSyscall", tell),
       returned: told && this.#guarded("onSyscall", told),
     };
-    return host.addHook(new Syscalls(host.view, listener, (body) => host.between(body)));
+    return host.addHook(new Syscalls(host, listener));
   }
 
   every(instructions: number, tell: () => void): Detach {
@@ -198,10 +198,10 @@ export class PluginReplay implements Replay {
     const own = Object.freeze({ ...range });
     const told = this.#guarded(hook, tell);
     return this.#observing((inspector) =>
-      inspector.onExecute(
-        own,
-        (execution) => told(Object.freeze({ ...execution, icount: this.icount })),
-      )
+      inspector.onExecute(own, (execution) => {
+        told(Object.freeze({ ...execution, icount: this.icount }));
+        return this.#host.woken;
+      })
     );
   }
 

@@ -24,6 +24,15 @@ export interface SyscallListener {
   readonly returned: ((result: ReplaySyscallResult) => void) | undefined;
 }
 
+/** What the plugins' host does for it. */
+export interface SyscallHost {
+  readonly view: ReplayView;
+  /** Whether the run under way is to end as soon as it can. */
+  readonly woken: boolean;
+  /** Does something between two runs: now, or behind the instruction under way. */
+  between(body: () => void): void;
+}
+
 /** Sees the system calls of one machine after the other. */
 export class Syscalls {
   #nextId = 0;
@@ -34,13 +43,9 @@ export class Syscalls {
   #traps: Detach | undefined;
   #inspector: MachineDebugger | undefined;
 
-  /**
-   * @param between does something between two runs, the next time there is a between
-   */
   constructor(
-    private readonly view: ReplayView,
+    private readonly host: SyscallHost,
     private readonly listener: SyscallListener,
-    private readonly between: (body: () => void) => void,
   ) {}
 
   /** Observes a machine, between two runs. */
@@ -64,7 +69,7 @@ export class Syscalls {
 
   #trapped({ cause, hart, epc }: TakenTrap): void {
     if (cause !== CAUSE.ecallUser) return;
-    const { view } = this;
+    const { view } = this.host;
     const call: ReplaySyscall = Object.freeze({
       id: this.#nextId++,
       hart,
@@ -91,10 +96,16 @@ export class Syscalls {
     // Known from now on, so that it is added once.
     this.#points.set(behind, () => {});
     const inspector = this.#inspector!;
-    this.between(() => {
+    this.host.between(() => {
       if (this.#inspector !== inspector) return;
       const range = { address: behind, bytes: 2 };
-      this.#points.set(behind, inspector.onExecute(range, (at) => this.#behind(at)));
+      this.#points.set(
+        behind,
+        inspector.onExecute(range, (at) => {
+          this.#behind(at);
+          return this.host.woken;
+        }),
+      );
     });
   }
 
@@ -103,13 +114,13 @@ export class Syscalls {
     const call = this.#waiting.get(key);
     if (call === undefined) return;
     this.#waiting.delete(key);
-    const { view } = this;
+    const { view } = this.host;
     const result = { call, hart, icount: view.icount, value: view.x(A0, hart) };
     this.listener.returned?.(Object.freeze(result));
   }
 
   #key(behind: bigint, hart: number): string {
-    const space = this.view.csr("satp", hart) & SPACE_MASK;
-    return `${behind} ${space} ${this.view.x(SP, hart)}`;
+    const space = this.host.view.csr("satp", hart) & SPACE_MASK;
+    return `${behind} ${space} ${this.host.view.x(SP, hart)}`;
   }
 }

@@ -86,6 +86,7 @@ export class Turns {
       if (hart !== this.#chosen) {
         this.#chosen = hart;
         this.observer?.(hart);
+        if (this.#wanted !== undefined) return this.#takeWanted();
       }
       if (hart < 0) {
         return machine.outputs.waiting ? { kind: "output" } : { kind: "idle", wakeTicks: due };
