@@ -10,7 +10,9 @@ import { type GuestProvider, type ImageSource, parsePowerOn } from "./config.ts"
 import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
+import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
+import type { CoreReport } from "./replay/replay_core.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { openRawDisk } from "./storage/raw.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
@@ -22,6 +24,7 @@ import {
   readRecordedImages,
   recordedMachine,
 } from "./world/recordings.ts";
+import type { PluginSource } from "./world/plugin_side.ts";
 import { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
@@ -61,6 +64,14 @@ export interface ReplayOptions {
   readonly waitsForDebugger?: boolean;
   /** Most bytes of memory that going back may take; 512 MiB by default. */
   readonly historyBytes?: number;
+  /** Whether replay-only code of the guest runs; it does by default. */
+  readonly replayOnly?: boolean;
+  /** Told of each replay-only code that ran. */
+  readonly onReplayOnly?: (report: CoreReport) => void;
+  /** Who observes the replay, in order; what they print is `VM.pluginOutput`. */
+  readonly plugins?: readonly PluginSource[];
+  /** Names of addresses in the guest, for plugins. */
+  readonly symbols?: readonly GuestSymbol[];
   /** Which tiers execute, as for `PowerOnOptions`; need not be those of the recording. */
   readonly tier?: PowerOnOptions["tier"];
   /** Entries of each software TLB. */
@@ -147,6 +158,10 @@ export class Kernel {
    */
   async replay(folder: string, options: ReplayOptions = {}): Promise<VM> {
     if (this.#stopped) throw new ConfigError("Cannot replay: the kernel is stopped");
+    const { plugins = [], waitsForDebugger = false } = options;
+    if (waitsForDebugger && plugins.length > 0) {
+      throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
+    }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
     if (translates) this.#translations.start();
     using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
@@ -164,9 +179,9 @@ export class Kernel {
       tier: options.tier ?? "auto",
       tlbEntries: options.tlbEntries,
       cacheElements: options.cacheElements,
-      marksExecution: options.waitsForDebugger ?? false,
+      marksExecution: waitsForDebugger,
     });
-    const { verify = false, to, speed = "max", waitsForDebugger = false } = options;
+    const { verify = false, to, speed = "max", replayOnly = true } = options;
     const vm = new VM({
       host: this.#host,
       world,
@@ -189,7 +204,11 @@ export class Kernel {
           to,
           realTime: speed === 1,
           historyBytes: options.historyBytes ?? HISTORY_BYTES,
+          replayOnly,
+          plugins,
+          symbols: plugins.length === 0 ? undefined : options.symbols,
         },
+        onReplayOnly: options.onReplayOnly,
         disks: await openRecordedDisks(this.#host, recording),
       },
     });

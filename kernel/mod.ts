@@ -44,6 +44,31 @@ export { checkRecording, type RecordingFacts, recordingFacts } from "./world/rec
 export { type HistoryItem, RecordedHistory, recordedHistory } from "./world/recorded_history.ts";
 export type { RecordedImage, RecordingManifest } from "./replay/manifest.ts";
 export type { TornTail } from "./replay/log_format.ts";
+export type { CoreReport } from "./replay/replay_core.ts";
+export { definePlugin } from "./debug/plugin.ts";
+export type {
+  Replay,
+  ReplayAccess,
+  ReplayEnding,
+  ReplayPlugin,
+  ReplaySymbols,
+  ReplaySyscall,
+  ReplaySyscallResult,
+  ReplayView,
+  ReplayWatch,
+} from "./debug/plugin.ts";
+export type { PluginStop } from "./debug/plugin_host.ts";
+export type {
+  CodeRange,
+  Detach,
+  Execution,
+  TakenTrap,
+  TrapFilter,
+} from "./debug/machine_debugger.ts";
+export type { WatchRange } from "./debug/watchpoints.ts";
+export type { GuestSymbol, SymbolKind, SymbolPlace } from "./debug/symbol_table.ts";
+export type { PluginSource } from "./world/plugin_side.ts";
+export type { MachineOutput } from "./machine/outputs.ts";
 export type { ReplayedCommand } from "./world/replay_source.ts";
 export type { RecordSync } from "./replay/recording_writer.ts";
 export type { EndCause, EventRecord, OutputRecord } from "./replay/record_table.ts";

@@ -139,6 +139,17 @@ function emitCheck(code: CpuCode, f: FunctionBuilder, locals: RunLocals): void {
   });
   f.if(i64.leS(budget, 0), () => f.return(RUN_END.budget), undefined, "unlikely");
   f.call(code.functions.takeInterrupt);
+  // Who was told of an interrupt may want the run to end: behind the first instruction of its handler.
+  f.if(
+    i32.and(control32("attention"), ATTENTION.behind),
+    () => {
+      setControl64(f, "budgetAside", i64.sub(budget, 1));
+      f.set(budget, 1);
+      setControl64(f, "budget", budget);
+    },
+    undefined,
+    "unlikely",
+  );
   f.call(code.mmu.selectElement);
   f.set(locals.element, control32("element"));
   f.set(locals.pc, hart64("pc"));

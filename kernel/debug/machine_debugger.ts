@@ -15,7 +15,7 @@ import { TRAPS_OBSERVED } from "../memory/control_layout.ts";
 import { readMemory, writeMemory } from "./hart_memory.ts";
 import { readRegister, writeRegister } from "./hart_registers.ts";
 import type { DebugMemoryRange, DebugPoint, DebugRegister } from "./target.ts";
-import { Watchpoints, type WatchRange } from "./watchpoints.ts";
+import { Watchpoints, type WatchpointService, type WatchRange } from "./watchpoints.ts";
 
 /** Why a run ended: as the machine says, with watchpoints named. */
 export type DebuggerStop =
@@ -215,13 +215,15 @@ export class MachineDebugger {
     this.machine.core.setControlWord("holdInterrupts", held ? 1 : 0);
   }
 
-  /** Tells of each instruction that is executed in a range, before it is. Throws ConfigError. */
-  onExecute(range: CodeRange, tell: (execution: Execution) => void): Detach {
+  /**
+   * Tells of each instruction that is executed in a range, before it is; `true` ends the run there, as a
+   * breakpoint does. Throws ConfigError.
+   */
+  onExecute(range: CodeRange, tell: (execution: Execution) => unknown): Detach {
     const { machine } = this;
     return this.#observer(this.#addCode(range, (low, high) => {
       const pc = BigInt(high >>> 0) << 32n | BigInt(low >>> 0);
-      tell({ hart: machine.core.current, pc, icount: machine.icountNow() });
-      return false;
+      return tell({ hart: machine.core.current, pc, icount: machine.icountNow() }) === true;
     }));
   }
 
@@ -236,15 +238,17 @@ export class MachineDebugger {
     });
   }
 
-  /** Tells of accesses to a range, without stopping. Throws ConfigError. */
-  onWatch(range: WatchRange, tell: (access: WatchedAccess) => void): Detach {
+  /**
+   * Tells of accesses to a range, without stopping. Throws ConfigError.
+   * @param space as addressSpace gives it; 0: addresses are physical; the current one if not given
+   */
+  onWatch(range: WatchRange, tell: (access: WatchedAccess) => void, space?: bigint): Detach {
     const { machine } = this;
-    return this.#observer(
-      this.#watchpoints.add(range, ({ kind, gpa, size, value, by }, address) => {
-        const icount = machine.icountNow();
-        tell({ hart: machine.hart, kind, address, gpa, size, value, by, icount });
-      }),
-    );
+    const service: WatchpointService = ({ kind, gpa, size, value, by }, address) => {
+      const icount = machine.icountNow();
+      tell({ hart: machine.hart, kind, address, gpa, size, value, by, icount });
+    };
+    return this.#observer(this.#watchpoints.add(range, service, space));
   }
 
   /** The machine's state was replaced, by a checkpoint for example: where it stopped before is void. */

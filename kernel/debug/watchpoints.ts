@@ -45,14 +45,20 @@ export class Watchpoints {
 
   constructor(private readonly machine: Machine) {}
 
-  /** Adds one; gives what takes it away. Throws ConfigError for a size that cannot be. */
-  add(range: WatchRange, service: WatchpointService): () => void {
+  /**
+   * Adds one; gives what takes it away. Throws ConfigError for a size that cannot be.
+   * @param space as addressSpace gives it; 0: addresses are physical
+   */
+  add(
+    range: WatchRange,
+    service: WatchpointService,
+    space = addressSpace(this.machine.core, this.machine.hart),
+  ): () => void {
     const { size } = range;
     if (!Number.isInteger(size) || size < 1 || size > WATCH_BYTES_MAXIMUM) {
       throw new ConfigError(`a watchpoint has 1 to ${WATCH_BYTES_MAXIMUM} bytes, not ${size}`);
     }
-    const { core, hart } = this.machine;
-    const added = { range, space: addressSpace(core, hart), service, watches: [] };
+    const added = { range, space, service, watches: [] };
     this.#all.add(added);
     this.#look(added);
     return () => {

@@ -26,6 +26,8 @@ interface DiskResult {
 export class Gate {
   /** Whoever records. */
   watcher: GateWatcher | undefined;
+  /** Told of each event before it changes the machine; of a disk's result, when the guest sees it. */
+  observer: ((event: VmEvent) => void) | undefined;
   /** Results of disk requests that arrived before their guest time: not seen by the guest yet. */
   readonly diskResults = new Map<number, DiskResult>();
 
@@ -77,7 +79,9 @@ export class Gate {
       diskDue[slot] = 0;
       const tag = slot % DISK_REQUESTS_MAXIMUM;
       const device = this.#disk((slot - tag) / DISK_REQUESTS_MAXIMUM);
-      device.behaviour.complete?.(tag, result.status, result.data);
+      const { status, data } = result;
+      this.observer?.({ kind: "disk", device: device.name, tag, status, ...data && { data } });
+      device.behaviour.complete?.(tag, status, data);
     }
     return true;
   }
@@ -93,6 +97,7 @@ export class Gate {
 
   #apply(event: VmEvent): number {
     const { machine } = this;
+    this.observer?.(event);
     switch (event.kind) {
       case "console":
         return this.#input(machine.device(event.device), event.port, event.bytes);

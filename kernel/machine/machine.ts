@@ -301,6 +301,11 @@ export class Machine {
     this.core.points.forget();
   }
 
+  /** Tells of each hart that is chosen to run, and of -1 when all begin to wait. */
+  observeTurns(tell: (hart: number) => void): void {
+    this.#turns.observer = tell;
+  }
+
   /** Hart whose turn it is, or that is executing. */
   get hart(): number {
     return this.#turns.running ? this.core.current : this.state.turn;

@@ -57,6 +57,9 @@ export class Turns {
   #midway = false;
   /** A stop that is wanted behind the instruction under way. */
   #wanted: PointStop | undefined;
+  /** Told when another hart is chosen; -1: all wait. */
+  observer: ((hart: number) => void) | undefined;
+  #chosen = -1;
 
   constructor(private readonly machine: Machine) {
     this.#firmware = firmwareHost(machine);
@@ -80,6 +83,11 @@ export class Turns {
       if (due === undefined) return { kind: "await" };
       if (state.icount >= end) return { kind: "budget" };
       const hart = this.#choose();
+      if (hart !== this.#chosen) {
+        this.#chosen = hart;
+        this.observer?.(hart);
+        if (this.#wanted !== undefined) return this.#takeWanted();
+      }
       if (hart < 0) {
         return machine.outputs.waiting ? { kind: "output" } : { kind: "idle", wakeTicks: due };
       }

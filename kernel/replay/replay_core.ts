@@ -14,8 +14,13 @@ import type { PointStop, StopReason } from "../machine/turns.ts";
 
 /** Instructions that a core may execute. */
 export const CORE_BUDGET = 50_000_000;
+/** Instructions between two looks at what a core printed. */
+const SLICE = 1_000_000;
 /** Most bytes that one write marker sends. */
 const WRITE_BYTES = 64 * 1024;
+
+/** Bytes of output behind which a core ends: it cannot print more than memory holds. */
+export const CORE_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /** What a core did. */
 export interface CoreReport {
@@ -28,8 +33,8 @@ export interface CoreReport {
   readonly executed: number;
   /** What it printed, by markers and on consoles. */
   readonly output: Uint8Array;
-  /** Why it ended: "end" is its own end marker. */
-  readonly ended: "end" | "budget" | "waited" | "switched off";
+  /** Why it ended: "end" is its own end marker, "output" that it printed too much. */
+  readonly ended: "end" | "budget" | "waited" | "switched off" | "output";
 }
 
 /** Reads guest memory at virtual addresses. */
@@ -39,6 +44,18 @@ export type ReadVirtual = (
   address: bigint,
   length: number,
 ) => Uint8Array;
+
+/** What a core has printed so far. */
+class Printed {
+  readonly parts: Uint8Array[] = [];
+  length = 0;
+
+  add(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.parts.push(bytes);
+    this.length += bytes.length;
+  }
+}
 
 /** Runs the cores of one machine. */
 export class ReplayCores {
@@ -74,7 +91,7 @@ export class ReplayCores {
     machine.forgetStops();
     core.setRegister(hart, "pc", pc + BigInt(CORE_OFFSET));
     core.setControlWord("holdInterrupts", 1);
-    const printed: Uint8Array[] = [];
+    const printed = new Printed();
     const ended = this.#execute(icount + CORE_BUDGET, printed);
     core.setControlWord("holdInterrupts", 0);
     const executed = machine.icount - icount;
@@ -82,25 +99,26 @@ export class ReplayCores {
     snapshots.restore(saved);
     snapshots.forget(saved);
     machine.forgetStops();
-    return { pc, hart, icount, executed, output: concatBytes(printed), ended };
+    return { pc, hart, icount, executed, output: concatBytes(printed.parts), ended };
   }
 
-  #execute(end: number, printed: Uint8Array[]): CoreReport["ended"] {
+  #execute(end: number, printed: Printed): CoreReport["ended"] {
     const { machine } = this;
     for (;;) {
       const left = end - machine.icount;
       if (left <= 0) return "budget";
-      const stop = machine.run(left);
+      if (printed.length >= CORE_OUTPUT_BYTES) return "output";
+      const stop = machine.run(Math.min(left, SLICE));
       for (const output of machine.takeOutputs()) {
         // Frames and disk requests of a core go nowhere, and nobody answers them.
-        if (output.kind === "bytes") printed.push(output.bytes);
+        if (output.kind === "bytes") printed.add(output.bytes);
       }
       const ended = this.#ended(stop, printed);
       if (ended !== undefined) return ended;
     }
   }
 
-  #ended(stop: StopReason, printed: Uint8Array[]): CoreReport["ended"] | undefined {
+  #ended(stop: StopReason, printed: Printed): CoreReport["ended"] | undefined {
     switch (stop.kind) {
       case "off":
       case "reset":
@@ -110,7 +128,7 @@ export class ReplayCores {
         return "waited";
       case "marker":
         if (stop.marker === "end") return "end";
-        if (stop.marker === "write") printed.push(this.#written(stop.hart));
+        if (stop.marker === "write") printed.add(this.#written(stop.hart));
         // A core within a core is jumped over. The next run executes the marker, which is nothing.
         return undefined;
       default:

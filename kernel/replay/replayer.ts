@@ -65,6 +65,8 @@ export interface ReplayParts {
   readonly comparesEpochs?: boolean;
   /** Sees events as they are delivered. */
   readonly delivered?: (event: VmEvent) => void;
+  /** Sees the recording's epochs as they are passed. */
+  readonly epochPassed?: () => void;
   /** Runs the machine instead of its own `run`; undefined: something wants to stop here. */
   readonly drive?: (machine: Machine, budget: number) => StopReason | undefined;
 }
@@ -338,6 +340,7 @@ export class Replayer {
       if (different !== undefined) return this.#diverged(different);
       this.epochsCompared++;
     }
+    this.#parts.epochPassed?.();
     this.#cursor.advance();
     return undefined;
   }

@@ -79,8 +79,13 @@ export const TO_KERNEL = {
   debugAnswer: 16,
   /** The machine stands still and waits for nothing: a recording can begin. */
   recordReady: 18,
-  /** (icount, instructions, hart) Replay-only code ran; bytes: what it printed. The name is how it ended. */
+  /**
+   * (icount, instructions, hart, 1 if more parts follow, pc in two words) Replay-only code ran; bytes: a part
+   * of what it printed. The name is how it ended.
+   */
   replayOnly: 17,
+  /** What a plugin of a replay prints. */
+  pluginOutput: 19,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

@@ -11,6 +11,9 @@ import { Timeline } from "../checkpoint/timeline.ts";
 import { readMemory } from "../debug/hart_memory.ts";
 import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { ReplayDebugger, type Way } from "../debug/replay_debugger.ts";
+import type { ReplayEnding } from "../debug/plugin.ts";
+import type { LoadedPlugin, PluginStop } from "../debug/plugin_host.ts";
+import type { GuestSymbol } from "../debug/symbol_table.ts";
 import type { Machine } from "../machine/machine.ts";
 import { Snapshots } from "../machine/snapshot.ts";
 import type { PointStop, StopReason } from "../machine/turns.ts";
@@ -25,6 +28,7 @@ import { TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { concatBytes } from "../base/bytes.ts";
+import { PluginSide, type PluginSource } from "./plugin_side.ts";
 import { message, parts, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { EndReport, ReplayReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
@@ -46,6 +50,12 @@ export interface ReplayStart {
   readonly realTime: boolean;
   /** Most bytes of memory that going back may take. */
   readonly historyBytes: number;
+  /** Whether replay-only code runs. */
+  readonly replayOnly: boolean;
+  /** Who observes; nobody goes back then. */
+  readonly plugins: readonly PluginSource[];
+  /** Names of addresses, for plugins. */
+  readonly symbols: readonly GuestSymbol[] | undefined;
 }
 
 /** A machine that can be replayed. */
@@ -65,6 +75,8 @@ export interface ReplayWorld {
    * recording's for a recording that begins anew.
    */
   readonly again: (wallStart: bigint | undefined) => Promise<ReplayedMachine>;
+  /** The plugins of the start message. */
+  readonly plugins: readonly LoadedPlugin[];
 }
 
 /** Longest sleep of a replay that is held back, in milliseconds: it looks at its mailbox then. */
@@ -80,6 +92,7 @@ export class ReplaySide {
   readonly #wanted = new Map<number, (data: Uint8Array | undefined) => void>();
   readonly #arriving = new Map<number, Uint8Array[]>();
   readonly #torn: string | undefined;
+  readonly #plugins: PluginSide | undefined;
   #machine: ReplayedMachine;
   #replayer: Replayer;
   #inspector: MachineDebugger;
@@ -109,6 +122,10 @@ export class ReplaySide {
     this.#replayer = this.#newReplayer();
     this.#inspector = new MachineDebugger(machine.machine);
     this.#cores = this.#newCores();
+    if (world.plugins.length === 0) return;
+    this.#plugins = new PluginSide(world.mailbox, start.symbols);
+    this.#plugins.host.moveTo(this.#inspector, 0);
+    this.#plugins.host.start(world.plugins);
   }
 
   /** A machine at its power-on state becomes what it was when the recording began. */
@@ -125,7 +142,10 @@ export class ReplaySide {
       events: this.#events,
       ...verify && { ledger: new Ledger(this.#outputs.cursor()), comparesEpochs: true },
       readBase: (disk, sector, bytes, arrived) => this.#want(disk, sector, bytes, arrived),
-      sent: (output) => {
+      epochPassed: () => this.#plugins?.host.tell("epoch", undefined),
+      sent: (output, icount) => {
+        this.#plugins?.host.sent(output, icount);
+        this.#plugins?.flush();
         if (output.kind !== "bytes" || this.#timeline?.passesAgain) return;
         sendOutput(mailbox, { ...output, kind: "console" });
       },
@@ -141,9 +161,12 @@ export class ReplaySide {
       machine,
       snapshots,
       readMemory,
-      (body) => this.#replayer.aside(body),
+      (body) => {
+        const aside = () => this.#replayer.aside(body);
+        return this.#plugins === undefined ? aside() : this.#plugins.host.aside(aside);
+      },
     );
-    cores.stopAtMarkers(true);
+    cores.stopAtMarkers(this.#start.replayOnly);
     return cores;
   }
 
@@ -177,7 +200,7 @@ export class ReplaySide {
           await this.#reset(stop.wallStart);
           break;
         case "point":
-          return unreachable("nobody wants to stop");
+          return this.#stoppedByPlugin();
         case "end":
         case "cut":
         case "diverged":
@@ -220,6 +243,7 @@ export class ReplaySide {
     this.#replayer.restart(this.#machine.machine);
     this.#timeline?.reset();
     this.#newMachine();
+    this.#plugins?.host.moveTo(this.#inspector, this.#replayer.icount);
   }
 
   /** The recording begins anew. */
@@ -243,23 +267,35 @@ export class ReplaySide {
     const end = machine.icount + budget;
     for (;;) {
       const left = end - machine.icount;
-      const stop = this.#debugger?.drive(left) ?? (this.#debug ? undefined : machine.run(left));
+      const stop = this.#run(left);
       if (stop?.kind !== "marker") return stop;
       this.#passMarker(stop);
       if (machine.icount >= end) return { kind: "budget" };
     }
   }
 
+  #run(budget: number): StopReason | undefined {
+    if (this.#plugins !== undefined) return this.#plugins.host.run(budget);
+    if (this.#debugger !== undefined) return this.#debugger.drive(budget);
+    return this.#machine.machine.run(budget);
+  }
+
   #passMarker(stop: PointStop & { readonly kind: "marker" }): void {
     // What left before the core leaves now, because what leaves in it goes elsewhere.
     const different = this.#replayer.takeOutputs();
     assert(different === undefined, "outputs differ");
+    const { icount } = this.#replayer;
     const report = this.#cores.pass(stop);
     if (report === undefined || this.#timeline?.passesAgain) return;
-    const { icount, executed, hart, ended, output } = report;
-    const numbers = [icount, executed, hart];
-    const [whole = new Uint8Array(0)] = parts(output);
-    this.#world.mailbox.send(TO_KERNEL.replayOnly, message(ended, numbers, whole));
+    const { executed, hart, pc, ended, output } = report;
+    const pcWords = [Number(pc >> 32n), Number(pc & 0xffff_ffffn)];
+    // What printed nothing is reported all the same.
+    const all = output.length === 0 ? [output] : [...parts(output)];
+    for (const [i, part] of all.entries()) {
+      const more = i + 1 < all.length ? 1 : 0;
+      const numbers = [icount, executed, hart, more, ...pcWords];
+      this.#world.mailbox.send(TO_KERNEL.replayOnly, message(ended, numbers, part));
+    }
   }
 
   #atTarget(): boolean {
@@ -277,6 +313,7 @@ export class ReplaySide {
     const stop = (this.#timeline ?? this.#replayer).run(Math.min(this.#slices.budget, most));
     const executed = this.#replayer.icount - before;
     this.#slices.record(executed, clock.monotonicMilliseconds() - started);
+    this.#plugins?.flush();
     mailbox.publish(this.#replayer.icount);
     return stop;
   }
@@ -295,9 +332,23 @@ export class ReplaySide {
     return { why, code, stats: this.#machine.stats() };
   }
 
-  #replayed(
-    stop: Extract<ReplayStop, { kind: ReplayReport["kind"] }> | { kind: "reached" },
-  ): EndReport {
+  /** A plugin wants the replay to end here. */
+  #stoppedByPlugin(): EndReport {
+    const stop = this.#plugins?.host.stop;
+    assert(stop !== undefined, "nobody else wants to stop");
+    return this.#replayed(stop);
+  }
+
+  #replayed(stop: Finish): EndReport {
+    this.#plugins?.host.ended(endingOf(stop));
+    this.#plugins?.flush();
+    // A plugin may fail in its last hook, too.
+    const failed = this.#plugins?.host.stop;
+    if (failed !== undefined && failed !== stop) return this.#reported(failed);
+    return this.#reported(stop);
+  }
+
+  #reported(stop: Finish): EndReport {
     const report: ReplayReport = {
       ...stop,
       icount: this.#replayer.icount,
@@ -410,4 +461,15 @@ export class ReplaySide {
     this.#wanted.delete(id);
     arrived?.(failed !== 0 ? undefined : concatBytes(parts));
   }
+}
+
+/** How a replay can end. */
+type Finish = Extract<ReplayStop, { kind: ReplayReport["kind"] }> | PluginStop | {
+  readonly kind: "reached";
+};
+
+/** What plugins are told of the end. */
+function endingOf(stop: Finish): ReplayEnding {
+  if (stop.kind === "end") return Object.freeze({ ...stop });
+  return Object.freeze({ kind: stop.kind === "plugin failed" ? "stopped" : stop.kind });
 }

@@ -5,6 +5,7 @@
  * Invariant: a disk that cannot be read is an answer too, so a replay never waits for ever.
  */
 import { MESSAGE_DATA_MAXIMUM, SECTOR_BYTES } from "../limits.ts";
+import type { CoreReport } from "../replay/replay_core.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
 import { ByteOutput } from "./byte_output.ts";
 import { EXEC_FRAME, ExecFrameReader, execNumber } from "./exec_protocol.ts";
@@ -20,6 +21,8 @@ export interface ReplayParts {
   readonly start: ReplayStart;
   /** The disks as they were when the recording began. */
   readonly disks: readonly BlockDevice[];
+  /** Told of each replay-only code that ran. */
+  readonly onReplayOnly?: ((report: CoreReport) => void) | undefined;
 }
 
 /** Serves a replay's disks. */

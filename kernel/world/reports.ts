@@ -3,6 +3,7 @@
  * world to its user.
  */
 import { ConfigError, FormatError, HostError } from "../base/errors.ts";
+import type { PluginStop } from "../debug/plugin_host.ts";
 import type { EndCause } from "../replay/record_table.ts";
 import type { HaltCause, HartReport, MachinePort, MachineStats } from "./machine_port.ts";
 
@@ -35,6 +36,8 @@ export type ReplayReport =
     | { readonly kind: "cut"; readonly reason?: string }
     /** Where it first differs from the recording. */
     | { readonly kind: "diverged"; readonly what: string }
+    /** Where a plugin stopped it, or failed. */
+    | PluginStop
   );
 
 /** Registers as they cross between worlds: 64-bit values as "0x…". */

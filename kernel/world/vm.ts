@@ -9,18 +9,16 @@ import { Broken } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
-import type { BlockDevice } from "../storage/block_device.ts";
 import type { DebugTarget } from "../debug/target.ts";
 import { ByteOutput } from "./byte_output.ts";
 import { DiskService } from "./disk_service.ts";
-import type { EarlyWorld } from "./early_world.ts";
-import { DEVICE_NAMES, type MachineConfig, type MachineStats } from "./machine_port.ts";
+import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { Connection } from "./translation_service.ts";
-import type { RecordingSession, RecordOptions } from "./recording_session.ts";
-import { type NewRecording, VmRecordings } from "./vm_recordings.ts";
-import { ReplayedCommand, type ReplayParts, ReplaySource } from "./replay_source.ts";
+import type { RecordOptions } from "./recording_session.ts";
+import { VmRecordings } from "./vm_recordings.ts";
+import type { ReplayedCommand } from "./replay_source.ts";
 import {
   type EndReport,
   failureError,
@@ -30,55 +28,21 @@ import {
   NO_STATS,
   type ReplayReport,
 } from "./reports.ts";
-import { type ConsoleDevice, ConsoleEnd, type VmConsole } from "./vm_console.ts";
+import { ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmDebug } from "./vm_debug.ts";
 import { VmExec } from "./vm_exec.ts";
 import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { VmLink } from "./vm_link.ts";
+import type { VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
+import { VmReplay } from "./vm_replay.ts";
 import { isFinal, nextState, type VmHappening, type VmState } from "./vm_state.ts";
-import type { ImagesMessage, StartMessage } from "./vm_world.ts";
+import type { StartMessage } from "./vm_world.ts";
 
 /** Unread output in bytes at which a VM has to stand still, until half of it was read. */
 const MOST_BACKLOG = 8 * 1024 * 1024;
 /** Milliseconds that a VM world gets to answer to `stop` before its worker is ended. */
 const STOP_MILLISECONDS = 1_000;
-
-/** What a VM is made of. */
-export interface VmParts {
-  /** The host that carries it. */
-  readonly host: Host;
-  /** The VM world. */
-  readonly world: EarlyWorld;
-  /** Name, for messages. */
-  readonly name: string;
-  /** The machine. */
-  readonly config: MachineConfig;
-  /** Images of `config` that nobody else needs: they move to the VM world instead of being copied. */
-  readonly moved: readonly ArrayBuffer[];
-  /** Reads the images again, for a guest that starts again. */
-  readonly images: () => Promise<
-    { readonly images: ImagesMessage; readonly moved: readonly ArrayBuffer[] }
-  >;
-  /** Its disks, in the order of `config.disks`; closed at its end. */
-  readonly disks: readonly BlockDevice[];
-  /** Which device is the terminal. */
-  readonly consoleDevice: ConsoleDevice;
-  /** What becomes of the frames it sends. */
-  readonly network: "none" | "loopback";
-  /** Whether a guest that resets itself starts again, or ends. */
-  readonly onReset: "restart" | "end";
-  /** The way to the compile world, if there is one; closed at its end. */
-  readonly compiler: Connection | undefined;
-  /** Where it is recorded, if it is; closed at its end. */
-  readonly recording?: RecordingSession | undefined;
-  /** Begins a recording of it while it runs. */
-  readonly newRecording?: NewRecording;
-  /** What it replays, if it does; closed at its end. */
-  readonly replay?: ReplayParts | undefined;
-  /** Whether it stands still until a debugger comes. */
-  readonly waitsForDebugger?: boolean;
-}
 
 /** How a VM ended. */
 export interface VmExit {
@@ -117,8 +81,7 @@ export class VM {
   readonly #network: VmParts["network"];
   readonly #images: VmParts["images"];
   readonly #recordings: VmRecordings;
-  readonly #replay: ReplaySource | undefined;
-  readonly #replayed: ReplayedCommand | undefined;
+  readonly #replay: VmReplay | undefined;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #watchers = new Set<() => void>();
   #state: VmState = "starting";
@@ -161,8 +124,7 @@ export class VM {
     const { recording, newRecording } = parts;
     const services = [...this.#disks.values()];
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
-    this.#replay = parts.replay && new ReplaySource(parts.replay, this.#link);
-    this.#replayed = parts.replay && new ReplayedCommand(balance);
+    this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
     this.#worker = parts.world.claim((death) => this.#died(death));
     const { compiler } = parts;
     this.#compiler = compiler;
@@ -215,7 +177,12 @@ export class VM {
 
   /** Of a replayed VM: what the commands printed that were run in it when it was recorded. */
   get replayedCommand(): ReplayedCommand | undefined {
-    return this.#replayed;
+    return this.#replay?.command;
+  }
+
+  /** Of a replayed VM: what its plugins print; the VM waits for its reader. */
+  get pluginOutput(): ReadableStream<Uint8Array> | undefined {
+    return this.#replay?.pluginOutput;
   }
 
   /** Text lines of the instruction trace, if asked for at power-on; the VM waits for its reader. */
@@ -302,6 +269,10 @@ export class VM {
 
   /** Takes hold of the VM for a debugger; it stands still until the debugger lets it go on. */
   debug(): Promise<DebugTarget> {
+    if (this.#replay?.hasPlugins) {
+      const why = "its replay has plugins, which cannot go back";
+      return Promise.reject(new HostError(`Cannot debug the VM "${this.name}": ${why}`));
+    }
     return this.#debug.attach(this.harts);
   }
 
@@ -352,10 +323,13 @@ export class VM {
       case TO_KERNEL.recordEnd:
         return void this.#recordings.ended();
       case TO_KERNEL.baseWanted:
+      case TO_KERNEL.replayOnly:
+      case TO_KERNEL.pluginOutput:
         if (this.#replay === undefined) {
-          throw new Broken("a VM that is not replayed asks for a disk");
+          throw new Broken(`message ${got.kind} of a VM that is not replayed`);
         }
-        return this.#replay.wanted(got);
+        this.#replay.received(got);
+        return this.#balance();
       case TO_KERNEL.imagesWanted:
         return void this.#sendImages();
       case TO_KERNEL.failed:
@@ -378,7 +352,7 @@ export class VM {
   #portOutput({ device, numbers: [port = 0], bytes }: Received): void {
     if (device === this.#console.device && port === 0) this.#console.arrived(bytes);
     else if (device === DEVICE_NAMES.console && port === 1) {
-      (this.#replayed ?? this.#exec).arrived(bytes);
+      (this.#replay?.command ?? this.#exec).arrived(bytes);
       this.#balance();
     }
     // A second terminal that nobody asked for is shown to nobody.
@@ -398,7 +372,7 @@ export class VM {
   /** Holds the VM while too much output waits for a reader or a disk, lets it go on at half. */
   #balance(): void {
     let backlog = this.#console.backlog + this.#trace.backlog + this.#exec.backlog +
-      (this.#replayed?.backlog ?? 0);
+      (this.#replay?.backlog ?? 0);
     for (const disk of this.#disks.values()) backlog += disk.backlog;
     const held = backlog > (this.#held ? MOST_BACKLOG / 2 : MOST_BACKLOG);
     if (held !== this.#held) this.#link.hold(held);
@@ -458,7 +432,7 @@ export class VM {
     this.#console.end(error);
     this.#trace.end();
     this.#exec.end();
-    this.#replayed?.end();
+    this.#replay?.end();
     this.#queries.close();
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
     this.#finishing = this.#release().then(() => {

@@ -13,6 +13,7 @@ import type { RecordSync } from "../replay/recording_writer.ts";
 import { hostSource, HostTime } from "./host_time.ts";
 import type { MachineConfig, MachineFactory, MachinePort, MachineStats } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
+import { loadPlugins } from "./plugin_side.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
@@ -157,9 +158,11 @@ class Life {
 
   async #replay(replay: ReplayStart): Promise<EndReport> {
     const { startWallNanoseconds } = this.#start.config;
+    const plugins = await loadPlugins(replay.plugins);
     const machine = replayable(await this.#make(startWallNanoseconds));
     this.#mailbox.send(TO_KERNEL.running, message());
     return await new ReplaySide(machine, replay, {
+      plugins,
       waitsForDebugger: this.#start.waitsForDebugger,
       mailbox: this.#mailbox,
       clock: hostClock,

@@ -162,6 +162,26 @@ export function recordStorm(
   }
 }
 
+/** A replayer of a recording on a machine; parts of it can be others. */
+export function testReplayer(
+  recording: TestRecording,
+  machine: Machine,
+  parts: Partial<ReplayParts> & Pick<ReplayParts, "sent">,
+): Replayer {
+  const reader = (stream: TestStream) =>
+    new LogReader(stream, recording.segments[stream], hostCompression.unpack);
+  return new Replayer(machine, {
+    events: reader("events"),
+    ledger: new Ledger(reader("outputs").cursor()),
+    readBase: (disk, sector, bytes, arrived) => {
+      assert(disk === 0);
+      arrived(recording.disk.slice(sector * SECTOR, sector * SECTOR + bytes));
+    },
+    comparesEpochs: true,
+    ...parts,
+  });
+}
+
 /** Replays a recording with other options. */
 export function replayRecording(
   recording: TestRecording,
@@ -176,19 +196,10 @@ export function replayRecording(
   const { slice = () => 50_000_000, ...parts } = more;
   const machine = testMachine({ ...recording.config, ...options });
   const text: string[] = [];
-  const reader = (stream: TestStream) =>
-    new LogReader(stream, recording.segments[stream], hostCompression.unpack);
-  const replayer = new Replayer(machine, {
-    events: reader("events"),
-    ledger: new Ledger(reader("outputs").cursor()),
-    readBase: (disk, sector, bytes, arrived) => {
-      assert(disk === 0);
-      arrived(recording.disk.slice(sector * SECTOR, sector * SECTOR + bytes));
-    },
+  const replayer = testReplayer(recording, machine, {
     sent: (output) => {
       if (output.kind === "bytes") text.push(latin1(output.bytes));
     },
-    comparesEpochs: true,
     ...parts,
   });
   for (;;) {

@@ -3,6 +3,7 @@
  * docs/export.md). Each is a file of this folder.
  */
 import type { RecordedHistory } from "../../mod.ts";
+import { exportChromeTrace } from "./export_chrome_trace.ts";
 import { exportConsole } from "./export_console.ts";
 import { exportEvents } from "./export_events.ts";
 import { exportPcap } from "./export_pcap.ts";
@@ -26,6 +27,14 @@ export const EXPORTERS = {
   pcap: { run: exportPcap, help: "network frames as a packet capture (pcapng)" },
   console: { run: exportConsole, help: "what the guest, or its recorded command, printed" },
   events: { run: exportEvents, help: "all that came in and left as JSON lines" },
+  "chrome-trace": {
+    run: exportChromeTrace,
+    help: "turns, traps, disk requests and more as trace events: Perfetto reads them",
+  },
+  "chrome-trace-syscalls": {
+    run: (source, write) => exportChromeTrace(source, write, { syscalls: true }),
+    help: "the same, with the system calls of a Linux guest",
+  },
 } as const satisfies Readonly<Record<string, { readonly run: Exporter; readonly help: string }>>;
 
 /** Name of an exporter. */

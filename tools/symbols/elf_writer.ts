@@ -2,7 +2,7 @@
  * Writes an ELF64 file for RISC-V with nothing but symbols (System V ABI, "Object Files"), which gdb
  * takes with `symbol-file`: sections without bytes span the addresses, so that code is known as code.
  */
-import type { GuestSymbol, SymbolTable } from "./symbol_table.ts";
+import type { GuestSymbol, SymbolTable } from "../../kernel/debug/symbol_table.ts";
 
 const HEADER = 64;
 const SECTION = 64;

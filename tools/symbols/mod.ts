@@ -7,4 +7,5 @@ export {
   type SymbolKind,
   type SymbolPlace,
   SymbolTable,
-} from "./symbol_table.ts";
+} from "../../kernel/debug/symbol_table.ts";
+export { readSymbolFile } from "./read_symbols.ts";

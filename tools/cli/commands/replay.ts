@@ -5,6 +5,7 @@
 import { Command } from "commander";
 import {
   checkRecording,
+  ConfigError,
   parseSize,
   recordingFacts,
   type ReplayOptions,
@@ -17,6 +18,7 @@ import { CliExit, EXIT } from "../errors.ts";
 import { serveGdb } from "../gdb_server.ts";
 import { choice, wholeNumber } from "../machine_options.ts";
 import { replayExportCommand } from "./replay_export.ts";
+import { formatCore, pluginPlace, replayOnlyPlace } from "../replay_output.ts";
 import { formatFacts } from "../recording_text.ts";
 import { writeStatistics } from "../statistics.ts";
 import { copyTo, writeError, writeOut } from "../streams.ts";
@@ -33,6 +35,11 @@ interface ReplayCommandOptions {
   readonly timeout?: number;
   readonly gdb?: number;
   readonly historyMemory?: string;
+  readonly replayOnly?: boolean;
+  readonly replayOutput?: string;
+  readonly plugin?: readonly string[];
+  readonly pluginOutput?: string;
+  readonly symbols?: string;
 }
 
 /** The command. */
@@ -55,6 +62,14 @@ export function replayCommand(
     .option("--cache-elements <n>", "address spaces kept at once", wholeNumber(1, 64))
     .option("--gdb <port>", "wait for gdb on this TCP port; 0 takes any", wholeNumber(0, 65535))
     .option("--history-memory <size>", "most memory that going back may take; 512M by default")
+    .option("--no-replay-only", "do not run the guest's replay-only code")
+    .option(
+      "--replay-output <file>",
+      "write what replay-only code says there, not on standard error",
+    )
+    .option("--plugin <file,key=value>", "observe with this plugin; may be given again", gather)
+    .option("--plugin-output <file>", "write what plugins print there, not on standard output")
+    .option("--symbols <file>", "names for plugins: kallsyms, System.map, nm's output, or ELF")
     .option("--no-translation-cache", "do not use or keep translations of earlier runs")
     .option("--timeout <seconds>", "end with status 124 after so long", Number)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
@@ -84,12 +99,19 @@ function icount(text: string): string {
   return `${wholeNumber(0, Number.MAX_SAFE_INTEGER)(text)}`;
 }
 
+function gather(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
 async function replay(
   environment: CliEnvironment,
   folder: string,
   options: ReplayCommandOptions,
 ): Promise<number> {
   using ending = new Ending(options.timeout);
+  using cores = replayOnlyPlace(options.replayOutput);
+  using printed = pluginPlace(options.pluginOutput);
+  const observers = await observersOf(options);
   await using kernel = await environment.startKernel(() => {}, options);
   const { to, speed, verify, tier, tlbEntries, cacheElements, gdb, historyMemory } = options;
   const vm = await kernel.replay(folder, {
@@ -101,6 +123,15 @@ async function replay(
     ...cacheElements && { cacheElements },
     ...historyMemory && { historyBytes: parseSize(historyMemory) },
     waitsForDebugger: gdb !== undefined,
+    replayOnly: options.replayOnly ?? true,
+    onReplayOnly: (report) => {
+      try {
+        for (const part of formatCore(report)) cores.write(part);
+      } catch (error) {
+        ending.fail(error);
+      }
+    },
+    ...observers,
   });
   await using _server = await serveGdb(vm, gdb);
   const { manifest } = await recordingFacts(folder);
@@ -108,11 +139,33 @@ async function replay(
     ? showCommand(vm)
     : copyTo(vm.console.readable, writeOut);
   showing.catch((error) => ending.fail(error));
+  const printing = copyTo(vm.pluginOutput!, printed.write);
+  printing.catch((error) => ending.fail(error));
   const exit = await Promise.race([vm.waitForExit(), ending.happens]);
-  await showing;
+  await Promise.all([showing, printing]);
   await writeStatistics(vm, options.stats);
   if (exit.replay === undefined) throw new CliExit(EXIT.failure, "the replay was stopped");
   return report(exit.replay, verify ?? false);
+}
+
+/** Plugins and symbols, made ready before anything is started. */
+async function observersOf(
+  { plugin = [], symbols, gdb }: ReplayCommandOptions,
+): Promise<Pick<ReplayOptions, "plugins" | "symbols">> {
+  if (plugin.length === 0) {
+    if (symbols === undefined) return {};
+    throw new ConfigError("--symbols gives names to plugins: there is no --plugin");
+  }
+  if (gdb !== undefined) {
+    throw new ConfigError("--gdb and --plugin exclude each other: plugins cannot go back");
+  }
+  // Not before they are wanted: bundling takes long to load.
+  const { bundlePlugins, parsePluginRequest } = await import("../../recording/bundle_plugin.ts");
+  const { readSymbolFile } = await import("../../symbols/mod.ts");
+  return {
+    plugins: await bundlePlugins(plugin.map(parsePluginRequest)),
+    ...symbols !== undefined && { symbols: (await readSymbolFile(symbols)).symbols },
+  };
 }
 
 async function showCommand(vm: VM): Promise<void> {
@@ -137,6 +190,14 @@ function report(replay: ReplayReport, verified: boolean): number {
       throw new CliExit(
         EXIT.failure,
         `the replay differs from the recording ${place}: ${replay.what}`,
+      );
+    case "stopped":
+      writeError(`chronovisor: ${replay.plugin} stopped the replay ${place}: ${replay.reason}\n`);
+      return replay.status;
+    case "plugin failed":
+      throw new CliExit(
+        EXIT.failure,
+        `the plugin "${replay.plugin}" failed in ${replay.hook} ${place}: ${replay.what}`,
       );
   }
 }

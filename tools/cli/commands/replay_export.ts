@@ -5,8 +5,13 @@ import { type ExporterName, EXPORTERS } from "../../recording/export.ts";
 import { FileSink } from "../file_sink.ts";
 import { writeError, writeOut } from "../streams.ts";
 
-type ExportOptions = { readonly [name in ExporterName]?: string };
+/** Files by option, as commander names options: "chrome-trace" is "chromeTrace". */
+type ExportOptions = Readonly<Record<string, string>>;
 const NAMES = Object.keys(EXPORTERS) as ExporterName[];
+
+function fileOf(options: ExportOptions, name: ExporterName): string | undefined {
+  return options[name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
+}
 
 /** The command. */
 export function replayExportCommand(): Command {
@@ -20,17 +25,17 @@ export function replayExportCommand(): Command {
 }
 
 async function exportRecording(folder: string, options: ExportOptions): Promise<void> {
-  const wanted = NAMES.filter((name) => options[name] !== undefined);
+  const wanted = NAMES.filter((name) => fileOf(options, name) !== undefined);
   const flags = NAMES.map((name) => `--${name} FILE`).join(", ");
   if (wanted.length === 0) throw new ConfigError(`Nothing to export: expected ${flags}`);
-  const places = wanted.map((name) => options[name]!);
+  const places = wanted.map((name) => fileOf(options, name)!);
   const twice = places.find((place, i) => places.indexOf(place) !== i);
   if (twice !== undefined) {
     throw new ConfigError(`Expected a file for each format; "${twice}" was given twice`);
   }
   const history = await recordedHistory(folder);
   for (const name of wanted) {
-    const place = options[name]!;
+    const place = fileOf(options, name)!;
     if (place === "-") {
       await EXPORTERS[name].run({ folder, history }, writeOut);
       continue;

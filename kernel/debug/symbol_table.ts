@@ -4,8 +4,8 @@
  *
  * Invariant: symbols are sorted by address, the one that a person would name first among equals.
  */
-import { FormatError } from "../../kernel/base/errors.ts";
-import { readElfSymbols } from "../../kernel/machine/elf.ts";
+import { FormatError } from "../base/errors.ts";
+import { readElfSymbols } from "../machine/elf.ts";
 
 /** What a symbol names. */
 export type SymbolKind = "function" | "object" | "other";

@@ -2,9 +2,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { FormatError } from "../../kernel/base/errors.ts";
-import { smallElf } from "../../tests/_support/small_elf.ts";
-import { parseSymbolElf, parseSymbolText, SymbolTable } from "./mod.ts";
-import { IMPLICIT_BYTES } from "./symbol_table.ts";
+import { smallElf } from "../_support/small_elf.ts";
+import { parseSymbolElf, parseSymbolText, SymbolTable } from "../../tools/symbols/mod.ts";
+import { IMPLICIT_BYTES } from "../../kernel/debug/symbol_table.ts";
 
 const KALLSYMS = [
   "ffffffff80000000 T _start",

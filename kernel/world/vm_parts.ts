@@ -1,0 +1,47 @@
+/** What a VM is made of: what the kernel gives to `VM`. */
+import type { Host } from "../host/host.ts";
+import type { BlockDevice } from "../storage/block_device.ts";
+import type { EarlyWorld } from "./early_world.ts";
+import type { MachineConfig } from "./machine_port.ts";
+import type { RecordingSession } from "./recording_session.ts";
+import type { ReplayParts } from "./replay_source.ts";
+import type { Connection } from "./translation_service.ts";
+import type { ConsoleDevice } from "./vm_console.ts";
+import type { NewRecording } from "./vm_recordings.ts";
+import type { ImagesMessage } from "./vm_world.ts";
+
+/** What a VM is made of. */
+export interface VmParts {
+  /** The host that carries it. */
+  readonly host: Host;
+  /** The VM world. */
+  readonly world: EarlyWorld;
+  /** Name, for messages. */
+  readonly name: string;
+  /** The machine. */
+  readonly config: MachineConfig;
+  /** Images of `config` that nobody else needs: they move to the VM world instead of being copied. */
+  readonly moved: readonly ArrayBuffer[];
+  /** Reads the images again, for a guest that starts again. */
+  readonly images: () => Promise<
+    { readonly images: ImagesMessage; readonly moved: readonly ArrayBuffer[] }
+  >;
+  /** Its disks, in the order of `config.disks`; closed at its end. */
+  readonly disks: readonly BlockDevice[];
+  /** Which device is the terminal. */
+  readonly consoleDevice: ConsoleDevice;
+  /** What becomes of the frames it sends. */
+  readonly network: "none" | "loopback";
+  /** Whether a guest that resets itself starts again, or ends. */
+  readonly onReset: "restart" | "end";
+  /** The way to the compile world, if there is one; closed at its end. */
+  readonly compiler: Connection | undefined;
+  /** Where it is recorded, if it is; closed at its end. */
+  readonly recording?: RecordingSession | undefined;
+  /** Begins a recording of it while it runs. */
+  readonly newRecording?: NewRecording;
+  /** What it replays, if it does; closed at its end. */
+  readonly replay?: ReplayParts | undefined;
+  /** Whether it stands still until a debugger comes. */
+  readonly waitsForDebugger?: boolean;
+}
