@@ -50,6 +50,8 @@ export interface ReplayPlace {
   readonly before: number;
   /** Entries of the nondeterminism buffer that were used. */
   readonly entries: number;
+  /** Bytes that consoles have sent. */
+  readonly bytesSent: number;
 }
 
 /** What a replay needs besides its machine. */
@@ -82,6 +84,7 @@ export class Replayer {
   readonly #source: NondetSource;
   /** Entries of the buffer that were used before the source was last placed. */
   #entriesBefore = 0;
+  #bytesSent = 0;
   /** Epochs at which the state was the recording's. */
   epochsCompared = 0;
 
@@ -110,16 +113,28 @@ export class Replayer {
   get place(): ReplayPlace {
     const { ledger } = this.#parts;
     const entries = this.#entriesBefore + this.#machine.nondeterminism.entriesConsumed;
-    return { events: this.#cursor.place, ledger: ledger?.place, before: this.#before, entries };
+    return {
+      events: this.#cursor.place,
+      ledger: ledger?.place,
+      before: this.#before,
+      entries,
+      bytesSent: this.#bytesSent,
+    };
   }
 
   /** The machine and the disks were put back to where they were at a place: goes on from there. */
-  goTo({ events, ledger, before, entries }: ReplayPlace): void {
+  goTo({ events, ledger, before, entries, bytesSent }: ReplayPlace): void {
     this.#feed(entries);
     this.#cursor.goTo(events);
     if (ledger !== undefined) this.#parts.ledger?.goTo(ledger);
     this.#before = before;
+    this.#bytesSent = bytesSent;
     this.#stop = undefined;
+  }
+
+  /** Bytes that consoles have sent since the recording began, those that are being sent included. */
+  get bytesSent(): number {
+    return this.#bytesSent;
   }
 
   /** Lets the machine do something that takes nothing from the log. */
@@ -366,6 +381,7 @@ export class Replayer {
       const different = this.#parts.ledger?.difference(output, icount);
       if (different !== undefined) return `at icount ${icount} ${different}`;
       if (output.kind === "disk") this.disks.submit(output.disk, output.request);
+      if (output.kind === "bytes") this.#bytesSent += output.bytes.length;
       this.#parts.sent(output, icount);
     }
     return undefined;

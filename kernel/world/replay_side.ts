@@ -19,6 +19,7 @@ import { LogReader } from "../replay/log_reader.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import { Ledger } from "../replay/ledger.ts";
 import { Replayer, type ReplayStop } from "../replay/replayer.ts";
+import { SentOnce } from "../replay/sent_once.ts";
 import { type DebugDriver, DebugSide } from "./debug_side.ts";
 import { TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort } from "./machine_port.ts";
@@ -87,6 +88,10 @@ export class ReplaySide {
   /** The debugger's way that is under way. */
   #way: Way | undefined;
   #waitsForDebugger: boolean;
+  /** What left the replay before it last went back does not leave it again. */
+  readonly #sent = new SentOnce();
+  /** icount behind the last replay-only code that was told of. */
+  #lastCore = -1;
   #nextId = 1;
   #paused = false;
   #stop = false;
@@ -115,8 +120,9 @@ export class ReplaySide {
       ...verify && { ledger: new Ledger(this.#outputs.cursor()), comparesEpochs: true },
       readBase: (disk, sector, bytes, arrived) => this.#want(disk, sector, bytes, arrived),
       sent: (output) => {
-        if (output.kind !== "bytes" || this.#timeline?.passesAgain) return;
-        sendOutput(mailbox, { ...output, kind: "console" });
+        if (output.kind !== "bytes") return;
+        const bytes = this.#sent.fresh(output.bytes, this.#replayer.bytesSent);
+        if (bytes.length > 0) sendOutput(mailbox, { ...output, kind: "console", bytes });
       },
       drive: (_machine, budget) => this.#drive(budget),
     });
@@ -243,7 +249,8 @@ export class ReplaySide {
     const different = this.#replayer.takeOutputs();
     assert(different === undefined, "outputs differ");
     const report = this.#cores.pass(stop);
-    if (report === undefined || this.#timeline?.passesAgain) return;
+    if (report === undefined || this.#replayer.icount <= this.#lastCore) return;
+    this.#lastCore = this.#replayer.icount;
     const { icount, executed, hart, ended, output } = report;
     const numbers = [icount, executed, hart];
     const [whole = new Uint8Array(0)] = parts(output);
@@ -329,7 +336,6 @@ export class ReplaySide {
       case TO_VM.debugInterrupt:
         if (this.#way !== undefined) {
           this.#way = undefined;
-          this.#inspector.ignorePoints(false);
           this.#debug?.interrupt();
         }
         break;
