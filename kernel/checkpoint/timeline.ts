@@ -213,8 +213,8 @@ export class Timeline {
       if (last !== undefined) last.executed = executed;
       this.#marks.push({ icount, snapshot: this.#snapshots.take(), place, executed: undefined });
       disks.begin();
-      this.#thin(icount);
       this.#dropLost();
+      this.#thin(icount);
     }
     this.#nextMark = icount + this.#spacing;
   }

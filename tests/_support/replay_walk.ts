@@ -58,6 +58,16 @@ export class ReplayWalk {
     return this.timeline.machine.digest();
   }
 
+  /** Registers of all harts as they stand. */
+  registers(): string {
+    const { core, config } = this.timeline.machine;
+    const harts = Array.from({ length: config.harts }, (_, hart) => {
+      const x = Array.from({ length: 32 }, (_, i) => core.register(hart, "x", i).toString(16));
+      return `${core.register(hart, "pc").toString(16)} ${core.register(hart, "executed")} ${x}`;
+    });
+    return harts.join("\n");
+  }
+
   /** Goes a way to its end. */
   go(how: DebugResume | { readonly seek: number }): DebugStop {
     const way = this.#debugger.way(how);
@@ -100,24 +110,25 @@ export interface PlainHit {
   /** Where it ended. */
   readonly icount: number;
   readonly hart: number;
-  readonly digest: string;
+  /** Registers there. */
+  readonly registers: string;
 }
 
-/** Runs a recording forward, with points from an icount on, and gives their hits. */
+/** Runs a recording forward, with points, and gives their hits; undefined when there are more than so many. */
 export function plainHits(
   recording: TestRecording,
   points: readonly DebugPoint[],
-  [from, to]: readonly [from: number, to: number],
-): PlainHit[] {
+  most: number,
+): PlainHit[] | undefined {
   const walk = plainWalk(recording);
-  walk.go({ seek: from });
   for (const point of points) walk.inspector.addPoint(point);
   const hits: PlainHit[] = [];
   for (;;) {
     const stop = walk.go({ direction: "forward" });
-    if (stop.why === "end" || walk.icount > to) return hits;
+    if (stop.why === "end") return hits;
+    if (hits.length >= most) return undefined;
     if (stop.why !== "breakpoint" && stop.why !== "watchpoint") return unreachable();
-    hits.push({ why: stop.why, icount: stop.icount, hart: stop.hart, digest: walk.digest() });
+    hits.push({ why: stop.why, icount: stop.icount, hart: stop.hart, registers: walk.registers() });
   }
 }
 

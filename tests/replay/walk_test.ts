@@ -15,7 +15,9 @@ import { firstSeed, forSeeds, randomOptions } from "../_support/tiers.ts";
 const STORM = new URL("../../guests/storm/storm.elf", import.meta.url);
 const kernel = await readImage(await Deno.readFile(STORM));
 const WALKS = 24;
-const MOVES = 40;
+const MOVES = 25;
+/** Points that are hit more often are not used. */
+const MOST_HITS = 5000;
 
 function stormRecording(rng: Prng): TestRecording {
   const config = {
@@ -30,7 +32,7 @@ function stormRecording(rng: Prng): TestRecording {
   return recordStorm(config, rng.bytes(64 * 512), {
     rng,
     slices,
-    most: 100_000 + rng.below(600_000),
+    most: rng.below(10) === 0 ? 30_000_000 : 100_000 + rng.below(600_000),
   });
 }
 
@@ -43,7 +45,7 @@ function sample(rng: Prng, recording: TestRecording): DebugPoint[] {
     const hart = rng.below(walk.inspector.machine.config.harts);
     const [pc, sp] = walk.inspector.registers(hart, [{ file: "pc" }, { file: "x", number: 2 }]);
     points.push({ kind: "execute", address: pc!, size: 2 });
-    const size = rng.pick([1, 8, 64, 4096]);
+    const size = rng.pick([1, 8, 64]);
     const kind = rng.pick(["write", "write", "read", "access"] as const);
     points.push({ kind, address: sp! - BigInt(rng.below(256)), size });
     const [anywhere] = walk.inspector.registers(hart, [{ file: "x", number: 10 + rng.below(8) }]);
@@ -65,7 +67,6 @@ interface Counts {
   back: number;
   stepped: number;
   restarts: number;
-  joined: number;
 }
 
 class Walker {
@@ -88,9 +89,10 @@ class Walker {
     };
     this.#walk = new ReplayWalk(recording, options, {
       limitBytes: rng.pick([0, 300 << 10, 3 << 20, 1 << 28]),
-      spacing: rng.pick([500, 20_000, 100_000]),
+      spacing: rng.pick([3000, 20_000, 100_000]),
     });
     this.#points = sample(rng, recording);
+    this.#changePoints();
   }
 
   move(): void {
@@ -115,7 +117,7 @@ class Walker {
   /** All that was seen is what a plain replay shows, and all outputs left once. */
   end(): void {
     const walk = this.#walk;
-    this.#seek(recording_end(this.recording));
+    this.#seek(this.recording.icount + 1);
     assertEquals(walk.console, this.recording.console, this.what);
     const plain = plainDigests(this.recording, this.#seen.map(([icount]) => icount));
     for (const [icount, digest, what] of this.#seen) {
@@ -174,31 +176,37 @@ class Walker {
     for (const point of this.#active) inspector.addPoint(point);
   }
 
-  #expected(): PlainHit[] {
-    const key = JSON.stringify(this.#active.map(({ kind, address, size }) => `${kind} ${address} ${size}`));
+  #expected(): PlainHit[] | undefined {
+    const key = JSON.stringify(
+      this.#active.map(({ kind, address, size }) => `${kind} ${address} ${size}`),
+    );
     const known = this.#hits.get(key);
     if (known !== undefined) return known;
-    const hits = plainHits(this.recording, this.#active, [0, this.recording.icount]);
-    this.#hits.set(key, hits);
+    const hits = plainHits(this.recording, this.#active, MOST_HITS);
+    if (hits !== undefined) this.#hits.set(key, hits);
     return hits;
   }
 
   #forward(): void {
     const walk = this.#walk;
     const from = walk.icount;
-    const expected = this.#expected().find(({ icount }) => icount > from);
+    const hits = this.#expected();
+    if (hits === undefined) return this.#changePoints();
+    const expected = hits.find(({ icount }) => icount > from);
     const stop = walk.go({ direction: "forward" });
     const what = `${this.what}: forward from ${from}`;
     if (stop.icount === from) return;
     assertEquals(stop.icount, expected?.icount ?? this.recording.icount, what);
     assertEquals(stop.why, expected?.why ?? "end", what);
-    if (expected !== undefined) assertEquals(walk.digest(), expected.digest, what);
+    if (expected !== undefined) assertEquals(walk.registers(), expected.registers, what);
   }
 
   #backward(): void {
     const walk = this.#walk;
     const from = walk.icount;
-    const expected = lastBefore(this.#expected(), from);
+    const hits = this.#expected();
+    if (hits === undefined) return this.#changePoints();
+    const expected = lastBefore(hits, from);
     const stop = walk.go({ direction: "backward" });
     const points = this.#active.map(({ kind, address }) => `${kind} 0x${address.toString(16)}`);
     const what = `${this.what}: backward from ${from} to ${points}`;
@@ -208,17 +216,13 @@ class Walker {
     }
     this.counts.back++;
     assertEquals([stop.why, stop.icount], [expected.why, positionOf(expected)], what);
-    if (stop.why === "breakpoint") assertEquals(walk.digest(), expected.digest, what);
+    if (stop.why === "breakpoint") assertEquals(walk.registers(), expected.registers, what);
     else this.#note(what);
   }
 }
 
-function recording_end({ icount }: TestRecording): number {
-  return icount + 1;
-}
-
 Deno.test("walks through recordings end where plain replays are, and send everything once", () => {
-  const counts: Counts = { back: 0, stepped: 0, restarts: 0, joined: 0 };
+  const counts: Counts = { back: 0, stepped: 0, restarts: 0 };
   forSeeds(WALKS, (seed, rng) => {
     const recording = stormRecording(rng);
     const { clock, harts } = recording.config;
@@ -228,5 +232,7 @@ Deno.test("walks through recordings end where plain replays are, and send everyt
   });
   const { back, stepped, restarts } = counts;
   assert(back > WALKS && stepped > WALKS && restarts > 0, JSON.stringify(counts));
-  console.log(`from seed ${firstSeed()}: ${back} hits, ${stepped} steps back, ${restarts} restarts`);
+  console.log(
+    `from seed ${firstSeed()}: ${back} hits, ${stepped} steps back, ${restarts} restarts`,
+  );
 });
