@@ -9,9 +9,10 @@ extern void trap_entry(void);
 
 enum { NOTES = 8, ACCOUNTS = 16, CHECK = 4096, SPARE = 512, INTERVAL = 2000 };
 
-// Notes of when interrupts came; the total of all accounts lies right behind them.
+// Notes of when interrupts came; what the accounts are to hold lies behind them.
 static struct {
   u64 notes[NOTES];
+  u64 owner;
   u64 total;
   u64 spare[SPARE];
 } memory;
@@ -35,10 +36,10 @@ static void put_number(u64 value) {
   put_text(at);
 }
 
-// The fault: a step of two goes past the end, which is only looked for where steps of one come by.
+// The fault: a step of two goes past the end, and the next note is written over the total.
 __attribute__((noinline)) static void note(u64 now) {
   *cursor = now;
-  cursor += 1 + (now >> 3 & 1);
+  cursor += 1 + (now * 0x9e3779b97f4a7c15UL >> 63);
   if (cursor == memory.notes + NOTES) cursor = memory.notes;
 }
 

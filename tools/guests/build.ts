@@ -65,7 +65,7 @@ async function buildFiles(folder: string): Promise<string[]> {
 
 /** Neither debug information nor its tables of frames say where the sources lay when they were built. */
 function debugFlags(folder: string): string[] {
-  return ["-g", "-fno-asynchronous-unwind-tables", `-ffile-prefix-map=${folder.slice(0, -1)}=.`];
+  return ["-g", "-fno-asynchronous-unwind-tables", `-fdebug-prefix-map=${folder.slice(0, -1)}=.`];
 }
 
 async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
