@@ -100,6 +100,8 @@ export class PointNote {
   /** Hits so far. */
   count = 0;
   hart = 0;
+  /** Instructions that were executed before the machine was switched on. */
+  before = 0;
   /** Instructions executed: before a breakpoint's; a watchpoint's that accessed included. */
   icount = 0;
   /** A breakpoint or watchpoint that was hit there. */
@@ -109,7 +111,7 @@ export class PointNote {
 
   /** Notes a hit; of an instruction's accesses the first. */
   hit(point: DebugPoint, address: bigint, { machine }: MachineDebugger): void {
-    const icount = machine.icountNow();
+    const icount = this.before + machine.icountNow();
     if (this.icount === icount && this.#isWatchpoint && point.kind !== "execute") return;
     this.#isWatchpoint = point.kind !== "execute";
     this.count++;

@@ -200,6 +200,7 @@ export class ReplayDebugger {
     while (this.timeline.icount < icount) {
       // Not kept over a pause: there may be another machine behind it, or nobody who comes back.
       const inspector = this.inspector();
+      if (note !== undefined) note.before = this.timeline.switchedOn;
       inspector.pointsDo(note ?? "pass");
       const stop = this.timeline.run(Math.min(SLICE, icount - this.timeline.icount));
       inspector.pointsDo("stop");

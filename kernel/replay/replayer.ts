@@ -122,7 +122,10 @@ export class Replayer {
     };
   }
 
-  /** The machine and the disks were put back to where they were at a place: goes on from there. */
+  /**
+   * The machine and the disks were put back to where they were at a place: goes on from there, without
+   * comparing the state at epochs any more.
+   */
   goTo({ events, ledger, before, entries, bytesSent }: ReplayPlace): void {
     this.#feed(entries);
     this.#cursor.goTo(events);
@@ -130,6 +133,8 @@ export class Replayer {
     this.#before = before;
     this.#bytesSent = bytesSent;
     this.#stop = undefined;
+    // Which pages were written since the last epoch is not known any more.
+    this.#epochs = undefined;
   }
 
   /** Bytes that consoles have sent since the recording began, those that are being sent included. */
