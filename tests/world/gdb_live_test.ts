@@ -61,7 +61,10 @@ peerTest("gdb changes a running guest of ours, which goes on when gdb leaves", [
       "detach",
     ]);
     assertMatch(text, /#0 +transfer .*\n#1 .* in main /);
-    assertMatch(text, /Hardware watchpoint 2: memory.total\n\nOld value = 16000\nNew value = (\d+)/);
+    assertMatch(
+      text,
+      /Hardware watchpoint 2: memory.total\n\nOld value = 16000\nNew value = (\d+)/,
+    );
     assertEquals(valuesOf(text), ["1", "77", "16001"], text);
     assertEquals(await vm.waitForExit(), { code: 1, why: "power-off" });
     assertMatch(await shown, /the accounts hold 16001, the total is \d+/);
@@ -82,7 +85,10 @@ peerTest("a VM that is recorded refuses what its recording would not have", [GDB
         "detach",
       ]);
       assertMatch(text, /Breakpoint 1, transfer/);
-      assertMatch(text, /the VM is being recorded: a change from here would not be in the recording/);
+      assertMatch(
+        text,
+        /the VM is being recorded: a change from here would not be in the recording/,
+      );
       assertMatch(text, /Target remote does not support this command/);
       assertEquals(await vm.waitForExit(), { code: 1, why: "power-off" });
       await shown;
