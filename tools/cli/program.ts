@@ -9,6 +9,7 @@ import { guestsCommand } from "./commands/guests.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { runCommand } from "./commands/run.ts";
+import { symbolsCommand } from "./commands/symbols.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { CliEnvironment } from "./environment.ts";
 import { writeError, writeOut } from "./streams.ts";
@@ -37,6 +38,7 @@ export function makeProgram(
   program.addCommand(replayCommand(environment, onStatus));
   program.addCommand(guestsCommand());
   program.addCommand(inspectCommand());
+  program.addCommand(symbolsCommand(environment));
   program.addCommand(versionCommand());
   program.addCommand(completionCommand(() => program));
   configureAll(program);
