@@ -5,8 +5,7 @@
  * Marks are dense near the present and thin with age, so that what was a moment ago is reached in
  * milliseconds and all of the past in a bounded time; their memory is bounded.
  *
- * Invariants: at every icount the machine is what it was the first time; what left it once does not leave
- * it again when it passes there again.
+ * Invariant: at every icount the machine is what it was the first time.
  */
 import type { Machine } from "../machine/machine.ts";
 import { INTERPRETER_SLOT, markIndex } from "../cpu/execution_marks.ts";
@@ -58,8 +57,6 @@ export class Timeline {
   #replayer: Replayer;
   #snapshots: Snapshots;
   #marks: Mark[] = [];
-  /** The furthest that the replay has been: outputs up to there have left. */
-  #furthest: number;
   #nextMark: number;
   #share = AGE_SHARE;
 
@@ -69,12 +66,7 @@ export class Timeline {
     this.#spacing = options.spacing ?? SPACING;
     this.#replayer = replayer;
     this.#snapshots = this.#newSnapshots();
-    this.start = this.#furthest = this.#nextMark = replayer.icount;
-  }
-
-  /** Whether outputs that leave now have left before. */
-  get passesAgain(): boolean {
-    return this.#replayer.icount < this.#furthest;
+    this.start = this.#nextMark = replayer.icount;
   }
 
   /** Where the recording begins: not at 0 when it is of a VM that ran already. */
@@ -83,6 +75,11 @@ export class Timeline {
   /** Instructions executed since the recording began. */
   get icount(): number {
     return this.#replayer.icount;
+  }
+
+  /** icount at which the machine that runs now was switched on: more than 0 where the guest reset itself. */
+  get switchedOn(): number {
+    return this.#replayer.icount - this.machine.icount;
   }
 
   /** The machine. */
@@ -108,12 +105,7 @@ export class Timeline {
   run(budget: number): ReplayStop {
     const replayer = this.#replayer;
     if (replayer.icount >= this.#nextMark) this.#mark();
-    let most = Math.min(budget, Math.max(1, this.#nextMark - replayer.icount));
-    // What leaves up to there has left before, and what leaves beyond has not.
-    if (this.passesAgain) most = Math.min(most, this.#furthest - replayer.icount);
-    const stop = replayer.run(most);
-    this.#furthest = Math.max(this.#furthest, replayer.icount);
-    return stop;
+    return replayer.run(Math.min(budget, Math.max(1, this.#nextMark - replayer.icount)));
   }
 
   /**
@@ -169,6 +161,7 @@ export class Timeline {
 
   /** Goes back to the newest mark at or before an icount; false when there is none any more. */
   backTo(icount: number): boolean {
+    this.#dropLost();
     const index = this.#marks.findLastIndex((mark) => mark.icount <= icount);
     if (index < 0) return false;
     const mark = this.#marks[index]!;
@@ -199,7 +192,7 @@ export class Timeline {
     this.#nextMark = this.#replayer.icount;
   }
 
-  /** Keeps no marks any more; still knows what has left the machine. */
+  /** Keeps no marks any more. */
   end(): void {
     this.#nextMark = Infinity;
     this.#marks = [];
@@ -208,7 +201,9 @@ export class Timeline {
   }
 
   #newSnapshots(): Snapshots {
-    return new Snapshots(this.machine, { limitBytes: this.#options.limitBytes });
+    const { limitBytes } = this.#options;
+    const { dirty } = this.#replayer;
+    return new Snapshots(this.machine, { limitBytes, ...dirty && { dirty } });
   }
 
   #mark(): void {
@@ -223,8 +218,8 @@ export class Timeline {
       if (last !== undefined) last.executed = executed;
       this.#marks.push({ icount, snapshot: this.#snapshots.take(), place, executed: undefined });
       disks.begin();
-      this.#thin(icount);
       this.#dropLost();
+      this.#thin(icount);
     }
     this.#nextMark = icount + this.#spacing;
   }

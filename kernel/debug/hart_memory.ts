@@ -20,19 +20,21 @@ export interface PagePart {
 /**
  * A range of virtual addresses by pages; it ends where addresses do.
  * @param space as addressSpace gives it
+ * @param met is told the addresses of the page-table entries that are looked at
  */
 export function* pageParts(
   { core }: Machine,
   space: bigint,
   address: bigint,
   length: number,
+  met?: (entry: bigint) => void,
 ): Generator<PagePart> {
   const start = BigInt.asUintN(64, address);
   for (let done = 0; done < length;) {
     const at = start + BigInt(done);
     if (at >= 1n << 64n) return;
     const size = Math.min(length - done, 4096 - Number(at & 4095n));
-    yield { address: at, gpa: guestAddress(core, space, at), size };
+    yield { address: at, gpa: guestAddress(core, space, at, met), size };
     done += size;
   }
 }

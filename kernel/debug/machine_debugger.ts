@@ -92,14 +92,50 @@ function keyOf({ kind, address, size }: DebugPoint): string {
   return `${kind} ${BigInt.asUintN(64, address)} ${kind === "execute" ? "" : size}`;
 }
 
+/** What breakpoints and watchpoints do when they are hit: stop the machine, nothing, or note it. */
+export type PointMode = "stop" | "pass" | PointNote;
+
+/** The last hit of points that were to be noted. */
+export class PointNote {
+  /** Hits so far. */
+  count = 0;
+  hart = 0;
+  /** Instructions that were executed before the machine was switched on. */
+  before = 0;
+  /** Instructions executed: before a breakpoint's; a watchpoint's that accessed included. */
+  icount = 0;
+  /** A breakpoint or watchpoint that was hit there. */
+  point: DebugPoint | undefined;
+  address = 0n;
+  #isWatchpoint = false;
+
+  /** Notes a hit; of an instruction's accesses the first. */
+  hit(point: DebugPoint, address: bigint, { machine }: MachineDebugger): void {
+    const icount = this.before + machine.icountNow();
+    if (this.icount === icount && this.#isWatchpoint && point.kind !== "execute") return;
+    this.#isWatchpoint = point.kind !== "execute";
+    this.count++;
+    this.hart = machine.hart;
+    this.icount = icount;
+    this.point = point;
+    this.address = address;
+  }
+}
+
+/** A breakpoint or watchpoint, and the address space that it belongs to. */
+export interface PlacedPoint {
+  readonly point: DebugPoint;
+  readonly space: bigint;
+}
+
 /** Looks at one machine and stops it. */
 export class MachineDebugger {
   readonly #watchpoints: Watchpoints;
   /** How to take points away, by what they are. */
-  readonly #points = new Map<string, { readonly point: DebugPoint; readonly remove: Detach }>();
+  readonly #points = new Map<string, PlacedPoint & { readonly remove: Detach }>();
   readonly #observers = new Set<Detach>();
   readonly #traps = new Map<(trap: TakenTrap) => void, TrapFilter>();
-  #ignored = false;
+  #mode: PointMode = "stop";
   #hit: { readonly point: DebugPoint; readonly address: bigint } | undefined;
 
   constructor(readonly machine: Machine) {
@@ -147,22 +183,34 @@ export class MachineDebugger {
   /**
    * Adds a breakpoint or watchpoint; one that is there already is no error. Throws ConfigError for an
    * address or a size that cannot be.
+   * @param space what a watchpoint's address is translated by; the current hart's satp unless given
    */
-  addPoint(point: DebugPoint): void {
+  addPoint(point: DebugPoint, space: bigint = this.#watchpoints.space): void {
     const key = keyOf(point);
     if (this.#points.has(key)) return;
     const { kind, address, size } = point;
     if (kind === "execute") {
-      const remove = this.#addCode({ address, bytes: 2 }, () => !this.#ignored);
-      this.#points.set(key, { point, remove });
+      const remove = this.#addCode({ address, bytes: 2 }, () => {
+        const mode = this.#mode;
+        if (mode instanceof PointNote) mode.hit(point, point.address, this);
+        return mode === "stop";
+      });
+      this.#points.set(key, { point, space, remove });
       return;
     }
     const remove = this.#watchpoints.add({ kind, address, size }, (access, at) => {
-      if (this.#ignored) return;
+      const mode = this.#mode;
+      if (mode instanceof PointNote) mode.hit(point, at, this);
+      if (mode !== "stop") return;
       this.#hit ??= { point, address: at };
       this.machine.stopAfter({ kind: "watch", hart: this.machine.hart, access });
-    });
-    this.#points.set(key, { point, remove });
+    }, space);
+    this.#points.set(key, { point, space, remove });
+  }
+
+  /** The breakpoints and watchpoints. */
+  get points(): PlacedPoint[] {
+    return [...this.#points.values()].map(({ point, space }) => ({ point, space }));
   }
 
   /** Takes a breakpoint or watchpoint away; one that is not there is no error. */
@@ -192,17 +240,18 @@ export class MachineDebugger {
     return this.#named(this.machine.step(hart, budget));
   }
 
-  /** What breakpoints and watchpoints wait for, for who looks for it in the past. */
+  /** What breakpoints and watchpoints wait for, for who looks for it in the past of now. */
   sought(): Sought {
+    this.#watchpoints.look();
     const points = [...this.#points.values()].map(({ point }) => point);
     const code = points.filter(({ kind }) => kind === "execute").map(({ address }) => address);
     const reads = points.some(({ kind }) => kind === "read" || kind === "access");
     return { code, pages: reads ? undefined : this.#watchpoints.pages };
   }
 
-  /** Whether breakpoints and watchpoints are passed without stopping; observers are told all the same. */
-  ignorePoints(ignored: boolean): void {
-    this.#ignored = ignored;
+  /** Says what breakpoints and watchpoints do when they are hit; observers are told all the same. */
+  pointsDo(mode: PointMode): void {
+    this.#mode = mode;
   }
 
   /** Whether markers of replay-only code stop the machine. */

@@ -6,15 +6,16 @@
  * the moment of departure is where it ends. A breakpoint stops before its instruction, in both
  * directions; a watchpoint stops behind the access forwards and before it backwards.
  *
- * Invariant: wherever a way ends, the replay is where a run to that icount is.
+ * Invariants: wherever a way ends, the replay is where a run to that icount is; at a breakpoint, where a
+ * run with that breakpoint ends.
  */
 import { assert } from "../base/assert.ts";
 import type { Timeline } from "../checkpoint/timeline.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { StopReason } from "../machine/turns.ts";
 import type { ReplayStop } from "../replay/replayer.ts";
-import type { DebuggerStop, MachineDebugger } from "./machine_debugger.ts";
-import type { DebugResume, DebugStop } from "./target.ts";
+import { type DebuggerStop, type MachineDebugger, PointNote } from "./machine_debugger.ts";
+import type { DebugPoint, DebugResume, DebugStop } from "./target.ts";
 
 /**
  * What the owner is to do before the way goes on: nothing, wait for a disk, begin the recording anew with
@@ -28,7 +29,9 @@ export type Way = Generator<WayPause, DebugStop, void>;
 interface Hit {
   /** Where a backward way that ends here is. */
   readonly icount: number;
-  readonly stop: Extract<DebuggerStop, { kind: "breakpoint" | "watchpoint" }>;
+  readonly hart: number;
+  readonly point: DebugPoint;
+  readonly address: bigint;
 }
 
 type PointHit = Extract<DebuggerStop, { kind: "breakpoint" | "watchpoint" | "step" }>;
@@ -56,6 +59,8 @@ export class ReplayDebugger {
       return stop;
     }
     this.#stop = stop;
+    // Behind an instruction, what is due comes as it does where a run of so many instructions ends.
+    if (stop.kind !== "breakpoint") inspector.run(0);
     return undefined;
   }
 
@@ -73,8 +78,16 @@ export class ReplayDebugger {
       this.#stepHart = undefined;
       const ended = yield* this.#between(stop);
       if (ended !== undefined) return ended;
-      if (stop.kind === "point") return this.#stopped(this.#takeStop());
+      if (stop.kind !== "point") continue;
+      const hit = this.#takeStop();
+      if (hit.kind !== "breakpoint") yield* this.#settle();
+      return this.#stopped(hit);
     }
+  }
+
+  /** Lets happen what is due here, as it is where a run of so many instructions ends. */
+  *#settle(): Generator<WayPause, void, void> {
+    while (this.timeline.run(0).kind === "await") yield "await";
   }
 
   /** Goes to an icount, without stopping at points. */
@@ -85,43 +98,71 @@ export class ReplayDebugger {
     return ended ?? { why: "step", ...this.#place() };
   }
 
-  /** Undoes the last instruction that a hart executed. */
+  /** Undoes the last instruction that a hart executed, and what others did behind it. */
   *#stepBack(hart: number): Way {
-    const executed = () => this.timeline.machine.core.register(hart, "executed");
+    const { timeline } = this;
+    const executed = () => timeline.machine.core.register(hart, "executed");
+    const now = timeline.icount;
+    const { switchedOn } = timeline;
     const wanted = executed() - 1n;
-    const now = this.timeline.icount;
-    if (wanted < 0n || now === this.timeline.start) return { why: "start", ...this.#place() };
+    if (now === timeline.start) return { why: "start", ...this.#place() };
+    if (wanted < 0n) {
+      // The hart has done nothing since the guest reset itself, or at all.
+      if (switchedOn === 0) return { why: "start", ...this.#place() };
+      return yield* this.#seek(switchedOn - 1);
+    }
+    // Mostly it was the last instruction of all.
+    yield* this.#backTo(now - 1);
+    let ended = yield* this.#runTo(now - 1);
+    if (ended !== undefined || executed() === wanted) {
+      return ended ?? { why: "step", ...this.#place() };
+    }
     // From marks further and further back, until the hart had not executed it yet.
     for (let from = now - 1;;) {
       yield* this.#backTo(from);
-      const mark = this.timeline.icount;
-      if (executed() <= wanted) break;
-      if (mark === this.timeline.start) return { why: "start", ...this.#place() };
-      from = mark - 1;
+      from = timeline.icount - 1;
+      if (timeline.icount <= switchedOn || executed() <= wanted) break;
+      // The hart has done nothing since the recording began.
+      if (timeline.icount === timeline.start) return { why: "start", ...this.#place() };
     }
-    while (executed() < wanted) {
-      const ended = yield* this.#runTo(this.timeline.icount + Number(wanted - executed()));
+    ended = yield* this.#runTo(switchedOn);
+    while (ended === undefined && executed() < wanted) {
+      ended = yield* this.#runTo(timeline.icount + Number(wanted - executed()));
+    }
+    ended ??= yield* this.#stepOver(hart);
+    return ended ?? (yield* this.#seek(timeline.icount - 1));
+  }
+
+  /** Runs to behind the next instruction of a hart, past points. */
+  *#stepOver(hart: number): Generator<WayPause, DebugStop | undefined, void> {
+    for (;;) {
+      this.inspector().pointsDo("pass");
+      this.#stepHart = hart;
+      const stop = this.timeline.run(SLICE);
+      this.#stepHart = undefined;
+      this.inspector().pointsDo("stop");
+      const ended = yield* this.#between(stop);
       if (ended !== undefined) return ended;
+      if (stop.kind === "point" && this.#takeStop().kind === "step") return undefined;
     }
-    return { why: "step", ...this.#place() };
   }
 
   /** Goes back to the last point that was hit before now. */
   *#backward(): Way {
-    let end = this.timeline.icount;
-    while (end > this.timeline.start) {
-      const chance = this.timeline.lastChance(end, this.inspector().sought());
+    const { timeline } = this;
+    let end = timeline.icount;
+    let sought = this.inspector().sought();
+    while (end > timeline.start) {
+      const chance = timeline.lastChance(end, sought);
       // Before the first mark nobody knows.
-      end = chance?.to ?? Math.min(end, this.timeline.marks[0]?.icount ?? end);
-      if (end === this.timeline.start) break;
-      yield* this.#backTo(chance?.from ?? this.timeline.start);
-      const begin = this.timeline.icount;
+      end = chance?.to ?? Math.min(end, timeline.marks[0]?.icount ?? end);
+      if (end === timeline.start) break;
+      yield* this.#backTo(chance?.from ?? timeline.start);
+      const begin = timeline.icount;
+      // Where watched addresses lead to may have been another place earlier.
+      sought = this.inspector().sought();
       const hit = yield* this.#lastHit(end);
-      if (hit !== undefined) {
-        yield* this.#backTo(hit.icount);
-        const ended = yield* this.#runTo(hit.icount);
-        return ended ?? this.#stopped(hit.stop);
-      }
+      if (hit !== undefined) return yield* this.#goToHit(hit);
       end = begin;
     }
     yield* this.#backTo(this.timeline.start);
@@ -130,35 +171,52 @@ export class ReplayDebugger {
 
   /** Runs forward to an icount; gives the last point that was hit on the way. */
   *#lastHit(end: number): Generator<WayPause, Hit | undefined, void> {
-    let last: Hit | undefined;
-    while (this.timeline.icount < end) {
-      const stop = this.timeline.run(Math.min(SLICE, end - this.timeline.icount));
-      const ended = yield* this.#between(stop);
-      assert(ended === undefined, "what was executed once can be executed again");
-      if (stop.kind !== "point") continue;
-      const hit = this.#takeStop();
-      if (hit.kind === "step") continue;
-      // The access is undone, and so the machine is where its instruction begins.
-      const icount = this.timeline.icount - (hit.kind === "watchpoint" ? 1 : 0);
-      if (icount < end) last = { icount: Math.max(this.timeline.start, icount), stop: hit };
-    }
-    return last;
+    const note = new PointNote();
+    const ended = yield* this.#runTo(end, note);
+    const isThere = ended === undefined || this.timeline.icount === end;
+    assert(isThere, "what was executed once can be executed again");
+    const { point, icount, hart, address } = note;
+    if (point === undefined) return undefined;
+    // The access is undone, and so the machine is where its instruction begins.
+    const isCode = point.kind === "execute";
+    return {
+      icount: isCode ? icount : Math.max(this.timeline.start, icount - 1),
+      hart,
+      point,
+      address,
+    };
   }
 
-  /** Runs forward to an icount, past points. Gives a stop when the recording ends before. */
-  *#runTo(icount: number): Generator<WayPause, DebugStop | undefined, void> {
-    const inspector = this.inspector();
-    inspector.ignorePoints(true);
-    try {
-      while (this.timeline.icount < icount) {
-        const stop = this.timeline.run(Math.min(SLICE, icount - this.timeline.icount));
-        const ended = yield* this.#between(stop);
-        if (ended !== undefined) return ended;
-      }
-      return undefined;
-    } finally {
-      this.inspector().ignorePoints(false);
+  *#goToHit({ icount, hart, point, address }: Hit): Way {
+    yield* this.#backTo(icount);
+    const ended = yield* this.#runTo(icount);
+    if (ended !== undefined) return ended;
+    if (point.kind !== "execute") return { why: "watchpoint", hart, icount, point, address };
+    // The same stop as the one forwards: an interrupt that comes before the instruction was taken.
+    const stop = yield* this.#forward(undefined);
+    assert(stop.why === "breakpoint" && stop.icount === icount, "what was hit is hit again");
+    return stop;
+  }
+
+  /**
+   * Runs forward to an icount, past points, which are noted if a note is given. Gives a stop when the
+   * recording ends before.
+   */
+  *#runTo(
+    icount: number,
+    note?: PointNote,
+  ): Generator<WayPause, DebugStop | undefined, void> {
+    while (this.timeline.icount < icount) {
+      // Not kept over a pause: there may be another machine behind it, or nobody who comes back.
+      const inspector = this.inspector();
+      if (note !== undefined) note.before = this.timeline.switchedOn;
+      inspector.pointsDo(note ?? "pass");
+      const stop = this.timeline.run(Math.min(SLICE, icount - this.timeline.icount));
+      inspector.pointsDo("stop");
+      const ended = yield* this.#between(stop);
+      if (ended !== undefined) return ended;
     }
+    return undefined;
   }
 
   /** Goes back to a mark at or before an icount, or to the recording's beginning. */

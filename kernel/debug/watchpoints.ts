@@ -8,6 +8,10 @@
  * memory by other addresses, spaces, harts and devices are seen too, and another process's memory at the
  * same address is not.
  *
+ * Addresses of the upper half are a kernel's, the same in all spaces, which come and go with processes:
+ * they are looked up in the space that is current, and where it does not have them they stay where they
+ * were found last.
+ *
  * Invariant: the watches that are set are those that the last look gave.
  */
 import { ConfigError } from "../base/errors.ts";
@@ -37,7 +41,11 @@ interface Watchpoint {
   readonly space: bigint;
   readonly service: WatchpointService;
   watches: readonly Watch[];
+  /** Addresses of the page-table entries that led there at the last look. */
+  readonly entries: bigint[];
 }
+
+const UPPER_HALF = 1n << 63n;
 
 /** The watchpoints of one machine. */
 export class Watchpoints {
@@ -45,20 +53,21 @@ export class Watchpoints {
 
   constructor(private readonly machine: Machine) {}
 
+  /** The address space that a watchpoint which is added now belongs to. */
+  get space(): bigint {
+    return addressSpace(this.machine.core, this.machine.hart);
+  }
+
   /**
    * Adds one; gives what takes it away. Throws ConfigError for a size that cannot be.
    * @param space as addressSpace gives it; 0: addresses are physical
    */
-  add(
-    range: WatchRange,
-    service: WatchpointService,
-    space = addressSpace(this.machine.core, this.machine.hart),
-  ): () => void {
+  add(range: WatchRange, service: WatchpointService, space: bigint = this.space): () => void {
     const { size } = range;
     if (!Number.isInteger(size) || size < 1 || size > WATCH_BYTES_MAXIMUM) {
       throw new ConfigError(`a watchpoint has 1 to ${WATCH_BYTES_MAXIMUM} bytes, not ${size}`);
     }
-    const added = { range, space, service, watches: [] };
+    const added = { range, space, service, watches: [], entries: [] };
     this.#all.add(added);
     this.#look(added);
     return () => {
@@ -66,12 +75,19 @@ export class Watchpoints {
     };
   }
 
-  /** Guest pages that are watched. */
+  /**
+   * Guest pages without a write to which nothing that is watched is written: those that are watched, and
+   * those of the tables that lead there.
+   */
   get pages(): number[] {
     const { ramStart } = this.machine.core.plan;
-    return [...this.#all].flatMap(({ watches }) =>
-      watches.flatMap(({ gpa, size }) => [gpa, gpa + size - 1].map((at) => (at - ramStart) >>> 12))
-    );
+    const pages = new Set<number>();
+    for (const { watches, entries } of this.#all) {
+      // A watch lies on one page.
+      for (const { gpa } of watches) pages.add((gpa - ramStart) >>> 12);
+      for (const entry of entries) pages.add((Number(entry) - ramStart) >>> 12);
+    }
+    return [...pages];
   }
 
   /** Looks all of them up again. */
@@ -82,8 +98,15 @@ export class Watchpoints {
   #look(watchpoint: Watchpoint): void {
     const { range: { kind, address, size }, space, service } = watchpoint;
     const found: Watch[] = [];
-    for (const part of pageParts(this.machine, space, address, size)) {
-      if (part.gpa === undefined) continue;
+    const isKernels = (address & UPPER_HALF) !== 0n;
+    watchpoint.entries.length = 0;
+    const met = (entry: bigint) => void watchpoint.entries.push(entry);
+    const where = isKernels ? this.space : space;
+    for (const part of pageParts(this.machine, where, address, size, met)) {
+      if (part.gpa === undefined) {
+        if (isKernels && watchpoint.watches.length > 0) return;
+        continue;
+      }
       const { gpa } = part;
       const told = (access: TracedAccess) =>
         service(access, part.address + BigInt(Math.max(0, access.gpa - gpa)));

@@ -16,9 +16,18 @@ export function addressSpace(core: Core, hart: number): bigint {
 /**
  * Guest-physical address in RAM of a virtual one; undefined where nothing or a device is mapped.
  * @param space as addressSpace gives it
+ * @param met is told the addresses of the page-table entries that say so
  */
-export function guestAddress(core: Core, space: bigint, address: bigint): number | undefined {
-  const gpa = lookUp(space, BigInt.asUintN(64, address), (entry) => entryAt(core, entry));
+export function guestAddress(
+  core: Core,
+  space: bigint,
+  address: bigint,
+  met?: (entry: bigint) => void,
+): number | undefined {
+  const gpa = lookUp(space, BigInt.asUintN(64, address), (entry) => {
+    met?.(entry);
+    return entryAt(core, entry);
+  });
   const { ramStart, ramBytes } = core.plan;
   if (gpa === undefined || gpa < BigInt(ramStart) || gpa >= BigInt(ramStart + ramBytes)) {
     return undefined;

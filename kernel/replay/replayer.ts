@@ -8,6 +8,7 @@
  */
 import { assert, unreachable } from "../base/assert.ts";
 import { Divergence, FormatError, LogExhausted } from "../base/errors.ts";
+import type { DirtyPages } from "../memory/dirty_pages.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
@@ -50,6 +51,8 @@ export interface ReplayPlace {
   readonly before: number;
   /** Entries of the nondeterminism buffer that were used. */
   readonly entries: number;
+  /** Bytes that consoles have sent. */
+  readonly bytesSent: number;
 }
 
 /** What a replay needs besides its machine. */
@@ -84,6 +87,7 @@ export class Replayer {
   readonly #source: NondetSource;
   /** Entries of the buffer that were used before the source was last placed. */
   #entriesBefore = 0;
+  #bytesSent = 0;
   /** Epochs at which the state was the recording's. */
   epochsCompared = 0;
 
@@ -103,6 +107,11 @@ export class Replayer {
     return this.#machine;
   }
 
+  /** Pages that were written since the last epoch, if epochs are compared: they go back with the machine. */
+  get dirty(): DirtyPages | undefined {
+    return this.#epochs?.dirty;
+  }
+
   /** Instructions executed since the recording began. */
   get icount(): number {
     return this.#before + this.#machine.icount;
@@ -112,16 +121,33 @@ export class Replayer {
   get place(): ReplayPlace {
     const { ledger } = this.#parts;
     const entries = this.#entriesBefore + this.#machine.nondeterminism.entriesConsumed;
-    return { events: this.#cursor.place, ledger: ledger?.place, before: this.#before, entries };
+    return {
+      events: this.#cursor.place,
+      ledger: ledger?.place,
+      before: this.#before,
+      entries,
+      bytesSent: this.#bytesSent,
+    };
   }
 
-  /** The machine and the disks were put back to where they were at a place: goes on from there. */
-  goTo({ events, ledger, before, entries }: ReplayPlace): void {
+  /**
+   * The machine and the disks were put back to where they were at a place: goes on from there, without
+   * comparing the state at epochs any more.
+   */
+  goTo({ events, ledger, before, entries, bytesSent }: ReplayPlace): void {
     this.#feed(entries);
     this.#cursor.goTo(events);
     if (ledger !== undefined) this.#parts.ledger?.goTo(ledger);
     this.#before = before;
+    this.#bytesSent = bytesSent;
     this.#stop = undefined;
+    // Which pages were written since the last epoch is not known any more.
+    this.#epochs = undefined;
+  }
+
+  /** Bytes that consoles have sent since the recording began, those that are being sent included. */
+  get bytesSent(): number {
+    return this.#bytesSent;
   }
 
   /** Lets the machine do something that takes nothing from the log. */
@@ -401,6 +427,7 @@ export class Replayer {
       const different = this.#parts.ledger?.difference(output, icount);
       if (different !== undefined) return `at icount ${icount} ${different}`;
       if (output.kind === "disk") this.disks.submit(output.disk, output.request);
+      if (output.kind === "bytes") this.#bytesSent += output.bytes.length;
       this.#parts.sent(output, icount);
     }
     return undefined;

@@ -38,11 +38,16 @@ export class Placements {
   /** By guest page × 2048 + halfword. */
   readonly #byEntry = new Map<number, PlacedEntry>();
   readonly #byPage = new Map<number, Set<Region>>();
+  /** How many regions each translation is: the same code may lie at several places. */
+  readonly #regions = new Map<Translation, number>();
   /** Whether places were forgotten, so that regions may be placed where they lie already. */
   #forgets = false;
 
-  /** @param dropped called for each region that went */
-  constructor(private readonly core: Core, private readonly dropped: (region: Region) => void) {
+  /** @param dropped called for each region that went, with what is left of its translation's */
+  constructor(
+    private readonly core: Core,
+    private readonly dropped: (region: Region, left: number) => void,
+  ) {
     const { plan, buffer } = core;
     this.#halves = new Uint16Array(buffer, plan.ram, plan.ramBytes / 2);
     this.#pageRegions = new Uint8Array(buffer, plan.pageRegions, plan.ramPages);
@@ -84,7 +89,11 @@ export class Placements {
         return undefined;
       }
     }
-    const region = this.#forgets && this.#same(translation, pages) || { translation, pages };
+    const known = this.#forgets ? this.#same(translation, pages) : undefined;
+    const region = known ?? { translation, pages };
+    if (known === undefined) {
+      this.#regions.set(translation, (this.#regions.get(translation) ?? 0) + 1);
+    }
     this.#register(region);
     return region;
   }
@@ -171,6 +180,9 @@ export class Placements {
       if (this.#byEntry.get(key)?.region === region) this.#byEntry.delete(key);
     }
     this.#dropJumps(translation.slot);
-    this.dropped(region);
+    const left = this.#regions.get(translation)! - 1;
+    if (left === 0) this.#regions.delete(translation);
+    else this.#regions.set(translation, left);
+    this.dropped(region, left);
   }
 }

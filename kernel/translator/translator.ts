@@ -114,9 +114,10 @@ export class Translator implements RegionService {
   ) {
     const { plan } = this.#core = core;
     this.#counters = new Int32Array(core.buffer, plan.hotCounters, HOT_COUNTERS);
-    this.#placements = new Placements(core, ({ translation }) => {
+    this.#placements = new Placements(core, ({ translation }, left) => {
       this.#dropped++;
-      this.#catalogue.unplaced(translation);
+      // One that lies elsewhere as well is still entered there.
+      if (left === 0) this.#catalogue.unplaced(translation);
     });
     this.#catalogue = new Catalogue(({ slot }) => {
       core.table.set(slot, null);

@@ -63,7 +63,6 @@ const ANSWER_BYTES = 64 * 1024;
 export class DebugSide {
   /** The debugger of the machine that runs now. */
   inspector: MachineDebugger;
-  readonly #points = new Map<string, DebugPoint>();
   /** The call whose answer is the machine's next stop. */
   #pending: number | undefined;
 
@@ -82,8 +81,8 @@ export class DebugSide {
 
   /** The guest reset itself, or a replay begins anew: another machine has the same points. */
   moveTo(inspector: MachineDebugger): void {
+    for (const { point, space } of this.inspector.points) inspector.addPoint(point, space);
     this.inspector = inspector;
-    for (const point of this.#points.values()) this.inspector.addPoint(point);
   }
 
   /** The machine stands still: the debugger is told why. */
@@ -162,9 +161,9 @@ export class DebugSide {
       case "memoryMap":
         return inspector.memoryMap();
       case "addPoint":
-        return this.#addPoint(...request.args);
+        return inspector.addPoint(pointOf(...request.args));
       case "removePoint":
-        return this.#removePoint(...request.args);
+        return inspector.removePoint(pointOf(...request.args));
       case "checkpoints":
         return driver.checkpoints();
       case "info":
@@ -173,18 +172,6 @@ export class DebugSide {
         inspector.detach();
         return undefined;
     }
-  }
-
-  #addPoint(given: DebugPoint): void {
-    const point = { ...given, address: BigInt(given.address) };
-    this.inspector.addPoint(point);
-    this.#points.set(keyOf(point), point);
-  }
-
-  #removePoint(given: DebugPoint): void {
-    const point = { ...given, address: BigInt(given.address) };
-    this.inspector.removePoint(point);
-    this.#points.delete(keyOf(point));
   }
 
   #changes(): void {
@@ -206,6 +193,7 @@ export class DebugSide {
   }
 }
 
-function keyOf({ kind, address, size }: DebugPoint): string {
-  return `${kind} ${address} ${size}`;
+/** Small integers may come as numbers. */
+function pointOf(given: DebugPoint): DebugPoint {
+  return { ...given, address: BigInt(given.address) };
 }

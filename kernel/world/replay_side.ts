@@ -23,6 +23,7 @@ import type { Decompress } from "../replay/log_reader.ts";
 import { Ledger } from "../replay/ledger.ts";
 import { restoreState } from "../replay/start_state.ts";
 import { Replayer, type ReplayStop } from "../replay/replayer.ts";
+import { SentOnce } from "../replay/sent_once.ts";
 import { type DebugDriver, DebugSide } from "./debug_side.ts";
 import { TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachinePort } from "./machine_port.ts";
@@ -103,6 +104,10 @@ export class ReplaySide {
   /** The debugger's way that is under way. */
   #way: Way | undefined;
   #waitsForDebugger: boolean;
+  /** What left the replay before it last went back does not leave it again. */
+  readonly #sent = new SentOnce();
+  /** icount behind the last replay-only code that was told of. */
+  #lastCore = -1;
   #nextId = 1;
   #paused = false;
   #stop = false;
@@ -146,8 +151,9 @@ export class ReplaySide {
       sent: (output, icount) => {
         this.#plugins?.host.sent(output, icount);
         this.#plugins?.flush();
-        if (output.kind !== "bytes" || this.#timeline?.passesAgain) return;
-        sendOutput(mailbox, { ...output, kind: "console" });
+        if (output.kind !== "bytes") return;
+        const bytes = this.#sent.fresh(output.bytes, this.#replayer.bytesSent);
+        if (bytes.length > 0) sendOutput(mailbox, { ...output, kind: "console", bytes });
       },
       drive: (_machine, budget) => this.#drive(budget),
     });
@@ -155,8 +161,9 @@ export class ReplaySide {
 
   #newCores(): ReplayCores {
     const { machine } = this.#machine;
+    const { dirty } = this.#replayer;
     const snapshots = this.#timeline?.snapshots ??
-      new Snapshots(machine, { limitBytes: this.#start.historyBytes });
+      new Snapshots(machine, { limitBytes: this.#start.historyBytes, ...dirty && { dirty } });
     const cores = new ReplayCores(
       machine,
       snapshots,
@@ -286,7 +293,8 @@ export class ReplaySide {
     assert(different === undefined, "outputs differ");
     const { icount } = this.#replayer;
     const report = this.#cores.pass(stop);
-    if (report === undefined || this.#timeline?.passesAgain) return;
+    if (report === undefined || icount <= this.#lastCore) return;
+    this.#lastCore = icount;
     const { executed, hart, pc, ended, output } = report;
     const pcWords = [Number(pc >> 32n), Number(pc & 0xffff_ffffn)];
     // What printed nothing is reported all the same.
@@ -394,7 +402,6 @@ export class ReplaySide {
       case TO_VM.debugInterrupt:
         if (this.#way !== undefined) {
           this.#way = undefined;
-          this.#inspector.ignorePoints(false);
           this.#debug?.interrupt();
         }
         break;

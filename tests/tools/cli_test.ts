@@ -4,6 +4,7 @@ import { makeProgram } from "../../tools/cli/program.ts";
 import { completionScript } from "../../tools/cli/completion_script.ts";
 import { realEnvironment } from "../../tools/cli/environment.ts";
 import { peerTest, runPeer } from "../_support/peers.ts";
+import { parseSymbolElf } from "../../tools/symbols/mod.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const FAKE = new URL("./cli_main.ts", import.meta.url).pathname;
@@ -207,5 +208,26 @@ peerTest("zsh accepts the completions and registers them", ["zsh"], async () => 
     assertEquals(new TextDecoder().decode(stdout), "_chronovisor_complete\n");
   } finally {
     await Deno.remove(file);
+  }
+});
+
+Deno.test("symbols: writes what a file or a guest of ours names; says what is missing", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [from, to] = [`${folder}/System.map`, `${folder}/out.elf`];
+    await Deno.writeTextFile(from, "ffffffff80000000 T _start\nffffffff80001000 t again\n");
+    assertEquals(await cli(["symbols", from, "-o", to]), { code: 0, out: "2 symbols\n", err: "" });
+    const again = await cli(["symbols", to, "-o", `${folder}/again.elf`]);
+    assertEquals([again.code, again.out], [0, "2 symbols\n"]);
+    const guest = await cli(["symbols", "corrupt", "-o", to]);
+    assertEquals(guest.code, 0, guest.err);
+    assert(parseSymbolElf(await Deno.readFile(to)).address("transfer") !== undefined);
+    const missing = await cli(["symbols", `${folder}/none`, "-o", to]);
+    assertEquals(missing.code, 1);
+    assert(missing.err.includes("there is no such file"), missing.err);
+    const unnamed = await cli(["symbols", "corupt", "-o", to]);
+    assert(unnamed.code !== 0 && unnamed.err.includes("corupt"), unnamed.err);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });

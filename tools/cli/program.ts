@@ -11,6 +11,7 @@ import { psCommand } from "./commands/ps.ts";
 import { recordCommand } from "./commands/record.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { runCommand } from "./commands/run.ts";
+import { symbolsCommand } from "./commands/symbols.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { CliEnvironment } from "./environment.ts";
 import { writeError, writeOut } from "./streams.ts";
@@ -41,6 +42,7 @@ export function makeProgram(
   program.addCommand(psCommand());
   program.addCommand(guestsCommand());
   program.addCommand(inspectCommand());
+  program.addCommand(symbolsCommand(environment));
   program.addCommand(versionCommand());
   program.addCommand(completionCommand(() => program));
   configureAll(program);

@@ -35,6 +35,8 @@ interface Build {
   readonly format?: "elf" | "binary";
   /** Global symbols to keep, such as tohost: all others go, with the names of temporary object files. */
   readonly symbols?: readonly string[];
+  /** Keeps debug information, with paths relative to the folder, and all symbols. */
+  readonly debug?: boolean;
 }
 
 async function run(program: string, args: readonly string[], cwd: string): Promise<void> {
@@ -61,8 +63,13 @@ async function buildFiles(folder: string): Promise<string[]> {
   return found.sort();
 }
 
+/** Neither debug information nor its tables of frames say where the sources lay when they were built. */
+function debugFlags(folder: string): string[] {
+  return ["-g", "-fno-asynchronous-unwind-tables", `-fdebug-prefix-map=${folder.slice(0, -1)}=.`];
+}
+
 async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
-  const strip = build.symbols ? [] : ["-s"];
+  const strip = build.debug ? debugFlags(folder) : build.symbols ? [] : ["-s"];
   const elf = await Deno.makeTempFile();
   const binary = await Deno.makeTempFile();
   try {
@@ -75,6 +82,7 @@ async function buildOne(folder: string, build: Build): Promise<Uint8Array> {
       const keep = build.symbols.map((symbol) => `--keep-symbol=${symbol}`);
       await run(OBJCOPY, ["--strip-all", ...keep, elf], folder);
     }
+    if (build.debug) await run(OBJCOPY, ["-w", "--strip-symbol=cc*.o", elf], folder);
     if (build.format !== "binary") return await Deno.readFile(elf);
     await run(OBJCOPY, ["-O", "binary", elf, binary], folder);
     return await Deno.readFile(binary);

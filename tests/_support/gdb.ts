@@ -1,0 +1,31 @@
+/**
+ * Debian's gdb at the other end of a VM's port: commands in, what it prints out.
+ */
+import type { VM } from "../../mod.ts";
+import { startGdbServer } from "../../tools/gdb/mod.ts";
+import { runPeer } from "./peers.ts";
+
+/** The program, for `peerTest`. */
+export const GDB = "gdb-multiarch";
+
+/** What gdb may say to be told of no program's file. */
+const NO_PROGRAM = /warning: No executable has been specified[^]*?"file" command\.\n/;
+
+/** Lets gdb take hold of a VM that waits for it, and gives what it prints, on both streams. */
+export async function gdbOn(vm: VM, commands: readonly string[], seconds = 60): Promise<string> {
+  await using server = startGdbServer(await vm.debug(), 0);
+  const connect = `target remote 127.0.0.1:${server.port}`;
+  const isFile = (command: string) => /^(file|symbol-file|dir) /.test(command);
+  const all = [
+    "set confirm off",
+    "set pagination off",
+    "set width 0",
+    // Files come before the connection, as on gdb's own command line.
+    ...commands.filter(isFile),
+    connect,
+    ...commands.filter((command) => !isFile(command)),
+  ];
+  const args = ["-nx", "-batch", ...all.flatMap((command) => ["-ex", command])];
+  const { stdout, stderr } = await runPeer(GDB, args, seconds);
+  return new TextDecoder().decode(stdout) + stderr.replace(NO_PROGRAM, "");
+}
