@@ -66,6 +66,8 @@ export type {
   TrapFilter,
 } from "./debug/machine_debugger.ts";
 export type { WatchRange } from "./debug/watchpoints.ts";
+export type { WatchKind } from "./memory/watch.ts";
+export type { DiskRequest } from "./driver/mod.ts";
 export type { GuestSymbol, SymbolKind, SymbolPlace } from "./debug/symbol_table.ts";
 export type { PluginSource } from "./world/plugin_side.ts";
 export type { MachineOutput } from "./machine/outputs.ts";

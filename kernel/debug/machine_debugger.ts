@@ -30,7 +30,9 @@ export type DebuggerStop =
 
 /** An instruction that is about to be executed. */
 export interface Execution {
+  /** Hart that is about to execute it. */
   readonly hart: number;
+  /** Its virtual address. */
   readonly pc: bigint;
   /** Instructions executed before it. */
   readonly icount: number;
@@ -38,12 +40,15 @@ export interface Execution {
 
 /** A trap that is about to be taken; the hart's registers are still those before it. */
 export interface TakenTrap {
+  /** Hart that takes it. */
   readonly hart: number;
   /** Code of the exception or interrupt, without the top bit. */
   readonly cause: number;
+  /** Whether it is an interrupt, not an exception. */
   readonly isInterrupt: boolean;
   /** Address of the instruction that raised it, or before which it interrupts. */
   readonly epc: bigint;
+  /** What the trap value register gets. */
   readonly value: bigint;
   /** Mode in which the hart was: 0, 1 or 3. */
   readonly privilege: number;
@@ -78,7 +83,9 @@ export interface CodeRange {
 
 /** Which traps an observer wants. */
 export interface TrapFilter {
+  /** Whether exceptions are wanted. */
   readonly exceptions: boolean;
+  /** Whether interrupts are. */
   readonly interrupts: boolean;
 }
 

@@ -20,6 +20,7 @@ export interface ReplayWatch extends WatchRange {
 
 /** An access to watched memory, told behind the instruction that made it. */
 export interface ReplayAccess {
+  /** Whether it reads or writes. */
   readonly kind: "read" | "write";
   /** First address of the watched range that was accessed. */
   readonly address: bigint;
@@ -31,8 +32,9 @@ export interface ReplayAccess {
   readonly by: "instruction" | "walk" | "dma";
   /** Address of the instruction that accessed, where that is known. */
   readonly pc: bigint | undefined;
-  /** What the watched range held before the access, and holds behind its instruction. */
+  /** What the watched range held before the access. */
   readonly before: Uint8Array;
+  /** What it holds behind the access's instruction. */
   readonly after: Uint8Array;
 }
 
@@ -40,6 +42,7 @@ export interface ReplayAccess {
 export interface ReplaySyscall {
   /** Number of the call in this replay, from 0: its result has the same. */
   readonly id: number;
+  /** Hart that calls. */
   readonly hart: number;
   /** Address of the ecall. */
   readonly pc: bigint;
@@ -53,6 +56,7 @@ export interface ReplaySyscall {
 
 /** A system call that returned to behind its ecall, in the address space and on the stack that made it. */
 export interface ReplaySyscallResult {
+  /** The call. */
   readonly call: ReplaySyscall;
   /** Hart that goes on with it. */
   readonly hart: number;
@@ -91,7 +95,9 @@ export interface ReplayView {
   readonly harts: number;
   /** Hart that executes, or whose turn it is. */
   readonly hart: number;
+  /** Names of addresses. */
   readonly symbols: ReplaySymbols;
+  /** Address of the instruction that is next, or under way. */
   pc(hart?: number): bigint;
   /** An integer register. Throws ConfigError when there is none of the number. */
   x(number: number, hart?: number): bigint;

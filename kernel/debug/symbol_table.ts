@@ -12,10 +12,13 @@ export type SymbolKind = "function" | "object" | "other";
 
 /** One symbol. */
 export interface GuestSymbol {
+  /** Its name. */
   readonly name: string;
+  /** Its virtual address. */
   readonly address: bigint;
   /** Bytes; 0 where the source does not say. */
   readonly size: number;
+  /** What it names. */
   readonly kind: SymbolKind;
   /** Whether it can be seen outside the file that it was compiled from. */
   readonly global: boolean;
@@ -25,6 +28,7 @@ export interface GuestSymbol {
 
 /** Where an address lies. */
 export interface SymbolPlace {
+  /** The symbol. */
   readonly symbol: GuestSymbol;
   /** Bytes behind the symbol's address. */
   readonly offset: number;

@@ -23,6 +23,7 @@ import { pageParts } from "./hart_memory.ts";
 
 /** A range to watch. */
 export interface WatchRange {
+  /** Which accesses count. */
   readonly kind: WatchKind;
   /** Virtual address. */
   readonly address: bigint;

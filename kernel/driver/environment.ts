@@ -32,6 +32,7 @@ export interface DmaPort {
 export interface DiskRequest {
   /** Chosen by the device; comes back with the completion. */
   readonly tag: number;
+  /** What is to be done. */
   readonly kind: "read" | "write" | "flush" | "discard" | "zero";
   /** First sector of 512 bytes. */
   readonly sector: number;

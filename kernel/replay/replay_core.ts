@@ -24,8 +24,9 @@ export const CORE_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /** What a core did. */
 export interface CoreReport {
-  /** Where it lies: the address of its begin marker, and the hart that came there. */
+  /** Where it lies: the address of its begin marker. */
   readonly pc: bigint;
+  /** Hart that came there. */
   readonly hart: number;
   /** Instructions executed before it. */
   readonly icount: number;

@@ -17,6 +17,7 @@ export interface PluginSource {
   readonly file: string;
   /** Text of an ES module without imports. */
   readonly code: string;
+  /** What it is given, by the names of its options. */
   readonly options: Readonly<Record<string, string>>;
 }
 
