@@ -17,6 +17,8 @@ const [SP, A0, A7] = [2, 10, 17];
 const ARGUMENTS = 6;
 /** Most calls that are waited for: those that never return are forgotten, the oldest first. */
 const WAITING_MAXIMUM = 65_536;
+/** Most addresses of ecalls whose results are told. */
+const POINTS_MAXIMUM = 65_536;
 
 /** Who is told. */
 export interface SyscallListener {
@@ -78,7 +80,9 @@ export class Syscalls {
       number: view.x(A7, hart),
       arguments: Object.freeze(Array.from({ length: ARGUMENTS }, (_, i) => view.x(A0 + i, hart))),
     });
-    if (this.listener.returned !== undefined) this.#await(call, epc + 4n);
+    const behind = epc + 4n;
+    const isAwaited = this.#points.has(behind) || this.#points.size < POINTS_MAXIMUM;
+    if (this.listener.returned !== undefined && isAwaited) this.#await(call, behind);
     this.listener.called(call);
   }
 
