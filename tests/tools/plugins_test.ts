@@ -8,6 +8,7 @@ import { debianTest } from "../_support/debian.ts";
 const ROOT = new URL("../../", import.meta.url).pathname;
 const MAIN = `${ROOT}tools/cli/main.ts`;
 const HELLO = await Deno.readFile(`${ROOT}guests/hello/hello.elf`);
+const STORM = await Deno.readFile(`${ROOT}guests/storm/storm.elf`);
 const PLUGIN = `${ROOT}tools/plugins/`;
 
 interface Outcome {
@@ -105,6 +106,66 @@ Deno.test("a Chrome trace has all turns, traps and output of a recording, in ord
     assertEquals(events.at(-1)!.name, "replay: end");
   });
 });
+
+/** Records the storm with a disk and a network, to its own end. */
+async function recordStorm(folder: string, clock: "virtual" | "host"): Promise<void> {
+  await using kernel = await VMKernel.start();
+  const path = `${folder}/disk.img`;
+  await Deno.writeFile(path, new Uint8Array(64 * 512));
+  const vm = await kernel.powerOn({
+    kernel: STORM,
+    memory: "16M",
+    harts: 2,
+    network: "loopback",
+    clock,
+    drives: [{ path }],
+    record: `${folder}/recording`,
+  });
+  assertEquals((await vm.waitForExit()).code, 0);
+}
+
+for (const clock of ["virtual", "host"] as const) {
+  Deno.test(`a Chrome trace has the disk requests and frames of the log, clock ${clock}`, async () => {
+    await withFolder(async (folder) => {
+      await recordStorm(folder, clock);
+      const [trace, log] = [`${folder}/trace.json`, `${folder}/events.jsonl`];
+      const both = ["--chrome-trace", trace, "--events", log];
+      const { code, err } = await replay("export", `${folder}/recording`, ...both);
+      assertEquals([code, err], [0, ""]);
+      const events = checkTrace(await Deno.readTextFile(trace));
+      const logged = (await Deno.readTextFile(log)).trimEnd().split("\n")
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+      const records = (kind: string, direction: string) =>
+        logged.filter((record) => record["kind"] === kind && record["direction"] === direction);
+      const requests = of(events, "disk").filter(({ ph }) => ph === "b");
+      const sorted = (places: readonly unknown[]) => places.map((place) => `${place}`).sort();
+      assertEquals(
+        sorted(requests.map(({ name, args }) => [name, args!["icount"], args!["sector"]])),
+        sorted(
+          records("disk", "out").map((
+            { request, device, icount, sector },
+          ) => [`${request} ${device}`, icount, sector]),
+        ),
+      );
+      const ends = of(events, "disk").filter(({ ph }) => ph === "e");
+      assert(ends.some(({ args }) => args!["unfinished"] === undefined));
+      for (const { id, ts, args } of ends) {
+        const began = requests.find((request) => request.id === id)!;
+        assert(ts >= began.ts, `${id} ended before it began`);
+        // Guest time that is ahead of the host's stands still until the host's is there.
+        if (clock === "virtual") assert(ts > began.ts || args!["unfinished"] === true, id);
+      }
+      const frames = (way: string) =>
+        of(events, "network").filter(({ name }) => name === `net0 ${way}`);
+      for (const way of ["in", "out"]) {
+        assertEquals(frames(way).length, records("frame", way).length);
+        assert(frames(way).length > 0);
+      }
+      const turns = events.filter(({ name }) => name === "turn");
+      assertEquals(new Set(turns.map(({ tid }) => tid)), new Set([0, 1]));
+    });
+  });
+}
 
 Deno.test("a plugin's options, output, stop and mistakes come through the command line", async () => {
   await withFolder(async (folder) => {
