@@ -32,7 +32,7 @@ function stormRecording(rng: Prng): TestRecording {
   return recordStorm(config, rng.bytes(64 * 512), {
     rng,
     slices,
-    most: rng.below(10) === 0 ? 30_000_000 : 100_000 + rng.below(600_000),
+    most: rng.below(10) === 0 ? 2_000_000 : 100_000 + rng.below(600_000),
   });
 }
 
@@ -90,7 +90,7 @@ class Walker {
     this.#walk = new ReplayWalk(recording, options, {
       limitBytes: rng.pick([0, 300 << 10, 3 << 20, 1 << 28]),
       spacing: rng.pick([3000, 20_000, 100_000]),
-    });
+    }, rng.below(2) === 0);
     this.#points = sample(rng, recording);
     this.#changePoints();
   }
