@@ -2,7 +2,7 @@
  * Debian's gdb on recordings of guests of ours, forwards and backwards, through the whole kernel (issue 4,
  * "gdb, both directions").
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type PowerOnOptions, VMKernel } from "../../mod.ts";
 import { GDB, gdbOn } from "../_support/gdb.ts";
 import { peerTest } from "../_support/peers.ts";
