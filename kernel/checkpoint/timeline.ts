@@ -66,11 +66,13 @@ export class Timeline {
     this.#spacing = options.spacing ?? SPACING;
     this.#replayer = replayer;
     this.#snapshots = this.#newSnapshots();
-    this.start = this.#nextMark = replayer.icount;
+    this.#nextMark = replayer.icount;
   }
 
   /** Where the recording begins: not at 0 when it is of a VM that ran already. */
-  readonly start: number;
+  get start(): number {
+    return this.#replayer.start;
+  }
 
   /** Instructions executed since the recording began. */
   get icount(): number {

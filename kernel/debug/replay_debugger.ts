@@ -93,9 +93,15 @@ export class ReplayDebugger {
   /** Goes to an icount, without stopping at points. */
   *#seek(icount: number): Way {
     const goal = Math.max(icount, this.timeline.start);
-    if (goal < this.timeline.icount) yield* this.#backTo(goal);
-    const ended = yield* this.#runTo(goal);
+    const ended = goal < this.timeline.icount
+      ? yield* this.#runBackTo(goal)
+      : yield* this.#runTo(goal);
     return ended ?? { why: "step", ...this.#place() };
+  }
+
+  *#runBackTo(icount: number): Generator<WayPause, DebugStop | undefined, void> {
+    yield* this.#backTo(icount);
+    return yield* this.#runTo(icount);
   }
 
   /** Undoes the last instruction that a hart executed, and what others did behind it. */
@@ -112,10 +118,9 @@ export class ReplayDebugger {
       return yield* this.#seek(switchedOn - 1);
     }
     // Mostly it was the last instruction of all.
-    yield* this.#backTo(now - 1);
-    let ended = yield* this.#runTo(now - 1);
+    let ended = yield* this.#runBackTo(now - 1);
     if (ended !== undefined || executed() === wanted) {
-      return ended ?? { why: "step", ...this.#place() };
+      return ended ?? { why: "step", hart, icount: timeline.icount };
     }
     // From marks further and further back, until the hart had not executed it yet.
     for (let from = now - 1;;) {
@@ -130,7 +135,9 @@ export class ReplayDebugger {
       ended = yield* this.#runTo(timeline.icount + Number(wanted - executed()));
     }
     ended ??= yield* this.#stepOver(hart);
-    return ended ?? (yield* this.#seek(timeline.icount - 1));
+    ended ??= yield* this.#runBackTo(timeline.icount - 1);
+    // Whose turn it is was not chosen yet, perhaps.
+    return ended ?? { why: "step", hart, icount: timeline.icount };
   }
 
   /** Runs to behind the next instruction of a hart, past points. */
@@ -188,8 +195,7 @@ export class ReplayDebugger {
   }
 
   *#goToHit({ icount, hart, point, address }: Hit): Way {
-    yield* this.#backTo(icount);
-    const ended = yield* this.#runTo(icount);
+    const ended = yield* this.#runBackTo(icount);
     if (ended !== undefined) return ended;
     if (point.kind !== "execute") return { why: "watchpoint", hart, icount, point, address };
     // The same stop as the one forwards: an interrupt that comes before the instruction was taken.

@@ -100,7 +100,11 @@ export class Replayer {
     if (parts.comparesEpochs) this.#epochs = new Epochs(machine);
     this.#source = new NondetSource(parts.events);
     this.#feed(0);
+    this.start = machine.icount;
   }
+
+  /** Where the recording begins: not at 0 when it is of a VM that ran already. */
+  readonly start: number;
 
   /** The machine. */
   get machine(): Machine {
@@ -130,10 +134,7 @@ export class Replayer {
     };
   }
 
-  /**
-   * The machine and the disks were put back to where they were at a place: goes on from there, without
-   * comparing the state at epochs any more.
-   */
+  /** The machine and the disks were put back to where they were at a place: goes on from there. */
   goTo({ events, ledger, before, entries, bytesSent }: ReplayPlace): void {
     this.#feed(entries);
     this.#cursor.goTo(events);
@@ -141,8 +142,6 @@ export class Replayer {
     this.#before = before;
     this.#bytesSent = bytesSent;
     this.#stop = undefined;
-    // Which pages were written since the last epoch is not known any more.
-    this.#epochs = undefined;
   }
 
   /** Bytes that consoles have sent since the recording began, those that are being sent included. */

@@ -467,6 +467,8 @@ class RegionWriter {
         f.if(i32.eq(slot, f.parameters[2]), () => {
           f.set(base, i64.sub(target, i64.extendI32U(i32.shl(i32.and(entry, 0xffff), 1))));
           f.set(entry, i32.shrU(entry, 16));
+          // The same code may lie at another address, too.
+          emitExecutionMark(f, this.order.plan, base, slot);
           f.br(this.#ways.dispatch);
         });
         // A region that is checked is checked alone.

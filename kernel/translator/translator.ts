@@ -81,8 +81,8 @@ const LOOKED_MAXIMUM = 1 << 16;
 
 /** Makes and keeps the regions of one VM. */
 export class Translator implements RegionService {
-  /** All translations that there were, in a core with execution marks. */
-  readonly #ever: Translation[] = [];
+  /** In a core with execution marks: all translations that were entered, by the virtual page of page 0. */
+  readonly #entered = new Map<number, Set<Translation>>();
   readonly #core: Core;
   readonly #counters: Int32Array;
   readonly #placements: Placements;
@@ -190,15 +190,22 @@ export class Translator implements RegionService {
   }
 
   /**
-   * Marks of the regions that have an instruction at an offset in its page, for a virtual page (modulo
-   * 2^32) of theirs; regions that are gone included.
+   * Marks of the regions that were entered and have an instruction at an offset in its page, for a virtual
+   * page (modulo 2^32) of theirs; regions that are gone included.
    */
   marksOf(page: number, offset: number): number[] {
     const half = offset >> 1;
-    return this.#ever.flatMap(({ slot, parts }) =>
-      parts.filter(({ first, code }) => first <= half && half < first + code.length)
-        .map((part) => markIndex(page - part.page, slot))
-    );
+    const marks: number[] = [];
+    for (let index = 0; index <= 2 * PAGES_AROUND; index++) {
+      const base = page - index >>> 0;
+      for (const { slot, parts } of this.#entered.get(base) ?? []) {
+        const covers = parts.some((part) =>
+          part.page === index && part.first <= half && half < part.first + part.code.length
+        );
+        if (covers) marks.push(markIndex(base, slot));
+      }
+    }
+    return marks;
   }
 
   /** Bytes of a page with regions are written: those that have code there go. */
@@ -265,7 +272,6 @@ export class Translator implements RegionService {
   #addKept({ translations }: MadeBatch): void {
     this.#kept += translations.length;
     for (const translation of translations) {
-      this.#remember(translation);
       this.#catalogue.add(translation);
     }
   }
@@ -277,16 +283,11 @@ export class Translator implements RegionService {
     for (const translation of made.translations) {
       this.#regions++;
       this.#instructions += translation.instructions;
-      this.#remember(translation);
       this.#catalogue.add(translation);
       const pages = this.#pagesOf.get(translation.slot)!;
       const region = this.#place(translation, (page) => pages[page]);
       if (region === undefined) this.#catalogue.unplaced(translation);
     }
-  }
-
-  #remember(translation: Translation): void {
-    if (this.#core.plan.executionMarks !== 0) this.#ever.push(translation);
   }
 
   #instantiate({ module, bytes }: MadeBatch): void {
@@ -401,8 +402,16 @@ export class Translator implements RegionService {
     words[jump + (JUMP.slot >> 2)] = region.translation.slot;
     words[jump + (JUMP.entry >> 2)] = entry << 16 | at;
     const own = (low >>> 12) - Math.floor(at / PAGE_HALVES);
+    if (plan.executionMarks !== 0) this.#noteEntered(own + (high << 20) >>> 0, region.translation);
     region.pages.forEach((_, i) => this.#markJumpPage(own + i));
     this.#core.setControlWord("elementUsed", 1);
+  }
+
+  /** A region can only be entered through a jump cache. */
+  #noteEntered(base: number, translation: Translation): void {
+    const there = this.#entered.get(base);
+    if (there === undefined) this.#entered.set(base, new Set([translation]));
+    else there.add(translation);
   }
 
   /** Notes that the jump cache of the current element leads to a region with code in a virtual page. */

@@ -11,6 +11,7 @@ import { ReplayDebugger } from "../../kernel/debug/replay_debugger.ts";
 import type { DebugPoint, DebugResume, DebugStop } from "../../kernel/debug/target.ts";
 import { hostCompression } from "../../kernel/host/compression.ts";
 import type { MachineConfig } from "../../kernel/machine/machine.ts";
+import { Ledger } from "../../kernel/replay/ledger.ts";
 import { LogReader } from "../../kernel/replay/log_reader.ts";
 import { Replayer } from "../../kernel/replay/replayer.ts";
 import { SentOnce } from "../../kernel/replay/sent_once.ts";
@@ -32,6 +33,7 @@ export class ReplayWalk {
     private readonly recording: TestRecording,
     private readonly options: Partial<MachineConfig>,
     history: TimelineOptions,
+    private readonly compares: boolean = false,
   ) {
     [this.#replayer, this.#inspector] = this.#begin();
     this.timeline = new Timeline(this.#replayer, history);
@@ -89,7 +91,7 @@ export class ReplayWalk {
 
   #begin(): [Replayer, MachineDebugger] {
     const machine = testMachine({ ...this.recording.config, ...this.options });
-    const { events } = this.recording.segments;
+    const { events, outputs } = this.recording.segments;
     const replayer: Replayer = new Replayer(machine, {
       events: new LogReader("events", events, hostCompression.unpack),
       readBase: (_disk, sector, bytes, arrived) =>
@@ -99,6 +101,9 @@ export class ReplayWalk {
         this.#text.push(latin1(this.#sent.fresh(output.bytes, replayer.bytesSent)));
       },
       drive: (_machine, budget) => this.#debugger.drive(budget),
+      // Whatever differs ends the replay.
+      ledger: new Ledger(new LogReader("outputs", outputs, hostCompression.unpack).cursor()),
+      comparesEpochs: this.compares,
     });
     return [replayer, new MachineDebugger(machine)];
   }

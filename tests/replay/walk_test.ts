@@ -14,7 +14,7 @@ import { firstSeed, forSeeds, randomOptions } from "../_support/tiers.ts";
 
 const STORM = new URL("../../guests/storm/storm.elf", import.meta.url);
 const kernel = await readImage(await Deno.readFile(STORM));
-const WALKS = 24;
+const WALKS = 16;
 const MOVES = 25;
 /** Points that are hit more often are not used. */
 const MOST_HITS = 5000;
@@ -32,7 +32,7 @@ function stormRecording(rng: Prng): TestRecording {
   return recordStorm(config, rng.bytes(64 * 512), {
     rng,
     slices,
-    most: rng.below(10) === 0 ? 30_000_000 : 100_000 + rng.below(600_000),
+    most: rng.below(10) === 0 ? 2_000_000 : 100_000 + rng.below(600_000),
   });
 }
 
@@ -74,7 +74,7 @@ class Walker {
   readonly #seen: [icount: number, digest: string, what: string][] = [];
   readonly #walk: ReplayWalk;
   readonly #points: readonly DebugPoint[];
-  readonly #hits = new Map<string, PlainHit[]>();
+  readonly #hits = new Map<string, PlainHit[] | undefined>();
   #active: DebugPoint[] = [];
 
   constructor(
@@ -90,7 +90,7 @@ class Walker {
     this.#walk = new ReplayWalk(recording, options, {
       limitBytes: rng.pick([0, 300 << 10, 3 << 20, 1 << 28]),
       spacing: rng.pick([3000, 20_000, 100_000]),
-    });
+    }, rng.below(2) === 0);
     this.#points = sample(rng, recording);
     this.#changePoints();
   }
@@ -149,9 +149,9 @@ class Walker {
     const before = this.#executed(hart);
     const stop = walk.go({ direction: "backward", stepHart: hart });
     const what = `${this.what}: step of hart ${hart} back from ${from}`;
-    if (stop.why === "start") return assertEquals(before, 0n, what);
+    if (stop.why !== "step") return assertEquals([stop.why, before], ["start", 0n], what);
     this.counts.stepped++;
-    assertEquals([stop.why, this.#executed(hart)], ["step", before - 1n], what);
+    assertEquals([stop.hart, this.#executed(hart)], [hart, before - 1n], what);
     this.#note(what);
     const at = walk.icount;
     walk.go({ direction: "forward", stepHart: hart });
@@ -176,23 +176,29 @@ class Walker {
     for (const point of this.#active) inspector.addPoint(point);
   }
 
-  #expected(): PlainHit[] | undefined {
+  /** Hits of a run that only goes forward, of points that are not hit too often. */
+  #expected(): PlainHit[] {
+    for (;;) {
+      const hits = this.#hitsOfActive();
+      if (hits !== undefined && (hits.length > 0 || this.rng.below(3) === 0)) return hits;
+      this.#changePoints();
+    }
+  }
+
+  #hitsOfActive(): PlainHit[] | undefined {
     const key = JSON.stringify(
       this.#active.map(({ kind, address, size }) => `${kind} ${address} ${size}`),
     );
-    const known = this.#hits.get(key);
-    if (known !== undefined) return known;
-    const hits = plainHits(this.recording, this.#active, MOST_HITS);
-    if (hits !== undefined) this.#hits.set(key, hits);
-    return hits;
+    if (!this.#hits.has(key)) {
+      this.#hits.set(key, plainHits(this.recording, this.#active, MOST_HITS));
+    }
+    return this.#hits.get(key);
   }
 
   #forward(): void {
     const walk = this.#walk;
     const from = walk.icount;
-    const hits = this.#expected();
-    if (hits === undefined) return this.#changePoints();
-    const expected = hits.find(({ icount }) => icount > from);
+    const expected = this.#expected().find(({ icount }) => icount > from);
     const stop = walk.go({ direction: "forward" });
     const what = `${this.what}: forward from ${from}`;
     if (stop.icount === from) return;
@@ -204,9 +210,7 @@ class Walker {
   #backward(): void {
     const walk = this.#walk;
     const from = walk.icount;
-    const hits = this.#expected();
-    if (hits === undefined) return this.#changePoints();
-    const expected = lastBefore(hits, from);
+    const expected = lastBefore(this.#expected(), from);
     const stop = walk.go({ direction: "backward" });
     const points = this.#active.map(({ kind, address }) => `${kind} 0x${address.toString(16)}`);
     const what = `${this.what}: backward from ${from} to ${points}`;
@@ -231,7 +235,7 @@ Deno.test("walks through recordings end where plain replays are, and send everyt
     walker.end();
   });
   const { back, stepped, restarts } = counts;
-  assert(back > WALKS && stepped > WALKS && restarts > 0, JSON.stringify(counts));
+  assert(back > 0 && stepped > 0 && restarts > 0, JSON.stringify(counts));
   console.log(
     `from seed ${firstSeed()}: ${back} hits, ${stepped} steps back, ${restarts} restarts`,
   );
