@@ -10,6 +10,7 @@
 import { assert } from "../base/assert.ts";
 import { FormatError } from "../base/errors.ts";
 import { HART, HART_LAYOUT_VERSION } from "../memory/hart_layout.ts";
+import { ATTENTION } from "../mmu/mmu_code.ts";
 import { CLOCK_FIELDS } from "./clock.ts";
 import type { AttachedDevice, Machine } from "./machine.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE } from "./machine_state.ts";
@@ -79,8 +80,10 @@ export function saveImage(machine: Machine): MachineImage {
  * Puts an image back into a machine of the same make; RAM is the caller's. Between runs. Points and markers
  * ask again at the instruction that is next, unless `core.points.pass` is called. Throws FormatError, and
  * leaves the machine as it was, when the image has another version or is of another machine.
+ *
+ * @param keepsCaches whether cached translations may stay: the caller drops those that differ
  */
-export function restoreImage(machine: Machine, image: MachineImage): void {
+export function restoreImage(machine: Machine, image: MachineImage, keepsCaches = false): void {
   check(machine, image);
   const { core, devices, gate, outputs } = machine;
   const { plan } = core;
@@ -96,8 +99,18 @@ export function restoreImage(machine: Machine, image: MachineImage): void {
     gate.diskResults.set(slot, { status, data: data?.slice() });
   }
   machine.forgetStops();
-  // Also makes the next run look up before its first instruction.
-  core.exports.flushAll();
+  if (keepsCaches) core.raiseAttention(ATTENTION.refetch);
+  else core.exports.flushAll();
+}
+
+/** What the harts' permissions to memory depend on beside page tables: cached translations are made with it. */
+export function protectionOf({ core, config }: Machine): string {
+  const registers: bigint[] = [];
+  for (let hart = 0; hart < config.harts; hart++) {
+    for (let i = 0; i < 2; i++) registers.push(core.register(hart, "pmpcfg", i));
+    for (let i = 0; i < 16; i++) registers.push(core.register(hart, "pmpaddr", i));
+  }
+  return registers.join();
 }
 
 /** Address and bytes of a state in VM memory. */

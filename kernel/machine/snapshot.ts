@@ -14,7 +14,7 @@ import { assert } from "../base/assert.ts";
 import type { DirtyPages } from "../memory/dirty_pages.ts";
 import { PageUndo } from "../memory/page_undo.ts";
 import type { Machine } from "./machine.ts";
-import { type MachineImage, restoreImage, saveImage } from "./machine_image.ts";
+import { type MachineImage, protectionOf, restoreImage, saveImage } from "./machine_image.ts";
 
 /** Options of `Snapshots`. */
 export interface SnapshotOptions {
@@ -100,10 +100,12 @@ export class Snapshots {
   restore(snapshot: number): void {
     const kept = this.#kept.get(snapshot);
     assert(kept !== undefined && this.has(snapshot), `snapshot ${snapshot} is not kept`);
-    // Nothing depends on tables any more, so that restoring them drops nothing one by one.
-    this.machine.core.exports.flushAll();
+    const { machine } = this;
+    const protection = protectionOf(machine);
+    // Caches stay warm: pages with tables or code that differ drop what came from them.
     this.#undo.undoTo(snapshot);
-    restoreImage(this.machine, kept.image);
+    restoreImage(machine, kept.image, true);
+    if (protectionOf(machine) !== protection) machine.core.exports.flushAll();
     const { dirty } = this.options;
     if (kept.dirty !== undefined && dirty?.running) dirty.restore(kept.dirty);
     this.#forgetLost();
