@@ -42,6 +42,8 @@ class StreamWriter {
   #end = SEGMENT_HEADER_BYTES;
   #number = 0;
   #dirty = true;
+  /** A flush beside other work; it closes its file when that is not the last one any more. */
+  #flushing: Promise<void> | undefined;
 
   constructor(
     private readonly host: Host,
@@ -67,13 +69,25 @@ class StreamWriter {
     this.#dirty = false;
   }
 
-  close(): void {
+  /** The same beside other work: disks of the VM are served by this thread. */
+  flushSoon(failed: (error: Error) => void): void {
+    if (!this.#dirty || this.#flushing !== undefined) return;
+    this.#dirty = false;
+    const file = this.#file;
+    this.#flushing = file.flush().catch(failed).then(() => {
+      this.#flushing = undefined;
+      if (file !== this.#file) file.close();
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#flushing;
     this.#file.close();
   }
 
   #nextSegment(): void {
     this.flush();
-    this.#file.close();
+    if (this.#flushing === undefined) this.#file.close();
     this.#number++;
     this.#file = this.#open();
   }
@@ -133,18 +147,20 @@ export class RecordingWriter {
       const now = this.host.clock.monotonicMilliseconds();
       if (this.sync !== "periodic" || now - this.#flushed < SYNC_MILLISECONDS) return;
       this.#flushed = now;
-      this.#flush();
+      for (const each of Object.values(this.#streams)) {
+        each.flushSoon((error) => this.#fail(error));
+      }
     });
   }
 
   /** Writes all to stable storage (unless that was never asked for) and closes the files. */
-  close(): void {
+  async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#attempt(() => {
       if (this.sync !== "none") this.#flush();
     });
-    for (const stream of Object.values(this.#streams)) stream.close();
+    for (const stream of Object.values(this.#streams)) await stream.close();
   }
 
   #flush(): void {
@@ -156,8 +172,13 @@ export class RecordingWriter {
     try {
       action();
     } catch (error) {
-      this.#failure = error as Error;
-      this.failed(this.#failure);
+      this.#fail(error as Error);
     }
+  }
+
+  #fail(error: Error): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.failed(error);
   }
 }

@@ -32,11 +32,6 @@ function header(): Uint8Array {
   return bytes;
 }
 
-/** Sectors of a block that lie on a disk: the last one may be short. */
-function blockSectors(disk: BlockDevice, block: number): number {
-  return Math.min(BLOCK_SECTORS, disk.sectors - block * BLOCK_SECTORS);
-}
-
 /** Fills a buffer with what a disk held before: its contents now, under the blocks that were kept. */
 async function readEarlier(
   disk: BlockDevice,
@@ -66,6 +61,8 @@ export class KeepingDisk implements BlockDevice {
   #end = HEADER_BYTES;
 
   #isBroken = false;
+  /** Whether blocks were kept since the file was flushed. */
+  #isNew = true;
 
   /**
    * Keeps in a file that is new and empty. When that cannot be written any more, `failed` is told once, and
@@ -95,16 +92,16 @@ export class KeepingDisk implements BlockDevice {
   async write(sector: number, bytes: Uint8Array): Promise<void> {
     const first = Math.floor(sector / BLOCK_SECTORS);
     const last = Math.floor((sector + bytes.length / SECTOR_BYTES - 1) / BLOCK_SECTORS);
-    for (let block = first; block <= last; block++) {
-      if (!this.#kept.has(block) && !this.#isBroken) await this.#keepOnce(block);
-    }
+    await this.#keepAll(first, last);
     await this.disk.write(sector, bytes);
   }
 
   async flush(): Promise<void> {
-    // The old contents first: the new ones must never be all that is left.
-    if (!this.#isBroken) await this.before.flush().catch((error) => this.#fail(error));
-    await this.disk.flush();
+    const isNew = this.#isNew && !this.#isBroken;
+    this.#isNew = false;
+    // A host that dies between the two leaves a recording that is refused, never one that is wrong.
+    const keeping = isNew ? this.before.flush().catch((error) => this.#fail(error)) : undefined;
+    await Promise.all([keeping, this.disk.flush()]);
   }
 
   async close(): Promise<void> {
@@ -112,30 +109,48 @@ export class KeepingDisk implements BlockDevice {
     await this.disk.close();
   }
 
-  #keepOnce(block: number): Promise<void> {
-    let keeping = this.#keeping.get(block);
-    if (keeping === undefined) {
-      keeping = this.#keep(block).finally(() => this.#keeping.delete(block));
-      this.#keeping.set(block, keeping);
+  /** Keeps those blocks of a range that are not kept yet, as few runs. */
+  async #keepAll(first: number, last: number): Promise<void> {
+    const waits: Promise<void>[] = [];
+    for (let block = first; block <= last && !this.#isBroken; block++) {
+      const keeping = this.#keeping.get(block);
+      if (keeping !== undefined) waits.push(keeping);
+      if (keeping !== undefined || this.#kept.has(block)) continue;
+      let end = block + 1;
+      while (end <= last && !this.#kept.has(end) && !this.#keeping.has(end)) end++;
+      const run = this.#keepRun(block, end).finally(() => {
+        for (let done = block; done < end; done++) this.#keeping.delete(done);
+      });
+      for (let under = block; under < end; under++) this.#keeping.set(under, run);
+      waits.push(run);
     }
-    return keeping;
+    await Promise.all(waits);
   }
 
-  async #keep(block: number): Promise<void> {
-    const entry = new Uint8Array(ENTRY_BYTES);
-    const view = new DataView(entry.buffer);
-    view.setFloat64(4, block, true);
-    const bytes = blockSectors(this.disk, block) * SECTOR_BYTES;
-    const contents = entry.subarray(ENTRY_HEADER_BYTES, ENTRY_HEADER_BYTES + bytes);
-    await this.disk.read(block * BLOCK_SECTORS, contents);
-    view.setUint32(0, crc32(entry.subarray(4)), true);
+  /** Keeps the blocks from the first up to the end, which are in the hands of nobody else. */
+  async #keepRun(first: number, end: number): Promise<void> {
+    const sectors = Math.min(end * BLOCK_SECTORS, this.disk.sectors) - first * BLOCK_SECTORS;
+    const contents = new Uint8Array(sectors * SECTOR_BYTES);
+    await this.disk.read(first * BLOCK_SECTORS, contents);
+    const entries = new Uint8Array((end - first) * ENTRY_BYTES);
+    const view = new DataView(entries.buffer);
+    for (let block = first; block < end; block++) {
+      const at = (block - first) * ENTRY_BYTES;
+      const from = (block - first) * BLOCK_BYTES;
+      view.setFloat64(at + 4, block, true);
+      entries.set(contents.subarray(from, from + BLOCK_BYTES), at + ENTRY_HEADER_BYTES);
+      view.setUint32(at, crc32(entries.subarray(at + 4, at + ENTRY_BYTES)), true);
+    }
     try {
-      this.before.write(this.#end, entry);
+      this.before.write(this.#end, entries);
     } catch (error) {
       return this.#fail(error);
     }
-    this.#kept.set(block, this.#end + ENTRY_HEADER_BYTES);
-    this.#end += ENTRY_BYTES;
+    for (let block = first; block < end; block++) {
+      this.#kept.set(block, this.#end + ENTRY_HEADER_BYTES);
+      this.#end += ENTRY_BYTES;
+    }
+    this.#isNew = true;
   }
 
   #fail(error: unknown): void {

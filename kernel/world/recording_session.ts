@@ -103,7 +103,7 @@ export class RecordingSession {
   async close(): Promise<void> {
     await this.#identified;
     this.#stopped = true;
-    this.#writer.close();
+    await this.#writer.close();
   }
 
   /** Learns the digests of all images, beside the running VM, and copies those that are to be kept. */

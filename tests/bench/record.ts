@@ -17,7 +17,7 @@ type Job = (kernel: VMKernel, record: PowerOnOptions["record"]) => Promise<numbe
 /** Seconds of the load under which going backwards is measured. */
 const LOAD_SECONDS = 60;
 /** Moments of it at which going backwards is measured. */
-const MOMENTS = 12;
+const MOMENTS = 10;
 const IDLE_SECONDS = 12;
 const TICKS = 1e7;
 
@@ -37,7 +37,7 @@ async function timed(body: () => Promise<unknown>): Promise<number> {
 
 /** A guest that computes and sends nothing. */
 const compute: Job = async (kernel, record) => {
-  const append = "bench=bytecode scale=800";
+  const append = "bench=bytecode scale=4000";
   const vm = await kernel.powerOn({ kernel: BENCH_ELF, append, ...record && { record } });
   void drain(vm.console.readable);
   return await timed(() => vm.waitForExit());
@@ -185,7 +185,7 @@ async function* backwards(kernel: VMKernel, folders: Folders): AsyncGenerator<Me
 }
 
 /** Kernel functions that a busy Debian calls: some each second or so, some with each process. */
-const FUNCTIONS = ["vmstat_update", "vmstat_shepherd", "wb_workfn", "do_exit", "begin_new_exec"];
+const FUNCTIONS = ["vmstat_update", "vmstat_shepherd", "do_exit"];
 /** Seconds of guest time that count as "a second back". */
 const SECOND_BACK = { least: 0.3, most: 3 };
 
