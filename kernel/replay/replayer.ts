@@ -121,6 +121,11 @@ export class Replayer {
     return this.#before + this.#machine.icount;
   }
 
+  /** How it ended, once it has. */
+  get ended(): ReplayStop | undefined {
+    return this.#stop;
+  }
+
   /** Where it is. */
   get place(): ReplayPlace {
     const { ledger } = this.#parts;

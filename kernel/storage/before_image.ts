@@ -63,15 +63,19 @@ export class KeepingDisk implements BlockDevice {
   #isBroken = false;
   /** Whether blocks were kept since the file was flushed. */
   #isNew = true;
+  #flushing: Promise<void> | undefined;
 
   /**
    * Keeps in a file that is new and empty. When that cannot be written any more, `failed` is told once, and
    * the disk goes on without: its guest has done nothing wrong.
+   *
+   * @param strict whether a flush of the disk waits until what was kept is on stable storage, too
    */
   constructor(
     private readonly disk: BlockDevice,
     private readonly before: HostFile,
     private readonly failed: (error: HostError) => void,
+    private readonly strict = false,
   ) {
     before.write(0, header());
   }
@@ -97,16 +101,27 @@ export class KeepingDisk implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    const isNew = this.#isNew && !this.#isBroken;
-    this.#isNew = false;
-    // A host that dies between the two leaves a recording that is refused, never one that is wrong.
-    const keeping = isNew ? this.before.flush().catch((error) => this.#fail(error)) : undefined;
-    await Promise.all([keeping, this.disk.flush()]);
+    // A host that dies before this is done leaves a recording that is refused, never one that is wrong.
+    const keeping = this.#flushKept();
+    await this.disk.flush();
+    if (this.strict) await keeping;
   }
 
   async close(): Promise<void> {
+    await this.#flushing;
     this.before.close();
     await this.disk.close();
+  }
+
+  /** Flushes what was kept, beside other work, once at a time. */
+  #flushKept(): Promise<void> {
+    if (this.#isNew && !this.#isBroken && this.#flushing === undefined) {
+      this.#isNew = false;
+      this.#flushing = this.before.flush().catch((error) => this.#fail(error)).then(() => {
+        this.#flushing = undefined;
+      });
+    }
+    return this.#flushing ?? Promise.resolve();
   }
 
   /** Keeps those blocks of a range that are not kept yet, as few runs. */

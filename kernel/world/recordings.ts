@@ -72,7 +72,7 @@ export function beginRecording(
     const before = host.files.create(`${options.folder}/${role}.before`);
     const contents = new KeepingDisk(disk, before, (error) => {
       warn(`The recording in "${options.folder}" cannot be replayed: ${error.message}`);
-    });
+    }, options.sync === "every");
     disks[i] = contents;
     images.push({ ...fact, contents });
   });
