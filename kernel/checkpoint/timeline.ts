@@ -8,7 +8,7 @@
  * Invariant: at every icount the machine is what it was the first time.
  */
 import type { Machine } from "../machine/machine.ts";
-import { INTERPRETER_SLOT, markIndex } from "../cpu/execution_marks.ts";
+import { interpreterMark } from "../cpu/execution_marks.ts";
 import { EXECUTION_MARKS } from "../memory/memory_plan.ts";
 import { Snapshots } from "../machine/snapshot.ts";
 import type { Replayer, ReplayPlace, ReplayStop } from "../replay/replayer.ts";
@@ -144,7 +144,7 @@ export class Timeline {
       const page = Number(BigInt.asUintN(32, address >> 12n));
       const offset = Number(address & 0xfffn);
       const inRegions = translator?.marksOf(page, offset) ?? [];
-      return [markIndex(page, INTERPRETER_SLOT), ...inRegions];
+      return [interpreterMark(address), ...inRegions];
     });
   }
 

@@ -24,7 +24,7 @@ import { entryOffset, tlbOffset } from "../mmu/cache_group.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { call, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
-import { emitExecutionMark, INTERPRETER_SLOT } from "./execution_marks.ts";
+import { emitInterpreterMark } from "./execution_marks.ts";
 import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
 import { emitRegionEntry } from "./region_entry.ts";
 import { currentPc } from "./run_place.ts";
@@ -162,7 +162,6 @@ function emitLookup(code: CpuCode, f: FunctionBuilder, locals: RunLocals, check:
   f.scope(() => {
     const entry = f.let(i32.add(element, entryOffset(f, code.plan, pc)));
     f.set(pageAddress, i64.and(pc, -4096));
-    emitExecutionMark(f, code.plan, pc, INTERPRETER_SLOT);
     f.if(i64.eq(i64.load(entry, offset), pageAddress), () => {
       f.set(decoded, i32.load(entry, offset + 8));
     }, () => {
@@ -219,6 +218,7 @@ function emitDispatch(
           undefined,
           "unlikely",
         );
+        emitInterpreterMark(f, code.plan, locals);
         f.brTable(i32.load16U(pointer, RECORD.operation), cases, cases[0]!);
         return;
       }

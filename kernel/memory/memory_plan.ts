@@ -55,7 +55,7 @@ export const JUMP_ENTRY_BYTES = 16;
 /** Counters of how often places were looked up that are no entry of a region, a power of two. */
 export const HOT_COUNTERS = 8192;
 /** Bytes of the marks of what was executed, a power of two (cpu/execution_marks.ts). */
-export const EXECUTION_MARKS = 65536;
+export const EXECUTION_MARKS = 262144;
 /** Bytes of a cache element's header in the directory. */
 export const ELEMENT_HEADER_BYTES = 32;
 /** Most page-table pages tracked at once; more empty all caches. */
