@@ -443,7 +443,7 @@ export class ReplaySide {
         const { marks } = this.#timeline!;
         const bytes = marks.reduce((sum, mark) => sum + mark.bytes, 0);
         return `replay, ${icount()} instructions executed; ${marks.length} checkpoints hold ` +
-          `${Math.ceil(bytes / 2 ** 20)} MiB\n`;
+          `${Math.ceil(bytes / 2 ** 20)} MiB${endText(this.#replayer.ended)}\n`;
       },
     };
   }
@@ -479,4 +479,18 @@ type Finish = Extract<ReplayStop, { kind: ReplayReport["kind"] }> | PluginStop |
 function endingOf(stop: Finish): ReplayEnding {
   if (stop.kind === "end") return Object.freeze({ ...stop });
   return Object.freeze({ kind: stop.kind === "plugin failed" ? "stopped" : stop.kind });
+}
+
+/** For a debugger, which only learns that there is nothing more to execute. */
+function endText(stop: ReplayStop | undefined): string {
+  switch (stop?.kind) {
+    case "diverged":
+      return `; it differs from the recording: ${stop.what}`;
+    case "cut":
+      return `; the recording is cut here${stop.reason === undefined ? "" : `: ${stop.reason}`}`;
+    case "end":
+      return "; the recording ends here";
+    default:
+      return "";
+  }
 }
