@@ -35,14 +35,14 @@ debianTest("gdb goes back in a recording of Debian by its kernel's symbols", asy
     void replay.console.readable.pipeTo(new WritableStream());
     const text = await gdbOn(replay, [
       `symbol-file ${symbols}`,
-      "break *do_exit",
-      "ignore 1 4",
+      "break *begin_new_exec",
+      "ignore 1 6",
       "continue",
       "backtrace 2",
       "monitor when",
       "p *(long *)&total_forks",
       "delete",
-      "break *begin_new_exec",
+      "break *do_exit",
       "reverse-continue",
       "monitor when",
       "delete",
@@ -56,11 +56,11 @@ debianTest("gdb goes back in a recording of Debian by its kernel's symbols", asy
       "monitor checkpoint list",
       "detach",
     ], 120);
-    assertMatch(text, /Breakpoint 1, 0x[0-9a-f]+ in do_exit/);
-    assertMatch(text, /#0 +0x[0-9a-f]+ in do_exit/);
-    assertMatch(text, /Breakpoint 2, 0x[0-9a-f]+ in begin_new_exec/);
-    const [exit, exec, store] = placesOf(text);
-    assert(exec! < exit! && store! < exec!, `${exit}, ${exec}, ${store}`);
+    assertMatch(text, /Breakpoint 1, 0x[0-9a-f]+ in begin_new_exec/);
+    assertMatch(text, /#0 +0x[0-9a-f]+ in begin_new_exec/);
+    assertMatch(text, /Breakpoint 2, 0x[0-9a-f]+ in do_exit/);
+    const [exec, exit, store] = placesOf(text);
+    assert(exit! < exec! && store! < exit!, `${exec}, ${exit}, ${store}`);
     const [, old, now] = /Old value = (\d+)\nNew value = (\d+)/.exec(text)!.map(Number);
     assertEquals(now, old! - 1, "backwards, the fork is undone");
     const values = [...text.matchAll(/^\$\d+ = (\d+)$/gm)].map((match) => Number(match[1]));
