@@ -82,6 +82,11 @@ export class ReplayDisks {
     this.#underway.delete(key(disk, tag));
   }
 
+  /** The guest reset itself: nobody waits for what it asked for. */
+  forgetRequests(): void {
+    this.#underway.clear();
+  }
+
   /** Requests that are complete and not finished yet. */
   complete(): { readonly disk: number; readonly tag: number }[] {
     const complete: { readonly disk: number; readonly tag: number }[] = [];

@@ -66,8 +66,6 @@ export interface ReplayParts {
   readonly sent: (output: MachineOutput, icount: number) => void;
   /** Whether the state is compared with the recording's at its epochs. */
   readonly comparesEpochs?: boolean;
-  /** Sees events as they are delivered. */
-  readonly delivered?: (event: VmEvent) => void;
   /** Sees the recording's epochs as they are passed. */
   readonly epochPassed?: () => void;
   /** Runs the machine instead of its own `run`; undefined: something wants to stop here. */
@@ -182,6 +180,7 @@ export class Replayer {
     assert(this.#stop?.kind === "reset", "the guest has not reset itself");
     const { entries } = this.place;
     this.#before += this.#machine.icount;
+    this.disks.forgetRequests();
     this.#machine = machine;
     this.#feed(entries);
     if (this.#epochs !== undefined) this.#epochs = new Epochs(machine);
@@ -405,7 +404,6 @@ export class Replayer {
         whole = { ...event, ...outcome.data && { data: outcome.data } };
       }
     }
-    this.#parts.delivered?.(whole);
     const got = machine.gate.deliver(whole);
     return got === taken
       ? undefined

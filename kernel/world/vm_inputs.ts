@@ -73,6 +73,12 @@ export class VmInputs {
     return this.#disk.length > 0;
   }
 
+  /** The machine that asked the disks is no more; what came for its consoles waits for the next one. */
+  forgetDisks(): void {
+    this.#disk = [];
+    this.#diskData.clear();
+  }
+
   /** Offers what the disks did to the machine, and nothing else. */
   offerDiskResults(machine: MachinePort): void {
     if (this.#disk.length > 0) {

@@ -32,14 +32,12 @@ export interface VmSideOptions {
   readonly time: HostTime | undefined;
   /** The host's clocks: for the size of slices. */
   readonly hostClock: HostClock;
-  /** What the VM counted before its guest reset itself. */
-  readonly earlier?: MachineStats | undefined;
-  /** Who records, if anybody does. */
+  /** Who records from power-on, if anybody does. */
   readonly recording?: VmRecording | undefined;
-  /** A debugger that already held the VM before its guest reset itself. */
-  readonly debug?: DebugSide | undefined;
   /** Whether to stand still until a debugger comes. */
   readonly waitsForDebugger?: boolean;
+  /** What drove the VM until its guest reset itself: what it began goes on. */
+  readonly before?: VmSide | undefined;
 }
 
 /** Drives one machine until it ends. */
@@ -48,29 +46,39 @@ export class VmSide {
   readonly #mailbox: VmMailbox;
   readonly #clock: HostClock;
   readonly #time: HostTime | undefined;
-  readonly #earlier: MachineStats | undefined;
+  #earlier: MachineStats | undefined;
   #recording: VmRecording | undefined;
   /** A recording is wanted; "waits": its folder is being made. */
   #wanted: "drain" | "waits" | undefined;
   #diskRequests = 0;
   readonly #slices = new SliceSizer();
-  readonly #inputs = new VmInputs();
+  #inputs = new VmInputs();
   #paused = false;
   #stop = false;
   #debug: DebugSide | undefined;
   #waitsForDebugger: boolean;
+  /** The guest reset itself: this is how it ends when its disks are quiet. */
+  #reset: EndReport | undefined;
 
   /** Prepares to drive the machine; guest time starts now. */
   constructor(machine: MachinePort, mailbox: VmMailbox, options: VmSideOptions) {
     this.#machine = machine;
     this.#mailbox = mailbox;
     this.#clock = options.hostClock;
-    this.#earlier = options.earlier;
     this.#recording = options.recording;
     this.#waitsForDebugger = options.waitsForDebugger ?? false;
-    if (options.debug) this.#debugBy(options.debug);
+    if (options.before) this.#goOnFrom(options.before);
     this.#time = options.time;
     this.#time?.go();
+  }
+
+  #goOnFrom(before: VmSide): void {
+    this.#earlier = before.#stats();
+    this.#recording = before.#recording;
+    this.#wanted = before.#wanted;
+    this.#inputs = before.#inputs;
+    this.#inputs.forgetDisks();
+    if (before.#debug) this.#debugBy(before.#debug);
   }
 
   /** Runs the machine to its end. Rejects with what a broken machine throws. */
@@ -81,13 +89,12 @@ export class VmSide {
       const bell = this.#mailbox.bell();
       this.#readMailbox();
       if (this.#stop) return this.#ended("stopped", 0);
-      const debugged = this.#waitsForDebugger || this.#debug?.goesOn === false;
-      if (this.#wanted !== undefined) this.#prepareRecording();
-      const waits = debugged || this.#wanted !== undefined;
-      if (this.#paused || waits || this.#mailbox.held) {
+      if (this.#reset === undefined && this.#wanted !== undefined) this.#prepareRecording();
+      if (this.#mustStandStill()) {
         this.#standStill(bell);
         continue;
       }
+      if (this.#reset !== undefined) return this.#reset;
       this.#inputs.offerTo(this.#machine, this.#mailbox);
       const reason = this.#slice();
       const outputs = this.#machine.takeOutputs();
@@ -103,11 +110,20 @@ export class VmSide {
           this.#sleep(bell);
           break;
         case "halted":
-          return this.#ended(reason.why, reason.code);
+          if (reason.why !== "reset") return this.#ended(reason.why, reason.code);
+          this.#reset = this.#ended("reset", reason.code);
+          break;
         default:
           unreachable();
       }
     }
+  }
+
+  #mustStandStill(): boolean {
+    if (this.#paused || this.#mailbox.held) return true;
+    // What the disks did for this machine is nothing to the one after it, whose requests have the same tags.
+    if (this.#reset !== undefined) return this.#diskRequests > 0;
+    return this.#waitsForDebugger || this.#debug?.goesOn === false || this.#wanted !== undefined;
   }
 
   /** The debugger that holds the VM, if one does. */

@@ -11,13 +11,12 @@ import { hostEntropy } from "../host/entropy.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import type { RecordSync } from "../replay/recording_writer.ts";
 import { hostSource, HostTime } from "./host_time.ts";
-import type { MachineConfig, MachineFactory, MachinePort, MachineStats } from "./machine_port.ts";
+import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
 import { loadPlugins } from "./plugin_side.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
-import type { DebugSide } from "./debug_side.ts";
 import { type ReplayedMachine, ReplaySide, type ReplayStart } from "./replay_side.ts";
 import { VmRecording } from "./vm_recording.ts";
 import { VmSide } from "./vm_side.ts";
@@ -123,36 +122,23 @@ class Life {
     let time = this.#hostTime();
     let machine = await this.#make(wallStart, time);
     const recorder = record && machine.record?.();
-    let recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
-    let earlier: MachineStats | undefined;
-    let debug: DebugSide | undefined;
-    let { waitsForDebugger } = this.#start;
+    const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
+    const { waitsForDebugger } = this.#start;
+    let side = new VmSide(machine, this.#mailbox, { time, hostClock, recording, waitsForDebugger });
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
-      const options = {
-        time,
-        hostClock,
-        earlier,
-        recording,
-        debug,
-        waitsForDebugger,
-      };
-      const side = new VmSide(machine, this.#mailbox, options);
       const end = await side.run();
       if (end.why !== "reset" || onReset !== "restart") {
         side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
         return end;
       }
-      earlier = end.stats;
       // The wall clock goes on, though guest time begins anew.
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
       time = this.#hostTime();
       machine = await this.#makeAgain(wallStart, time);
-      ({ recording } = side);
-      if (recording) machine.record?.({ recorder: recording.recorder, wallStart });
-      ({ debug } = side);
-      waitsForDebugger = false;
-      if (machine.machine) debug?.moveTo(new MachineDebugger(machine.machine));
+      if (side.recording) machine.record?.({ recorder: side.recording.recorder, wallStart });
+      if (machine.machine) side.debug?.moveTo(new MachineDebugger(machine.machine));
+      side = new VmSide(machine, this.#mailbox, { time, hostClock, before: side });
     }
   }
 

@@ -111,6 +111,9 @@ function typed(machine: FakeMachine): Uint8Array[] {
   return machine.events.splice(0).flatMap((e) => e.kind === "console" ? [e.bytes] : []);
 }
 
+/** How often the guest of this world has reset itself. */
+let lives = 0;
+
 const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   /** Prints its words and powers off with the code that comes first. */
   say: (m) => {
@@ -163,6 +166,22 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   reset: (m) => {
     m.icount += 10;
     return { kind: "halted", code: 0, why: "reset" };
+  },
+  /** Asks its disk for something and resets itself before the answer; prints what comes after it. */
+  resetBusy: (m) => {
+    const event = m.events.shift();
+    if (lives === 0) {
+      lives++;
+      const request = { tag: 0, kind: "read", sector: 0, length: 256 * 1024 } as const;
+      m.outputs.push({ kind: "disk", device: "disk0", request });
+      return { kind: "halted", code: 0, why: "reset" };
+    }
+    if (event?.kind === "console") {
+      m.print(event.bytes);
+      return OFF;
+    }
+    if (event !== undefined) m.print(`${event.kind} `);
+    return IDLE;
   },
   /** Waits for a terminal size and prints it. */
   size: (m) => {

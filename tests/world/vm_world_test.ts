@@ -204,6 +204,17 @@ Deno.test("a reset ends the VM when asked to, and starts it again otherwise", as
   assert(instructions > 20 && tlbFills["read"]! > 2, "counters start again with the guest");
 });
 
+Deno.test("what a disk did for a guest that reset itself does not reach the one after it", async () => {
+  const path = await Deno.makeTempFile({ prefix: "chronovisor-test-" });
+  await Deno.truncate(path, 1024 * 1024);
+  await using kernel = fakeKernel();
+  const vm = await kernel.powerOn(behave("resetBusy", { drives: [path] }));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await vm.console.write("typed");
+  assertEquals(await allOutput(vm), "typed");
+  await Deno.remove(path);
+});
+
 Deno.test("a guest that starts again reads its images again, and fails by name without them", async () => {
   await using kernel = fakeKernel();
   const image = await Deno.makeTempFile({ prefix: "chronovisor-test-" });
