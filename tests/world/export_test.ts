@@ -39,7 +39,7 @@ async function recordTraffic(folder: string): Promise<string> {
 }
 
 /** The direction bits of a packet's flags word (pcapng, section 4.3.1), as tshark prints the field. */
-const [INBOUND, OUTBOUND] = ["1", "2"];
+const [INBOUND, OUTBOUND] = ["0x00000001", "0x00000002"];
 
 async function checkCapture(path: string): Promise<void> {
   const fields = ["frame.time_epoch", "frame.packet_flags_direction", "frame.interface_name"];
