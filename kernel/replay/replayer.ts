@@ -9,7 +9,6 @@
 import { assert, unreachable } from "../base/assert.ts";
 import { Divergence, FormatError, LogExhausted } from "../base/errors.ts";
 import type { DirtyPages } from "../memory/dirty_pages.ts";
-import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
 import type { StopReason } from "../machine/turns.ts";
