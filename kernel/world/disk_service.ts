@@ -113,16 +113,13 @@ export class DiskService {
         await this.disk.write(sector, concatBytes(data));
         break;
       case "zero":
-        for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
-          const zeros = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
-          await this.disk.write(sector + at / SECTOR_BYTES, zeros);
-        }
+        await this.disk.zero(sector, length / SECTOR_BYTES, false);
         break;
       case "flush":
         await this.disk.flush();
         break;
       default:
-        // A discard is a hint; a plain disk may keep what it has.
+        await this.disk.discard(sector, length / SECTOR_BYTES);
         break;
     }
     return DISK_OK;

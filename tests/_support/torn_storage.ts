@@ -110,6 +110,14 @@ export class TornDisk implements BlockDevice {
     await this.host?.delay();
   }
 
+  zero(sector: number, count: number): Promise<void> {
+    return this.write(sector, new Uint8Array(count * SECTOR_BYTES));
+  }
+
+  async discard(): Promise<void> {
+    await this.host?.delay();
+  }
+
   flush(): Promise<void> {
     return Promise.resolve();
   }
