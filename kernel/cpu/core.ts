@@ -7,6 +7,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { CONTROL } from "../memory/control_layout.ts";
+import { WASM_PAGE_BYTES } from "../limits.ts";
 import { HART, HART_BLOCK_BYTES, PRIVILEGE } from "../memory/hart_layout.ts";
 import {
   CONTROL_BLOCK,
@@ -18,7 +19,7 @@ import {
 import { PageFlags } from "../memory/page_flags.ts";
 import { PageHash } from "../memory/page_hash.ts";
 import { emitCacheGroup, forgetWritable } from "../mmu/cache_group.ts";
-import { emitFirstWrite, TRACE_KINDS } from "../mmu/mmu_code.ts";
+import { emitFirstWrite, emitSweepFlags, TRACE_KINDS } from "../mmu/mmu_code.ts";
 import { emitPeek } from "../mmu/peek.ts";
 import { emitPmp } from "../mmu/pmp.ts";
 import { emitTableTracker } from "../mmu/table_tracker.ts";
@@ -88,6 +89,8 @@ export interface CoreExports {
   peekFetch(low: number, high: number): number;
   dropWrites(page: number): void;
   dropAllWrites(): void;
+  /** (flags that stay, flags that come, of eight pages each); see mmu_code.ts. */
+  sweepFlags(stay: bigint, come: bigint): void;
   dropReads(page: number): void;
   dropJumps(): void;
   dmaWrote(gpa: bigint, size: number): void;
@@ -121,6 +124,7 @@ export function generateCore(
   emitWalk(code.mmuCode);
   emitCacheGroup(code.mmuCode);
   emitFirstWrite(code.mmuCode);
+  emitSweepFlags(code.mmuCode);
   emitTableTracker(code.mmuCode);
   emitPeek(code.mmuCode);
   emitMemoryAccess(code);
@@ -129,6 +133,12 @@ export function generateCore(
   emitCsr(code);
   emitInterpreter(code);
   return module.build();
+}
+
+/** A VM's memory, all zeros. Throws RangeError when the host cannot give that much. */
+export function newMemory(plan: MemoryPlan): WebAssembly.Memory {
+  const { wasmPages } = plan;
+  return new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
 }
 
 /** One VM's memory and harts. */
@@ -164,15 +174,24 @@ export class Core {
    * @param bus the board
    * @param heat heat that makes a place hot; 0 when there is no translator tier
    * @param checks whether `check` is asked around each region
+   * @param memory made for this plan by `newMemory`, zeros outside RAM; its own without it
    * Throws RangeError when the host cannot give that much memory.
    */
-  constructor(options: MemoryPlanOptions, bus: Bus, heat = 0, checks = false) {
+  constructor(
+    options: MemoryPlanOptions,
+    bus: Bus,
+    heat = 0,
+    checks = false,
+    memory?: WebAssembly.Memory,
+  ) {
     const plan = this.plan = planMemory(options);
-    this.memory = new WebAssembly.Memory({
-      initial: plan.wasmPages,
-      maximum: plan.wasmPages,
-      shared: true,
-    });
+    this.memory = memory ?? newMemory(plan);
+    const bytes = this.memory.buffer.byteLength;
+    assert(
+      bytes === plan.wasmPages * WASM_PAGE_BYTES,
+      `a memory of ${bytes} bytes is not the plan's`,
+    );
+    assert(this.memory.buffer instanceof SharedArrayBuffer, "a VM's memory is shared");
     this.buffer = this.memory.buffer as unknown as SharedArrayBuffer;
     this.bytes = new Uint8Array(this.buffer);
     this.words = new Int32Array(this.buffer, 0, plan.ram >> 2);
@@ -188,10 +207,13 @@ export class Core {
     const { exports } = new WebAssembly.Instance(module, { env });
     this.functions = { ...exports as WebAssembly.ModuleImports, logStore: imports.logStore };
     this.exports = exports as unknown as CoreExports;
-    const { dropReads, dropWrites, dropAllWrites } = this.exports;
+    const { dropReads, dropWrites, dropAllWrites, flushAll, sweepFlags } = this.exports;
     this.flags.attachDropper({
       dropReads,
       dropWrites,
+      dropAllWrites,
+      dropAll: flushAll,
+      sweep: sweepFlags,
       dropManyWrites: (pages) => {
         dropAllWrites();
         forgetWritable(this.buffer, plan, pages);
@@ -205,7 +227,7 @@ export class Core {
 
   /** Hashes of this memory; made when it is first wanted. */
   get hash(): PageHash {
-    return this.#hash ??= new PageHash(this.memory, this.plan);
+    return this.#hash ??= new PageHash(this.memory, this.plan, this.flags);
   }
 
   /** Number of the hart whose block is current. */

@@ -25,6 +25,11 @@ export interface Device {
   input?(port: number, bytes: Uint8Array): number;
   /** A disk request ended: 0 for success, else failure; `data` for reads. */
   complete?(tag: number, status: number, data: Uint8Array | undefined): void;
+  /**
+   * The state was put back where nobody knows of its disk requests: submits those in flight again.
+   * @param isWaiting whether the result of a request is there and waits for its guest time
+   */
+  resubmit?(isWaiting: (tag: number) => boolean): void;
   /** The terminal at a port changed its size. */
   resize?(port: number, columns: number, rows: number): void;
   /** The level of a wired interrupt source changed (interrupt controllers only). */

@@ -13,12 +13,13 @@ import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
 import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
-import { MemoryWatch } from "../memory/watch.ts";
+import { LazyPages } from "../memory/lazy_pages.ts";
+import { MemoryWatch, type Watch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { NONDET_ENTRIES_DEFAULT } from "../memory/nondet_buffer.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BoardEntry, boardOf } from "./board.ts";
-import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
+import { type BootOptions, type BootPlan, emptyBoot, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
 import { type ClockKind, MachineClock } from "./clock.ts";
 import type { Stamp } from "./event.ts";
@@ -26,7 +27,7 @@ import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
-import type { MemoryPlan } from "../memory/memory_plan.ts";
+import { type MemoryPlan, type MemoryPlanOptions, planMemory } from "../memory/memory_plan.ts";
 import { InlineCompiler } from "../translator/inline_compiler.ts";
 import { RegionChecker } from "../translator/region_check.ts";
 import type { RegionCompiler } from "../translator/translation.ts";
@@ -39,7 +40,7 @@ import {
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type HostSource, Nondeterminism } from "./nondeterminism.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
-import { startHarts } from "./start.ts";
+import { startHarts, useFirmware } from "./start.ts";
 import { type PointStop, type StopReason, Turns } from "./turns.ts";
 
 /** A disk as the machine sees it. */
@@ -81,6 +82,20 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
   readonly translator?: TranslatorOptions;
   /** Who makes regions; without it, the machine's own thread does. */
   readonly compiler?: MachineCompiler;
+  /**
+   * The machine is made from an image: nothing is placed in RAM and no hart starts, until `resumeImage`
+   * (machine_image.ts) says what it is. Kernel and initrd are not looked at; of `bios` only whether it is
+   * "builtin".
+   */
+  readonly restored?: RestoredMemory;
+}
+
+/** The memory of a machine that is made from an image. */
+export interface RestoredMemory {
+  /** Made by `newMemory` for `planOf`; RAM holds what the image's RAM held. Without it RAM holds zeros. */
+  readonly memory?: WebAssembly.Memory;
+  /** Table of the pages that are not in RAM yet (memory/lazy_source.ts). */
+  readonly lazy?: SharedArrayBuffer;
 }
 
 /** Somebody who makes regions elsewhere. */
@@ -111,8 +126,56 @@ const DEFAULT_DECODED_PAGES = 768;
 const FIRST_LOOK = 50;
 
 /** What stays of a configuration when the machine is loaded. */
-function withoutImages({ kernel: _, initrd: __, ...config }: MachineConfig): MachineConfig {
+function withoutImages(
+  { kernel: _, initrd: __, restored: ___, ...config }: MachineConfig,
+): MachineConfig {
   return config;
+}
+
+/** What the layout of a machine's memory depends on. */
+export type PlanConfig = Pick<
+  MachineConfig,
+  | "machineVersion"
+  | "memoryBytes"
+  | "harts"
+  | "disks"
+  | "clock"
+  | "nondetEntries"
+  | "tlbEntries"
+  | "cacheElements"
+  | "decodedPages"
+  | "marksExecution"
+>;
+
+/** A machine's devices: where they are, what they are, and where each keeps its state. */
+function layOutDevices(config: PlanConfig, registry: DeviceRegistry) {
+  const board = boardOf(config.machineVersion, config.disks.length);
+  const declarations = board.map((entry) => registry.get(entry.driver));
+  let stateBytes = MACHINE_STATE.byteLength;
+  const offsets = declarations.map((declaration) => {
+    const offset = stateBytes;
+    stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
+    return offset;
+  });
+  return { board, declarations, offsets, stateBytes };
+}
+
+function planOptions(config: PlanConfig, deviceStateBytes: number): MemoryPlanOptions {
+  return {
+    ramBytes: config.memoryBytes,
+    harts: config.harts,
+    deviceStateBytes,
+    tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
+    cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
+    decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
+    ...config.marksExecution && { marksExecution: true },
+    nondetEntries: config.clock === "exact" ? config.nondetEntries ?? NONDET_ENTRIES_DEFAULT : 0,
+  };
+}
+
+/** How the memory of a machine is laid out, before there is one. Throws ConfigError as the machine does. */
+export function planOf(config: PlanConfig, registry: DeviceRegistry): MemoryPlan {
+  return planMemory(planOptions(config, layOutDevices(config, registry).stateBytes));
 }
 
 /** One virtual machine. */
@@ -135,6 +198,11 @@ export class Machine {
   /** Where results come from that no icount determines, and how they are recorded and replayed. */
   readonly nondeterminism: Nondeterminism;
   readonly plan: BootPlan;
+  /** Pages that are loaded later, if the machine was made from an image with such pages. */
+  readonly lazy?: LazyPages;
+  /** Whether requests are being submitted again that were in flight when an image was made. */
+  resubmitting = false;
+  #toHost: Watch | undefined;
   readonly #bus = new DeviceBus();
   readonly #turns: Turns;
 
@@ -145,31 +213,19 @@ export class Machine {
     const { harts, translator = checks ? CHECK_DEFAULTS : TRANSLATOR_DEFAULTS, compiler } = config;
     const { heat } = translator;
     const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, heat) : heat;
-    const board = boardOf(config.machineVersion, config.disks.length);
-    const declarations = board.map((entry) => registry.get(entry.driver));
-    let stateBytes = MACHINE_STATE.byteLength;
-    const offsets = declarations.map((declaration) => {
-      const offset = stateBytes;
-      stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
-      return offset;
-    });
+    const { board, declarations, offsets, stateBytes } = layOutDevices(config, registry);
+    const { restored } = config;
     this.core = new Core(
-      {
-        ramBytes: config.memoryBytes,
-        harts,
-        deviceStateBytes: stateBytes,
-        tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
-        cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
-        decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
-        ...config.marksExecution && { marksExecution: true },
-        nondetEntries: config.clock === "exact"
-          ? config.nondetEntries ?? NONDET_ENTRIES_DEFAULT
-          : 0,
-      },
+      planOptions(config, stateBytes),
       this.#bus,
       config.tier === "interpreter" ? 0 : firstLook,
       checks,
+      restored?.memory,
     );
+    const { flags } = this.core;
+    if (restored?.lazy !== undefined) {
+      this.lazy = new LazyPages(flags, this.core.plan, restored.lazy);
+    }
     const { core } = this;
     if (config.tier !== "interpreter") {
       const made = compiler?.begin(core.plan, checks) ?? new InlineCompiler(core.plan, checks);
@@ -196,8 +252,9 @@ export class Machine {
       this.#attach(entry, index, declarations[index]!, offsets[index]!)
     );
     // The images are in RAM now, and are not kept twice.
-    this.plan = { ...this.#load(config), placements: [] };
-    startHarts(this);
+    this.plan = { ...restored ? emptyBoot(config) : this.#load(config), placements: [] };
+    if (restored) useFirmware(this);
+    else startHarts(this);
   }
 
   /** Instructions executed so far by all harts. */
@@ -305,6 +362,27 @@ export class Machine {
     this.core.raiseAttention(ATTENTION.stop);
   }
 
+  /** Where `tohost` is watched (HTIF), if it is. */
+  get toHost(): number | undefined {
+    return this.#toHost?.gpa;
+  }
+
+  /** HTIF: a store of an odd value to `tohost` ends the machine from now on; 1 is success. */
+  watchToHost(gpa: number): void {
+    const { ramStart, ramBytes } = this.core.plan;
+    if (gpa < ramStart || gpa >= ramStart + ramBytes) return;
+    if (this.#toHost !== undefined) this.watch.remove(this.#toHost);
+    this.#toHost = {
+      kind: "write",
+      gpa,
+      size: 1,
+      service: ({ value }) => {
+        if ((value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
+      },
+    };
+    this.watch.add(this.#toHost);
+  }
+
   /** Drives an interrupt-pending line of a hart. */
   hartLine(hart: number, line: number, level: boolean): void {
     const { core } = this;
@@ -393,23 +471,9 @@ export class Machine {
     });
     assert(this.memory.write(plan.deviceTree, tree), "the device tree lies in RAM");
     for (const device of this.devices) device.behaviour.reset?.();
-    if (plan.tohost !== undefined) this.#watchToHost(plan.tohost);
+    if (plan.tohost !== undefined) this.watchToHost(plan.tohost);
     core.decodedPages.clear();
     this.translator?.clear();
     return plan;
-  }
-
-  /** HTIF: a store of an odd value to `tohost` ends the machine; 1 is success. */
-  #watchToHost(tohost: number): void {
-    const { ramStart, ramBytes } = this.core.plan;
-    if (tohost < ramStart || tohost >= ramStart + ramBytes) return;
-    this.watch.add({
-      kind: "write",
-      gpa: tohost,
-      size: 1,
-      service: ({ value }) => {
-        if ((value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
-      },
-    });
   }
 }

@@ -33,11 +33,16 @@ export function enterSupervisor(machine: Machine, hart: number, pc: bigint, opaq
   core.setRegister(hart, "pmpaddr", PMP_ADDRESS_MASK);
 }
 
+/** Sends supervisors' calls to the built-in firmware, if that is what the machine has. */
+export function useFirmware({ core, plan }: Machine): void {
+  core.setControlWord("builtinFirmware", plan.privilege === "supervisor" ? 1 : 0);
+}
+
 /** Starts the harts of a machine that was just loaded. */
 export function startHarts(machine: Machine): void {
   const { core, plan, state, config } = machine;
   const supervisor = plan.privilege === "supervisor";
-  core.setControlWord("builtinFirmware", supervisor ? 1 : 0);
+  useFirmware(machine);
   for (let hart = 0; hart < config.harts; hart++) {
     if (supervisor) {
       state.hartState[hart] = hart === 0 ? HART_STATE.started : HART_STATE.stopped;
