@@ -193,11 +193,10 @@ export interface MachinePort {
   readonly machine?: Machine;
   /** The recorder of `record` has ended. */
   stopRecording?(): void;
-  /**
-   * Begins to record the machine, whose outputs were taken; or goes on with the recorder of the machine
-   * before it, whose guest reset itself.
-   */
-  record?(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder;
+  /** From now on the machine, whose outputs were taken, tells a recorder what it sends out. */
+  record?(recorder: Recorder): void;
+  /** Goes on with the recorder of the machine before it, whose guest reset itself. */
+  recordAgain?(recorder: Recorder, wallStart: bigint): void;
   /**
    * What the machine waits for that only arrives while this thread is idle: translations, which came
    * already. Undefined when there is nothing.
@@ -205,9 +204,18 @@ export interface MachinePort {
   arrival?(): Promise<void> | undefined;
 }
 
-/** Makes a machine; `host` is what an exact clock reads. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
+/** What a machine is given besides what determines it. */
+export interface MachineSurroundings {
+  /** The compiled core of machines like this one; without it, the machine makes its own. */
+  readonly core?: WebAssembly.Module | undefined;
+  /** The way to the compile world, if there is one. */
+  readonly compiler?: CompilePort | undefined;
+  /** What an exact clock reads. */
+  readonly host?: HostSource | undefined;
+}
+
+/** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
 export type MachineFactory = (
   config: MachineConfig,
-  compiler: CompilePort | undefined,
-  host: HostSource | undefined,
+  surroundings: MachineSurroundings,
 ) => Promise<MachinePort>;
