@@ -10,6 +10,7 @@ import { type GuestProvider, type ImageSource, parsePowerOn } from "./config.ts"
 import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
+import { MACHINE_VERSION } from "./machine/version.ts";
 import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
 import type { CoreReport } from "./replay/replay_core.ts";
@@ -306,6 +307,7 @@ export class Kernel {
       ...(images.kernel && { kernel: images.kernel }),
       ...(images.initrd && { initrd: images.initrd }),
       bios: images.bios,
+      machineVersion: MACHINE_VERSION,
       disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
       seed: spec.seed ?? (virtual ? 0 : this.#host.entropy.seed()),
       startWallNanoseconds: virtual ? VIRTUAL_WALL_NANOSECONDS : this.#host.clock.wallNanoseconds(),

@@ -12,12 +12,12 @@ import { ConfigError } from "../base/errors.ts";
 import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
 import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
-import { DRIVES_MAXIMUM, VIRTIO_SLOTS_TAKEN } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { MemoryWatch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { NONDET_ENTRIES_DEFAULT } from "../memory/nondet_buffer.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
+import { type BoardEntry, boardOf } from "./board.ts";
 import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
 import { type ClockKind, MachineClock } from "./clock.ts";
@@ -36,7 +36,6 @@ import {
   TRANSLATOR_DEFAULTS,
   type TranslatorOptions,
 } from "../translator/translator.ts";
-import { BOARD, virtioSlot } from "./memory_map.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type HostSource, Nondeterminism } from "./nondeterminism.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
@@ -52,6 +51,8 @@ export interface DiskDescription {
 
 /** What a machine is made of. */
 export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
+  /** What guests can observe of it: MACHINE_VERSION for a new one, its own for one that was before. */
+  readonly machineVersion: number;
   readonly memoryBytes: number;
   /** 1 to 8. */
   readonly harts: number;
@@ -103,54 +104,11 @@ export interface AttachedDevice {
   behaviour: Device;
 }
 
-/** Instance names of the devices that are always there. */
-const FIXED_DEVICES: readonly (readonly [name: string, driver: string])[] = [
-  ["plic", "plic"],
-  ["clint", "aclint"],
-  ["test", "syscon"],
-  ["rtc", "goldfish_rtc"],
-  ["uart0", "uart16550"],
-];
-const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
-  ["console0", "virtio_console"],
-  ["net0", "virtio_net"],
-  ["rng0", "virtio_rng"],
-];
-assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devices above");
 const DEFAULT_TLB_ENTRIES = 2048;
 const DEFAULT_ELEMENTS = 32;
 const DEFAULT_DECODED_PAGES = 768;
 /** Heat at which a place is looked for among the regions of earlier runs. */
 const FIRST_LOOK = 50;
-
-interface BoardEntry {
-  readonly name: string;
-  readonly driver: string;
-  readonly disk: number;
-  readonly base: number;
-  readonly irq: number;
-}
-
-/** The board: fixed devices, then virtio: disks first, then console, network, entropy. */
-function boardOf(disks: number): BoardEntry[] {
-  if (disks > DRIVES_MAXIMUM) {
-    throw new ConfigError(`at most ${DRIVES_MAXIMUM} drives fit on the board, not ${disks}`);
-  }
-  const fixed = FIXED_DEVICES.map(([name, driver]) => ({
-    name,
-    driver,
-    disk: -1,
-    ...BOARD[driver]!,
-  }));
-  const drives = Array.from({ length: disks }, (_, disk) => ({
-    name: `disk${disk}`,
-    driver: "virtio_blk",
-    disk,
-  }));
-  const others = VIRTIO_DEVICES.map(([name, driver]) => ({ name, driver, disk: -1 }));
-  const slots = [...drives, ...others].map((entry, i) => ({ ...entry, ...virtioSlot(i) }));
-  return [...fixed, ...slots];
-}
 
 /** What stays of a configuration when the machine is loaded. */
 function withoutImages({ kernel: _, initrd: __, ...config }: MachineConfig): MachineConfig {
@@ -187,7 +145,7 @@ export class Machine {
     const { harts, translator = checks ? CHECK_DEFAULTS : TRANSLATOR_DEFAULTS, compiler } = config;
     const { heat } = translator;
     const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, heat) : heat;
-    const board = boardOf(config.disks.length);
+    const board = boardOf(config.machineVersion, config.disks.length);
     const declarations = board.map((entry) => registry.get(entry.driver));
     let stateBytes = MACHINE_STATE.byteLength;
     const offsets = declarations.map((declaration) => {

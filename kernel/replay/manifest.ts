@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import { FormatError } from "../base/errors.ts";
-import { MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
+import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
 
 /** Version of the manifest and of the folder around it. */
 export const RECORDING_VERSION = 1;
@@ -124,9 +124,7 @@ function checkVersions(json: unknown, where: string): void {
     throw new FormatError(`${where} has format version ${version}; ${known}`);
   }
   const machineVersion = (machine as Record<string, unknown> | undefined)?.version;
-  const known = typeof machineVersion === "number" &&
-    machineVersion >= MACHINE_VERSION_OLDEST && machineVersion <= MACHINE_VERSION;
-  if (!known) {
+  if (!isMachineVersion(machineVersion)) {
     throw new FormatError(
       `${where} is of machine version ${machineVersion}; this program replays versions ` +
         `${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`,

@@ -79,6 +79,11 @@ export function execNumber(payload: Uint8Array): number {
 export class ExecFrameReader {
   #rest: Uint8Array = new Uint8Array(0);
 
+  /** Bytes of a frame that is not complete yet: short of a header and a payload. */
+  get rest(): Uint8Array {
+    return this.#rest;
+  }
+
   /** Takes the next bytes; gives the frames that are complete by now. */
   push(bytes: Uint8Array): ExecFrame[] {
     const all = this.#rest.length === 0 ? bytes : concatBytes([this.#rest, bytes]);

@@ -34,6 +34,7 @@ export async function createMachine(
   let compiler: RemoteCompiler | undefined;
   const { bios, kernel, initrd } = config;
   const machine = new Machine({
+    machineVersion: config.machineVersion,
     memoryBytes: config.memoryBytes,
     harts: config.harts,
     append: config.append,

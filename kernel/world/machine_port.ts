@@ -36,6 +36,8 @@ export interface DiskShape {
 
 /** All that determines a machine, besides the events it is offered. */
 export interface MachineConfig {
+  /** Version of what guests observe (kernel/machine/version.ts): a replay's is its recording's. */
+  readonly machineVersion: number;
   /** Bytes of guest memory, a multiple of 64 KiB, up to 3 GiB. */
   readonly memoryBytes: number;
   /** Number of harts, 1 to 8. */

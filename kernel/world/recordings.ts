@@ -8,7 +8,6 @@
 import { ConfigError, FormatError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import { SECTOR_BYTES } from "../limits.ts";
-import { MACHINE_VERSION } from "../machine/version.ts";
 import type { LogStream } from "../replay/log_format.ts";
 import {
   parseRecordingManifest,
@@ -93,7 +92,7 @@ function headOf(host: Host, vm: RecordedVm): Omit<RecordingManifest, "images"> {
     created: new Date(Number(host.clock.wallNanoseconds() / 1_000_000n)).toISOString(),
     name: vm.name,
     machine: {
-      version: MACHINE_VERSION,
+      version: vm.config.machineVersion,
       memoryBytes,
       harts,
       append,
@@ -196,6 +195,7 @@ export function recordedMachine(
     ...kernel && { kernel },
     ...initrd && { initrd },
     bios,
+    machineVersion: machine.version,
     memoryBytes: machine.memoryBytes,
     harts: machine.harts,
     append: machine.append,

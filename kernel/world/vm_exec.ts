@@ -42,6 +42,18 @@ export interface ExecResult {
   readonly text: string;
 }
 
+/** The connection to a guest's agent, as a checkpoint keeps it. */
+export interface ExecState {
+  /** Whether the agent has said hello. */
+  readonly agent: boolean;
+  /** Number of the next command: answers to those before it are for nobody. */
+  readonly next: number;
+  /** What the agent has sent of a frame that is not complete. */
+  readonly rest: Uint8Array;
+  /** What the agent has yet to be sent. */
+  readonly untaken: Uint8Array;
+}
+
 type Send = (kind: ExecFrameKind, payload?: Uint8Array) => Promise<void>;
 
 /** Status of a command whose agent told none that makes sense. */
@@ -273,6 +285,25 @@ export class VmExec {
     const size = encodeExecFrame({ kind: EXEC_FRAME.size, id: 0, payload: this.#size });
     // The VM may end meanwhile, and then nobody needs a size.
     this.#input.write(size).catch(() => {});
+  }
+
+  /** The connection as it is now. */
+  get state(): ExecState {
+    return {
+      agent: this.#agent,
+      next: this.#next,
+      rest: this.#reader.rest,
+      untaken: this.#input.untaken,
+    };
+  }
+
+  /** Goes on with the connection that a checkpoint kept. */
+  restore({ agent, next, rest, untaken }: ExecState): void {
+    this.#next = next;
+    this.#reader.push(rest);
+    // The VM may end before it takes them, as it might have without a checkpoint.
+    if (untaken.length > 0) this.#input.write(untaken).catch(() => {});
+    if (agent) this.#hello();
   }
 
   /** The VM ended. */

@@ -87,7 +87,7 @@ export class VmSide {
       const arrival = this.#machine.arrival?.();
       if (arrival !== undefined) await arrival;
       const bell = this.#mailbox.bell();
-      this.#readMailbox();
+      this.#mailbox.takeMessages((got) => this.#receive(got));
       if (this.#stop) return this.#ended("stopped", 0);
       if (this.#reset === undefined && this.#wanted !== undefined) this.#prepareRecording();
       if (this.#mustStandStill()) {
@@ -216,15 +216,6 @@ export class VmSide {
   #stats(): MachineStats {
     const stats = this.#machine.stats();
     return this.#earlier === undefined ? stats : addStats(this.#earlier, stats);
-  }
-
-  #readMailbox(): void {
-    let count = 0;
-    for (let got = this.#mailbox.receive(); got; got = this.#mailbox.receive()) {
-      this.#receive(got);
-      count++;
-    }
-    if (count > 0) this.#mailbox.ringPeer();
   }
 
   #receive(got: Received): void {

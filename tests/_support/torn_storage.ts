@@ -67,6 +67,16 @@ export class TornFile implements HostFile {
     if (count < bytes.length) throw new HostStopped();
   }
 
+  sizeNow(): number {
+    return this.bytes.length;
+  }
+
+  truncate(size: number): void {
+    const bytes = new Uint8Array(size);
+    bytes.set(this.bytes.subarray(0, size));
+    this.bytes = bytes;
+  }
+
   flush(): Promise<void> {
     return Promise.resolve();
   }
