@@ -212,6 +212,7 @@ export class LazyZeroDisk implements BlockDevice {
     this.#checkWritable();
     const indicators = this.#indicators;
     this.#counters.flushes++;
+    // It changes with a flush of this process only, so that the copy that a killed one wrote is durable by now.
     if (indicators.isBitmapChanged) indicators.writeBitmap();
     const kept = indicators.keep();
     try {

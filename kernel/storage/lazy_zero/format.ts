@@ -126,14 +126,14 @@ export function geometryOf(bytes: number, blockBytes: number): Geometry {
 
 /** Most bytes that a disk in a file of a size can have; 0 when there is room for none. */
 export function mostBytes(fileBytes: number, blockBytes: number): number {
-  let bytes = Math.floor(fileBytes / SECTOR_BYTES) * SECTOR_BYTES;
-  // The table is longer than it has to be for the bytes that are left when it is counted once.
-  while (bytes > 0) {
-    const { fileBytes: needed } = geometryOf(bytes, blockBytes);
-    if (needed <= fileBytes) return bytes;
-    bytes -= Math.ceil((needed - fileBytes) / SECTOR_BYTES) * SECTOR_BYTES;
+  let fits = 0;
+  let tooMany = Math.floor(fileBytes / SECTOR_BYTES) + 1;
+  while (tooMany - fits > 1) {
+    const middle = Math.floor((fits + tooMany) / 2);
+    if (geometryOf(middle * SECTOR_BYTES, blockBytes).fileBytes <= fileBytes) fits = middle;
+    else tooMany = middle;
   }
-  return 0;
+  return fits * SECTOR_BYTES;
 }
 
 /** Sectors of a block. */

@@ -3,10 +3,10 @@
  * (S4.8), `openLazyZero` makes a disk of one, `isLazyZero` tells whether a file is one. The format is
  * described in format.ts, the order of writes in disk.ts.
  *
- * Invariant: a file is an image with its new size and identity once both copies of its header are on
- * stable storage, and none before; a file that was an image before is that one until then, or none.
+ * Invariant: a file that becomes an image anew is, at any crash on the way, the image it was, or none, or
+ * the new one, in which nothing is initialised.
  */
-import { ConfigError, FormatError } from "../../base/errors.ts";
+import { ConfigError, FormatError, HostError } from "../../base/errors.ts";
 import { KiB } from "../../base/units.ts";
 import { hostEntropy } from "../../host/entropy.ts";
 import type { HostFile, HostFiles } from "../../host/files.ts";
@@ -59,6 +59,11 @@ export function createLazyZero(files: HostFiles, path: string, options: LazyZero
   try {
     const geometry = geometryOf(bytes ?? roomIn(file, blockBytes), blockBytes);
     format(file, geometry, zeroing, over);
+    if (!over) files.syncFolder(path.slice(0, path.lastIndexOf("/") + 1) || ".");
+  } catch (error) {
+    // No half an image is left where there was nothing.
+    if (error instanceof HostError && !over) files.remove(path);
+    throw error;
   } finally {
     file.close();
   }
@@ -76,9 +81,7 @@ function format(file: HostFile, geometry: Geometry, zeroing: Zeroing, over: bool
     for (const copy of [0, 1]) file.write(headerOffset(copy), new Uint8Array(HEADER_BYTES));
     file.flushNow();
   }
-  if (file.size < geometry.fileBytes) {
-    file.write(geometry.fileBytes - SECTOR_BYTES, new Uint8Array(SECTOR_BYTES));
-  }
+  if (file.size < geometry.fileBytes) file.truncate(geometry.fileBytes);
   const identity = new Uint8Array(IDENTITY_BYTES);
   hostEntropy.fill(identity);
   const header = { sequence: 1, identity, geometry, zeroing, bitmap: emptyBitmap() };
