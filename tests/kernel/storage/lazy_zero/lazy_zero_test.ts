@@ -7,7 +7,6 @@ import { GiB, KiB, MiB } from "../../../../kernel/base/units.ts";
 import { hostFiles } from "../../../../kernel/host/files.ts";
 import {
   createLazyZero,
-  isLazyZero,
   type LazyZeroDisk,
   openLazyZero,
 } from "../../../../kernel/storage/lazy_zero/mod.ts";
