@@ -89,7 +89,7 @@ export const TO_KERNEL = {
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */
-export const DISK_KINDS = ["read", "write", "flush", "discard", "zero"] as const;
+export const DISK_KINDS = ["read", "write", "flush", "discard", "zero", "zeroUnmap"] as const;
 
 /** A message's content. */
 export interface Message {
