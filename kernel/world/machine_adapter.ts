@@ -8,6 +8,7 @@ import { CSR_ROWS } from "../cpu/csr_table.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
 import { touchedBytes } from "../machine/digest.ts";
 import type { VmEvent } from "../machine/event.ts";
+import { guestIdentity } from "../machine/identity.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
 import type { HostSource } from "../machine/nondeterminism.ts";
@@ -46,6 +47,7 @@ export async function createMachine(
     ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),
     ...config.marksExecution && { marksExecution: true },
     tier: config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier,
+    ...config.identity && { identity: guestIdentity(config.identity) },
     wallStart: config.startWallNanoseconds,
     bios: typeof bios === "string" ? bios : await readImage(bios),
     ...(kernel ? { kernel: await readImage(kernel) } : {}),
