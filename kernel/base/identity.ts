@@ -74,11 +74,27 @@ export function* seededIdentities(
   name: string,
   parent?: VmIdentity,
 ): Generator<VmIdentity, never> {
-  const random = new Prng(seed);
-  // Not the sequence that the guest's own entropy comes from.
-  random.mix(new TextEncoder().encode("identity"));
-  if (parent !== undefined) random.mix(generationBytes(parent));
+  const random = sequence(seed, "identity", parent);
   for (;;) yield drawIdentity((length) => random.bytes(length), name);
+}
+
+/** Entropy that a seed gives to a VM: another one for each identity that it can have. */
+export function seededEntropy(
+  seed: number | bigint,
+  identity: VmIdentity,
+  length: number,
+): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  sequence(seed, "entropy", identity).fill(bytes);
+  return bytes;
+}
+
+/** A sequence for one purpose: none of them is the one that the guest's own entropy comes from. */
+function sequence(seed: number | bigint, purpose: string, identity?: VmIdentity): Prng {
+  const random = new Prng(seed);
+  random.mix(new TextEncoder().encode(purpose));
+  if (identity !== undefined) random.mix(generationBytes(identity));
+  return random;
 }
 
 /** The first identity that a seed gives. */
