@@ -65,7 +65,8 @@ export async function rewritePack(
       const kept = keptOf(reader, cluster, live, hashes, options.codec);
       if (kept !== undefined) writer.append([kept.cluster], [kept.numbers]);
     }
-    await writer.finish(footer.numbers);
+    await writer.seal(footer.numbers);
+    writer.publish();
   } catch (error) {
     writer.abort();
     throw error;

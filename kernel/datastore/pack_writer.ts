@@ -1,6 +1,6 @@
 /**
  * Writes packs, in the kernel world. The clusters of a save are appended to a file with a temporary name;
- * when all is there it is flushed and renamed. The caller syncs the folder.
+ * when all is there it is flushed, and then renamed. The caller syncs the folder.
  *
  * Invariant: under its final name a pack is whole and on stable storage.
  */
@@ -36,7 +36,7 @@ export class PackWriter {
   readonly #tables = new PackTables();
   #file: HostFile | undefined;
   #at = PACK_HEADER_BYTES;
-  #over = false;
+  #sealed = false;
 
   /** Does nothing yet: a pack without pages is never made. */
   constructor(options: PackWriterOptions) {
@@ -55,7 +55,7 @@ export class PackWriter {
 
   /** Appends clusters; numbers of their pages are given when pages were taken out. Throws HostError. */
   append(clusters: readonly EncodedCluster[], numbers?: readonly Uint32Array[]): void {
-    assert(!this.#over, "the pack is not finished");
+    assert(!this.#sealed, "the pack is not sealed");
     const file = this.#file ??= this.#create();
     let parts: Uint8Array[] = [];
     let length = 0;
@@ -75,27 +75,31 @@ export class PackWriter {
   }
 
   /**
-   * Gives the pack its name; false when it has no pages, and so is not there. `numbers` is how many page
-   * numbers were given, if not as many as there are pages. Rejects with HostError.
+   * Writes the tables, and resolves when all is on stable storage under the temporary name. `numbers` is how
+   * many page numbers were given, if not as many as there are pages. Rejects with HostError.
    */
-  async finish(numbers = this.pages): Promise<boolean> {
-    assert(!this.#over, "the pack is not finished");
-    const { files, codec, path, pack } = this.#options;
-    const file = this.#file;
-    this.#over = true;
-    if (file === undefined) return false;
-    file.write(this.#at, this.#tables.finish(pack, numbers, codec));
-    await file.flush();
+  async seal(numbers = this.pages): Promise<void> {
+    assert(!this.#sealed, "the pack is not sealed");
+    const { codec, pack } = this.#options;
+    this.#sealed = true;
+    this.#file?.write(this.#at, this.#tables.finish(pack, numbers, codec));
+    await this.#file?.flush();
+  }
+
+  /** Gives the sealed pack its name; one without pages is not made. The caller syncs the folder. */
+  publish(): void {
+    assert(this.#sealed, "the pack is sealed");
+    if (this.#file === undefined) return;
+    const { files, path } = this.#options;
     files.rename(path + PARTIAL, path);
+    this.#file.close();
     this.#file = undefined;
-    file.close();
-    return true;
   }
 
   /** Removes what was written. Throws HostError. */
   abort(): void {
     const file = this.#file;
-    this.#over = true;
+    this.#sealed = true;
     this.#file = undefined;
     if (file === undefined) return;
     file.close();
