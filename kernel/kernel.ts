@@ -28,7 +28,18 @@ import {
 } from "./world/recordings.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { EarlyWorld } from "./world/early_world.ts";
-import { TranslationService } from "./world/translation_service.ts";
+import { TranslationService, translationsName } from "./world/translation_service.ts";
+import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
+import {
+  type CheckpointOptions,
+  CheckpointService,
+  type MadeCheckpoint,
+  type SavableVm,
+  type SavedFacts,
+} from "./world/checkpoint_service.ts";
+import type { LoadOptions } from "./world/page_loader.ts";
+import { imagesOf, restoreVm } from "./world/restoring.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
 
@@ -52,6 +63,16 @@ export interface KernelOptions {
   readonly warn?: (line: string) => void;
   /** Folder where translations of guest code are kept for later runs; none are by default. */
   readonly translations?: string;
+  /** Folder where checkpoints are kept; without it there are none. */
+  readonly checkpoints?: string;
+}
+
+/** How a VM goes on from a checkpoint. */
+export interface GoOnOptions extends LoadOptions {
+  /** Name of the VM; its own by default. */
+  readonly name?: string;
+  /** Which tiers execute; those that it was made with by default. */
+  readonly tier?: PowerOnOptions["tier"];
 }
 
 /** How to replay a recording. */
@@ -91,6 +112,7 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
+  readonly #checkpoints: CheckpointService;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -101,6 +123,7 @@ export class Kernel {
     this.#options = options;
     this.#host = options.host ?? denoHost;
     this.identities = new IdentityService(this.#host.entropy);
+    this.#checkpoints = new CheckpointService(this.#host, options.checkpoints);
     this.#translations = new TranslationService(
       this.#host,
       options.translations,
@@ -149,10 +172,11 @@ export class Kernel {
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler: translates ? await this.#translations.connect(translationsName(config)) : undefined,
       recording,
       newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
+      facts: factsOf(spec, config),
     });
     who.keep(vm.waitForExit());
     this.#follow(vm);
@@ -201,7 +225,7 @@ export class Kernel {
       consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
       network: "none",
       onReset: "restart",
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler: translates ? await this.#translations.connect(translationsName(config)) : undefined,
       waitsForDebugger,
       replay: {
         start: {
@@ -225,10 +249,52 @@ export class Kernel {
     return vm;
   }
 
+  /** The checkpoints that this kernel keeps. Throws ConfigError when it keeps none. */
+  get checkpoints(): CheckpointStore {
+    return this.#checkpoints.store;
+  }
+
+  /**
+   * Makes a checkpoint of a VM, which runs on meanwhile. Rejects with `ConfigError` for a VM that has none, and
+   * with `HostError`; the VM goes on then, too, and the store is what it was.
+   */
+  checkpoint(vm: VM, options: CheckpointOptions = {}): Promise<MadeCheckpoint> {
+    return this.#checkpoints.checkpoint(savable(vm), options);
+  }
+
+  /** Suspends a VM: all of it is kept, and it ends. Rejects like `checkpoint`; the VM goes on then. */
+  async suspend(vm: VM, options: CheckpointOptions = {}): Promise<CheckpointHead> {
+    const head = await this.#checkpoints.suspend(savable(vm), options);
+    await vm.powerOff();
+    return head;
+  }
+
+  /**
+   * Lets a suspended VM go on: once. Rejects with `ConfigError` when it goes on already, or went on before,
+   * and with `FormatError` and `HostError` when it cannot be read.
+   */
+  async resume(id: string, options: GoOnOptions = {}): Promise<VM> {
+    const claim = await this.checkpoints.claim(id);
+    try {
+      const vm = await this.#goOn(id, options, () => claim.consume());
+      void vm.waitForExit().catch(() => {}).then(() => claim.release());
+      return vm;
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+  }
+
+  /** Makes the VM of a checkpoint once more, as it was then. Rejects like `resume`. */
+  restore(id: string, options: GoOnOptions = {}): Promise<VM> {
+    return this.#goOn(id, options);
+  }
+
   /** Ends all VMs. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    this.#checkpoints.stop();
     this.#translations.stop();
   }
 
@@ -245,6 +311,50 @@ export class Kernel {
       gone();
       this.#failed.add();
     });
+  }
+
+  /** @param beforeFirst is called when all is there and the guest is about to execute */
+  async #goOn(id: string, options: GoOnOptions, beforeFirst = () => {}): Promise<VM> {
+    if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
+    using world = new EarlyWorld(this.#host.workers, this.#options.world, options.name ?? "vm");
+    const checkpoint = await this.checkpoints.open(id);
+    let vm: VM;
+    try {
+      const warn = (error: Error) => this.#options.warn?.(error.message);
+      const restored = await restoreVm(this.#host, checkpoint, options, warn);
+      const { saved, restore } = restored;
+      const name = options.name ?? saved.name;
+      const tier = options.tier ?? restored.config.tier;
+      const config = { ...restored.config, tier };
+      this.#checkMemory({ name, memoryBytes: config.memoryBytes });
+      const translates = (tier === "auto" || tier === "translator") && !config.trace;
+      const compiler = translates
+        ? await this.#translations.connect(saved.translations)
+        : undefined;
+      beforeFirst();
+      vm = new VM({
+        host: this.#host,
+        world,
+        name,
+        config,
+        moved: [],
+        images: () => imagesOf(this.#host, saved),
+        disks: [],
+        consoleDevice: saved.console,
+        network: saved.network,
+        onReset: saved.onReset,
+        compiler,
+        agent: saved.agent,
+        facts: { ...saved, name },
+        restore,
+      });
+    } catch (error) {
+      checkpoint.close();
+      throw error;
+    }
+    this.#follow(vm);
+    await vm.started();
+    return vm;
   }
 
   async #resolveGuest({ guest, packages = [] }: PowerOnOptions): Promise<ResolvedGuest> {
@@ -340,6 +450,35 @@ interface Images {
 
 function pathOf(source: string | URL): string {
   return source instanceof URL ? decodeURIComponent(source.pathname) : source;
+}
+
+/** A VM that can be saved. Throws ConfigError for one that cannot. */
+function savable(vm: VM): SavableVm {
+  const { name, saves, facts, identity } = vm;
+  if (facts === undefined) {
+    throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
+  }
+  return { name, saves, facts, identity };
+}
+
+/** What a checkpoint keeps of how a VM was made. */
+function factsOf(spec: VmSpec, config: MachineConfig): SavedFacts {
+  const { kernel: _, initrd: __, bios, identity: ___, ...machine } = config;
+  const sources = (["kernel", "initrd", "bios"] as const).flatMap((role) => {
+    const source = spec[role];
+    const isFile = source instanceof URL ||
+      typeof source === "string" && source !== "builtin" && source !== "none";
+    return isFile ? [{ role, path: pathOf(source) }] : [];
+  });
+  return {
+    name: spec.name,
+    machine: { ...machine, bios: typeof bios === "string" ? bios : "image" },
+    sources,
+    console: spec.console,
+    network: spec.network,
+    onReset: spec.onReset,
+    translations: translationsName(config),
+  };
 }
 
 /** Memory that the VM world may have, because it was read for it. */

@@ -35,5 +35,9 @@ export const hostPageCodec: PageCodec = {
   },
   crc32: (bytes, from) => crc32(bytes, from),
   pack: (bytes) => new Uint8Array(zstdCompressSync(bytes, FAST)),
-  unpack: (packed, bytes) => zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
+  unpack: (packed, bytes) => {
+    const unpacked = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
+    // Not a Buffer, whose `slice` does not copy.
+    return new Uint8Array(unpacked.buffer, unpacked.byteOffset, unpacked.byteLength);
+  },
 };

@@ -10,18 +10,26 @@ export class EarlyWorld {
   readonly #worker: WorldWorker;
   #watch: ((death: WorldDeath) => void) | undefined;
   #death: WorldDeath | undefined;
+  #posted: (message: unknown) => void = () => {};
 
   /** Starts the module at `url`. */
   constructor(workers: HostWorkers, url: URL, name: string) {
     this.#worker = workers.start(url, name, (death) => {
       this.#death = death;
       this.#watch?.(death);
-    });
+    }, (message) => this.#posted(message));
   }
 
-  /** The worker for a VM; `onDeath` is called when it fails by itself, also when it already has. */
-  claim(onDeath: (death: WorldDeath) => void): WorldWorker {
+  /**
+   * The worker for a VM; `onDeath` is called when it fails by itself, also when it already has, `posted` with
+   * what it posts.
+   */
+  claim(
+    onDeath: (death: WorldDeath) => void,
+    posted: (message: unknown) => void = () => {},
+  ): WorldWorker {
     this.#watch = onDeath;
+    this.#posted = posted;
     const death = this.#death;
     if (death !== undefined) queueMicrotask(() => onDeath(death));
     return this.#worker;

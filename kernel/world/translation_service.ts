@@ -59,10 +59,13 @@ export class TranslationService {
     );
   }
 
-  /** Connects a VM. */
-  async connect(config: MachineConfig): Promise<Connection> {
+  /**
+   * Connects a VM.
+   * @param name of the file that its regions are kept in
+   */
+  async connect(name: string): Promise<Connection> {
     this.start();
-    const path = this.directory && `${this.directory}/${nameOf(config)}`;
+    const path = this.directory && `${this.directory}/${name}`;
     const kept = path === undefined ? undefined : await this.#read(path);
     const id = this.#count++;
     const { port1, port2 } = new MessageChannel();
@@ -142,7 +145,7 @@ export class TranslationService {
 }
 
 /** The name of the file for a machine: the same for the same kernel image on the same board. */
-function nameOf(config: MachineConfig): string {
+export function translationsName(config: MachineConfig): string {
   const { kernel, memoryBytes, harts, disks, tlbEntries = 0, cacheElements = 0 } = config;
   const digest = new Digest();
   const marks = config.marksExecution ? 1 : 0;
