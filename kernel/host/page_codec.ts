@@ -36,8 +36,8 @@ export const hostPageCodec: PageCodec = {
   crc32: (bytes, from) => crc32(bytes, from),
   pack: (bytes) => new Uint8Array(zstdCompressSync(bytes, FAST)),
   unpack: (packed, bytes) => {
-    const unpacked = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
-    // Not a Buffer, whose `slice` does not copy.
-    return new Uint8Array(unpacked.buffer, unpacked.byteOffset, unpacked.byteLength);
+    const whole = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
+    // Not as node's Buffer, whose slices are no copies.
+    return new Uint8Array(whole.buffer, whole.byteOffset, whole.length);
   },
 };
