@@ -14,6 +14,7 @@ import { Core } from "../cpu/core.ts";
 import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { LazyPages } from "../memory/lazy_pages.ts";
+import type { WaitForWord } from "../memory/wait_for_word.ts";
 import { MemoryWatch, type Watch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { NONDET_ENTRIES_DEFAULT } from "../memory/nondet_buffer.ts";
@@ -96,6 +97,8 @@ export interface RestoredMemory {
   readonly memory?: WebAssembly.Memory;
   /** Table of the pages that are not in RAM yet (memory/lazy_source.ts). */
   readonly lazy?: SharedArrayBuffer;
+  /** How the machine waits for such a page; Atomics.wait by default. */
+  readonly wait?: WaitForWord;
 }
 
 /** Somebody who makes regions elsewhere. */
@@ -224,7 +227,7 @@ export class Machine {
     );
     const { flags } = this.core;
     if (restored?.lazy !== undefined) {
-      this.lazy = new LazyPages(flags, this.core.plan, restored.lazy);
+      this.lazy = new LazyPages(flags, this.core.plan, restored.lazy, restored.wait);
     }
     const { core } = this;
     if (config.tier !== "interpreter") {
