@@ -30,7 +30,7 @@ export function machineDigest(machine: Machine): string {
   for (let hart = 0; hart < config.harts; hart++) {
     digest.words(new Int32Array(core.buffer, core.hartBlock(hart), HART.byteLength >> 2));
   }
-  digest.long(core.hash.long(plan.deviceState, plan.deviceStateBytes));
+  digest.long(core.hash.long(plan.deviceState, machine.stateBytes));
   for (const field of CLOCK_FIELDS) digest.number(Number(core.control(field)));
   digest.long(core.hash.ram());
   return digest.hex();

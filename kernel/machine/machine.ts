@@ -9,35 +9,38 @@
  */
 import { assert } from "../base/assert.ts";
 import { ConfigError } from "../base/errors.ts";
+import { seededIdentity } from "../base/identity.ts";
 import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
-import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
+import type { Device, DeviceDeclaration, DeviceRegistry, GuestIdentity } from "../driver/mod.ts";
+import { DEVICE_STATE_BYTES } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { LazyPages } from "../memory/lazy_pages.ts";
 import type { WaitForWord } from "../memory/wait_for_word.ts";
 import { MemoryWatch, type Watch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
-import { NONDET_ENTRIES_DEFAULT } from "../memory/nondet_buffer.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { type BoardEntry, boardOf } from "./board.ts";
 import { type BootOptions, type BootPlan, emptyBoot, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
-import { type ClockKind, MachineClock } from "./clock.ts";
+import { MachineClock } from "./clock.ts";
 import type { Stamp } from "./event.ts";
 import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
-import { type MemoryPlan, type MemoryPlanOptions, planMemory } from "../memory/memory_plan.ts";
-import { InlineCompiler } from "../translator/inline_compiler.ts";
-import { RegionChecker } from "../translator/region_check.ts";
+import { guestIdentity, IDENTITY_MACHINE_VERSION } from "./identity.ts";
+import type { MemoryPlan } from "../memory/memory_plan.ts";
 import type { RegionCompiler } from "../translator/translation.ts";
+import { Translator } from "../translator/translator.ts";
+import type { MachineCode } from "./machine_code.ts";
 import {
-  CHECK_DEFAULTS,
-  Translator,
-  TRANSLATOR_DEFAULTS,
-  type TranslatorOptions,
-} from "../translator/translator.ts";
+  type CodeConfig,
+  coreMake,
+  type LayoutConfig,
+  planOptions,
+  translatorOptions,
+} from "./machine_plan.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type HostSource, Nondeterminism } from "./nondeterminism.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
@@ -52,35 +55,27 @@ export interface DiskDescription {
 }
 
 /** What a machine is made of. */
-export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
+export interface MachineConfig extends Omit<BootOptions, "ramBytes">, LayoutConfig, CodeConfig {
   /** What guests can observe of it: MACHINE_VERSION for a new one, its own for one that was before. */
   readonly machineVersion: number;
-  readonly memoryBytes: number;
-  /** 1 to 8. */
-  readonly harts: number;
-  /** Kernel command line. */
-  readonly append: string;
-  readonly disks: readonly DiskDescription[];
-  readonly clock: ClockKind;
-  /** What an exact clock reads; without it, or with another clock, nothing comes from the host. */
-  readonly host?: HostSource;
-  /** Entries of the nondeterminism buffer that an exact clock has. */
-  readonly nondetEntries?: number;
-  /** Seed of everything the guest sees as random. */
-  readonly seed: bigint;
-  /** Wall clock in nanoseconds since 1970 at power-on. */
-  readonly wallStart: bigint;
-  readonly tlbEntries?: number;
-  readonly cacheElements?: number;
-  readonly decodedPages?: number;
-  /** Whether what is executed is marked, for a debugger's way back; not by default. */
-  readonly marksExecution?: boolean;
   /**
    * Which tiers execute; the translator by default. `check` is the translator with each region run a second
    * time in the interpreter and compared (translator/region_check.ts).
    */
-  readonly tier?: "interpreter" | "translator" | "check";
-  readonly translator?: TranslatorOptions;
+  readonly tier?: CodeConfig["tier"];
+  /** Where its generated code comes from. */
+  readonly code: MachineCode;
+  /** Kernel command line. */
+  readonly append: string;
+  readonly disks: readonly DiskDescription[];
+  /** What an exact clock reads; without it, or with another clock, nothing comes from the host. */
+  readonly host?: HostSource;
+  /** Seed of everything the guest sees as random. */
+  readonly seed: bigint;
+  /** Who the VM is, as its guest sees it from version 3 on; without it, what its seed gives. */
+  readonly identity?: GuestIdentity;
+  /** Wall clock in nanoseconds since 1970 at power-on. */
+  readonly wallStart: bigint;
   /** Who makes regions; without it, the machine's own thread does. */
   readonly compiler?: MachineCompiler;
   /**
@@ -93,7 +88,7 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
 
 /** The memory of a machine that is made from an image. */
 export interface RestoredMemory {
-  /** Made by `newMemory` for `planOf`; RAM holds what the image's RAM held. Without it RAM holds zeros. */
+  /** Made by `newMemory` for the plan of `planOptions`; RAM holds what the image's RAM held. Without it RAM holds zeros. */
   readonly memory?: WebAssembly.Memory;
   /** Table of the pages that are not in RAM yet (memory/lazy_source.ts). */
   readonly lazy?: SharedArrayBuffer;
@@ -122,12 +117,6 @@ export interface AttachedDevice {
   behaviour: Device;
 }
 
-const DEFAULT_TLB_ENTRIES = 2048;
-const DEFAULT_ELEMENTS = 32;
-const DEFAULT_DECODED_PAGES = 768;
-/** Heat at which a place is looked for among the regions of earlier runs. */
-const FIRST_LOOK = 50;
-
 /** What stays of a configuration when the machine is loaded. */
 function withoutImages(
   { kernel: _, initrd: __, restored: ___, ...config }: MachineConfig,
@@ -135,57 +124,13 @@ function withoutImages(
   return config;
 }
 
-/** What the layout of a machine's memory depends on. */
-export type PlanConfig = Pick<
-  MachineConfig,
-  | "machineVersion"
-  | "memoryBytes"
-  | "harts"
-  | "disks"
-  | "clock"
-  | "nondetEntries"
-  | "tlbEntries"
-  | "cacheElements"
-  | "decodedPages"
-  | "marksExecution"
->;
-
-/** A machine's devices: where they are, what they are, and where each keeps its state. */
-function layOutDevices(config: PlanConfig, registry: DeviceRegistry) {
-  const board = boardOf(config.machineVersion, config.disks.length);
-  const declarations = board.map((entry) => registry.get(entry.driver));
-  let stateBytes = MACHINE_STATE.byteLength;
-  const offsets = declarations.map((declaration) => {
-    const offset = stateBytes;
-    stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
-    return offset;
-  });
-  return { board, declarations, offsets, stateBytes };
-}
-
-function planOptions(config: PlanConfig, deviceStateBytes: number): MemoryPlanOptions {
-  return {
-    ramBytes: config.memoryBytes,
-    harts: config.harts,
-    deviceStateBytes,
-    tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
-    cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
-    decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
-    ...config.marksExecution && { marksExecution: true },
-    nondetEntries: config.clock === "exact" ? config.nondetEntries ?? NONDET_ENTRIES_DEFAULT : 0,
-  };
-}
-
-/** How the memory of a machine is laid out, before there is one. Throws ConfigError as the machine does. */
-export function planOf(config: PlanConfig, registry: DeviceRegistry): MemoryPlan {
-  return planMemory(planOptions(config, layOutDevices(config, registry).stateBytes));
-}
-
 /** One virtual machine. */
 export class Machine {
   /** What it is made of, but for the images. */
   readonly config: MachineConfig;
   readonly core: Core;
+  /** Bytes that the states of the machine and its devices take. */
+  readonly stateBytes: number;
   /** The fast tier; undefined when only the interpreter executes. */
   readonly translator?: Translator;
   readonly memory: GuestMemory;
@@ -212,28 +157,37 @@ export class Machine {
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
   constructor(config: MachineConfig, registry: DeviceRegistry) {
     this.config = withoutImages(config);
-    const checks = config.tier === "check";
-    const { harts, translator = checks ? CHECK_DEFAULTS : TRANSLATOR_DEFAULTS, compiler } = config;
-    const { heat } = translator;
-    const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, heat) : heat;
-    const { board, declarations, offsets, stateBytes } = layOutDevices(config, registry);
-    const { restored } = config;
-    this.core = new Core(
-      planOptions(config, stateBytes),
+    const { code, compiler, restored } = config;
+    const make = coreMake(config, compiler?.keeps ?? false);
+    const board = boardOf(config.machineVersion, config.disks.length);
+    const declarations = board.map((entry) => registry.get(entry.driver));
+    let stateBytes = MACHINE_STATE.byteLength;
+    const offsets = declarations.map((declaration) => {
+      const offset = stateBytes;
+      stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
+      return offset;
+    });
+    assert(stateBytes <= DEVICE_STATE_BYTES, "there is room for the states of all devices");
+    this.stateBytes = stateBytes;
+    const core = this.core = new Core(
+      planOptions(config),
       this.#bus,
-      config.tier === "interpreter" ? 0 : firstLook,
-      checks,
+      (plan) => code.core(plan, make),
       restored?.memory,
     );
-    const { flags } = this.core;
     if (restored?.lazy !== undefined) {
-      this.lazy = new LazyPages(flags, this.core.plan, restored.lazy, restored.wait);
+      this.lazy = new LazyPages(core.flags, core.plan, restored.lazy, restored.wait);
     }
-    const { core } = this;
     if (config.tier !== "interpreter") {
-      const made = compiler?.begin(core.plan, checks) ?? new InlineCompiler(core.plan, checks);
-      const service = this.translator = new Translator(core, made, translator, firstLook);
-      if (checks) core.check = new RegionChecker(core, (slot) => service.translationIn(slot));
+      const { heat, checks } = make;
+      const made = compiler?.begin(core.plan, checks) ?? code.regions(core.plan, checks);
+      const service = this.translator = new Translator(
+        core,
+        made,
+        translatorOptions(config),
+        heat,
+      );
+      if (checks) core.check = code.checker(core, (slot) => service.translationIn(slot));
     }
     this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
       core.exports.dmaWrote(BigInt(gpa), length);
@@ -474,6 +428,10 @@ export class Machine {
     });
     assert(this.memory.write(plan.deviceTree, tree), "the device tree lies in RAM");
     for (const device of this.devices) device.behaviour.reset?.();
+    const { machineVersion, seed } = config;
+    if (machineVersion >= IDENTITY_MACHINE_VERSION) {
+      this.gate.begin(config.identity ?? guestIdentity(seededIdentity(seed, "")));
+    }
     if (plan.tohost !== undefined) this.watchToHost(plan.tohost);
     core.decodedPages.clear();
     this.translator?.clear();

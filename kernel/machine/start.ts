@@ -2,9 +2,7 @@
  * How harts start: in supervisor mode under the built-in firmware, or all in machine mode (SBI 2.0,
  * "Hart State Management"; Linux Documentation/arch/riscv/boot).
  */
-import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
-import { MENVCFG_STCE } from "../cpu/csr_table.ts";
-import { MENVCFG_ADUE } from "../mmu/walk.ts";
+import { MENVCFG_ADUE, MENVCFG_STCE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { PMP_ADDRESS_MASK } from "../mmu/pmp.ts";
 import type { Machine } from "./machine.ts";
 import { HART_STATE } from "./sbi.ts";

@@ -5,10 +5,11 @@
  * Invariant: the machine changes only inside `run`, `offer`, `anchor` and `skipIdle`, which the loop
  * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
  */
+import type { VmIdentity } from "../base/identity.ts";
 import type { DiskRequest } from "../driver/mod.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
-import type { Machine } from "../machine/machine.ts";
+import type { Machine, RestoredMemory } from "../machine/machine.ts";
 import type { HostSource } from "../machine/nondeterminism.ts";
 import type { StopReason as MachineStop } from "../machine/turns.ts";
 import type { Recorder } from "../replay/recorder.ts";
@@ -64,6 +65,8 @@ export interface MachineConfig {
   readonly marksExecution?: boolean;
   /** Seed of everything random in the machine: an integer from 0 to 2^53 - 1. */
   readonly seed: number;
+  /** Who the VM is, from when its world starts; without it, what its seed gives. */
+  readonly identity?: VmIdentity;
   /** Wall clock when guest time was 0, in nanoseconds since 1970. */
   readonly startWallNanoseconds: bigint;
   /** Whether each retired instruction is reported as a `trace` output. */
@@ -193,11 +196,10 @@ export interface MachinePort {
   readonly machine?: Machine;
   /** The recorder of `record` has ended. */
   stopRecording?(): void;
-  /**
-   * Begins to record the machine, whose outputs were taken; or goes on with the recorder of the machine
-   * before it, whose guest reset itself.
-   */
-  record?(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder;
+  /** From now on the machine, whose outputs were taken, tells a recorder what it sends out. */
+  record?(recorder: Recorder): void;
+  /** Goes on with the recorder of the machine before it, whose guest reset itself. */
+  recordAgain?(recorder: Recorder, wallStart: bigint): void;
   /**
    * What the machine waits for that only arrives while this thread is idle: translations, which came
    * already. Undefined when there is nothing.
@@ -205,9 +207,20 @@ export interface MachinePort {
   arrival?(): Promise<void> | undefined;
 }
 
-/** Makes a machine; `host` is what an exact clock reads. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
+/** What a machine is given besides what determines it. */
+export interface MachineSurroundings {
+  /** The compiled core of machines like this one; without it, the machine makes its own. */
+  readonly core?: WebAssembly.Module | undefined;
+  /** The way to the compile world, if there is one. */
+  readonly compiler?: CompilePort | undefined;
+  /** What an exact clock reads. */
+  readonly host?: HostSource | undefined;
+  /** Memory of a machine that is made from an image, which is put back afterwards. */
+  readonly restored?: RestoredMemory | undefined;
+}
+
+/** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
 export type MachineFactory = (
   config: MachineConfig,
-  compiler: CompilePort | undefined,
-  host: HostSource | undefined,
+  surroundings: MachineSurroundings,
 ) => Promise<MachinePort>;

@@ -104,16 +104,26 @@ export class VmMailbox extends Side {
     return Atomics.load(this.words, WORD.vmBell);
   }
 
-  /** Takes messages, though not without end; the next `sleep` returns at once when some may be left. */
-  takeMessages(take: (got: Received) => void): void {
+  /**
+   * Takes messages, though not without end; the next `sleep` returns at once when some may be left.
+   * @param mayTake whether a message can be taken now; one that cannot is given, and is the last
+   */
+  takeMessages(
+    take: (got: Received) => void,
+    mayTake: (got: Received) => boolean = () => true,
+  ): Received | undefined {
     let count = 0;
-    for (; count < MOST_TAKEN; count++) {
+    let refused: Received | undefined;
+    while (count < MOST_TAKEN && refused === undefined) {
       const got = this.receive();
       if (got === undefined) break;
-      take(got);
+      count++;
+      if (mayTake(got)) take(got);
+      else refused = got;
     }
-    this.#left = count === MOST_TAKEN;
+    this.#left = count === MOST_TAKEN || refused !== undefined;
     if (count > 0) this.ringPeer();
+    return refused;
   }
 
   /** Sleeps until the bell has another value than `seen`, or the time is over. */

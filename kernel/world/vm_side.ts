@@ -10,21 +10,20 @@
  * time influences nothing but the moment at which outside input arrives; while the machine waits, the
  * thread sleeps in Atomics.wait.
  */
-import { assert, unreachable } from "../base/assert.ts";
+import { unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
-import { MachineDebugger } from "../debug/machine_debugger.ts";
-import { DebugSide, LiveDriver } from "./debug_side.ts";
+import type { DebugSide } from "./debug_side.ts";
 import { type HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
 import { addStats, type EndReport } from "./reports.ts";
+import type { SaveSide } from "./save_side.ts";
 import { SliceSizer } from "./slices.ts";
 import { answerQuestion, sendOutput } from "./vm_answers.ts";
 import { VmInputs } from "./vm_inputs.ts";
-import { sendCluster, SYNC_KINDS, VmRecording } from "./vm_recording.ts";
-import type { RecordSync } from "../replay/recording_writer.ts";
-import { stateClusters } from "../replay/start_state.ts";
+import type { VmExtras } from "./vm_extras.ts";
+import type { VmRecording } from "./vm_recording.ts";
 
 /** How to drive a machine. */
 export interface VmSideOptions {
@@ -32,12 +31,23 @@ export interface VmSideOptions {
   readonly time: HostTime | undefined;
   /** The host's clocks: for the size of slices. */
   readonly hostClock: HostClock;
+  /** Parts that few VMs want. */
+  readonly extras: VmExtras;
   /** Who records from power-on, if anybody does. */
   readonly recording?: VmRecording | undefined;
   /** Whether to stand still until a debugger comes. */
   readonly waitsForDebugger?: boolean;
   /** What drove the VM until its guest reset itself: what it began goes on. */
   readonly before?: VmSide | undefined;
+  /** What freezes the machine, where it was restored; made when it is wanted otherwise. */
+  readonly saves?: SaveSide | undefined;
+}
+
+/** A wish to freeze the machine. */
+interface FreezeWish {
+  readonly id: number;
+  readonly all: boolean;
+  readonly holds: boolean;
 }
 
 /** Drives one machine until it ends. */
@@ -45,6 +55,7 @@ export class VmSide {
   readonly #machine: MachinePort;
   readonly #mailbox: VmMailbox;
   readonly #clock: HostClock;
+  readonly #extras: VmExtras;
   readonly #time: HostTime | undefined;
   #earlier: MachineStats | undefined;
   #recording: VmRecording | undefined;
@@ -59,14 +70,22 @@ export class VmSide {
   #waitsForDebugger: boolean;
   /** The guest reset itself: this is how it ends when its disks are quiet. */
   #reset: EndReport | undefined;
+  #saves: SaveSide | undefined;
+  #freeze: FreezeWish | undefined;
+  /** The machine stands still because it was frozen for good, unless `saveGo` comes. */
+  #isHeldFrozen = false;
+  /** The machine was frozen, and has not run since. */
+  #frozen: { readonly id: number; readonly at: number } | undefined;
 
   /** Prepares to drive the machine; guest time starts now. */
   constructor(machine: MachinePort, mailbox: VmMailbox, options: VmSideOptions) {
     this.#machine = machine;
     this.#mailbox = mailbox;
     this.#clock = options.hostClock;
+    this.#extras = options.extras;
     this.#recording = options.recording;
     this.#waitsForDebugger = options.waitsForDebugger ?? false;
+    this.#saves = options.saves;
     if (options.before) this.#goOnFrom(options.before);
     this.#time = options.time;
     this.#time?.go();
@@ -78,6 +97,7 @@ export class VmSide {
     this.#wanted = before.#wanted;
     this.#inputs = before.#inputs;
     this.#inputs.forgetDisks();
+    this.#freeze = before.#freeze;
     if (before.#debug) this.#debugBy(before.#debug);
   }
 
@@ -87,8 +107,17 @@ export class VmSide {
       const arrival = this.#machine.arrival?.();
       if (arrival !== undefined) await arrival;
       const bell = this.#mailbox.bell();
-      this.#mailbox.takeMessages((got) => this.#receive(got));
+      const early = this.#mailbox.takeMessages(
+        (got) => this.#receive(got),
+        ({ kind }) => this.#extras.has(kind),
+      );
+      if (early !== undefined) {
+        await this.#extras.load(early.kind);
+        this.#receive(early);
+        continue;
+      }
       if (this.#stop) return this.#ended("stopped", 0);
+      if (this.#reset === undefined && this.#freeze !== undefined) this.#freezeNow(this.#freeze);
       if (this.#reset === undefined && this.#wanted !== undefined) this.#prepareRecording();
       if (this.#mustStandStill()) {
         this.#standStill(bell);
@@ -120,7 +149,7 @@ export class VmSide {
   }
 
   #mustStandStill(): boolean {
-    if (this.#paused || this.#mailbox.held) return true;
+    if (this.#paused || this.#isHeldFrozen || this.#mailbox.held) return true;
     // What the disks did for this machine is nothing to the one after it, whose requests have the same tags.
     if (this.#reset !== undefined) return this.#diskRequests > 0;
     return this.#waitsForDebugger || this.#debug?.goesOn === false || this.#wanted !== undefined;
@@ -132,13 +161,9 @@ export class VmSide {
   }
 
   #debugCall(got: Received): void {
-    const { machine } = this.#machine;
-    assert(machine !== undefined, "this machine cannot be debugged");
     this.#waitsForDebugger = false;
     if (this.#debug === undefined) {
-      const icount = () => machine.icount;
-      const inspector = new MachineDebugger(machine);
-      this.#debugBy(new DebugSide(inspector, new LiveDriver(icount), this.#mailbox));
+      this.#debugBy(this.#extras.debugging!.beginDebugging(this.#machine, this.#mailbox));
     }
     if (!this.#debug!.receive(got)) this.#debug = this.#machine.drive = undefined;
   }
@@ -165,13 +190,11 @@ export class VmSide {
     this.#mailbox.send(TO_KERNEL.recordReady, message());
   }
 
-  #beginRecording(sync: RecordSync): void {
-    const { machine } = this.#machine;
-    const recorder = this.#machine.record?.();
-    assert(machine !== undefined && recorder !== undefined, "this machine cannot be recorded");
+  #beginRecording(kind: number): void {
+    const { beginRecording, SYNC_KINDS } = this.#extras.recording!;
+    const sync = SYNC_KINDS[kind]!;
     this.#wanted = undefined;
-    for (const cluster of stateClusters(machine)) sendCluster(this.#mailbox, "state", cluster);
-    this.#recording = new VmRecording(recorder, this.#mailbox, this.#clock, sync);
+    this.#recording = beginRecording(this.#machine, this.#mailbox, this.#clock, sync, "state");
   }
 
   /** Who records now, if anybody does. */
@@ -179,11 +202,31 @@ export class VmSide {
     return this.#recording;
   }
 
+  /** Makes what freezes this machine. */
+  #saveSide(): SaveSide {
+    return this.#saves ??= this.#extras.saving!.saveSideOf(this.#machine, this.#mailbox);
+  }
+
+  #freezeNow({ id, all, holds }: FreezeWish): void {
+    const at = this.#clock.monotonicMilliseconds();
+    this.#freeze = undefined;
+    this.#send(this.#machine.takeOutputs());
+    this.#saveSide().freeze(id, all);
+    this.#isHeldFrozen = holds;
+    this.#frozen = { id, at };
+  }
+
+  #thawed({ id, at }: { readonly id: number; readonly at: number }, now: number): void {
+    this.#frozen = undefined;
+    this.#mailbox.send(TO_KERNEL.thawed, message("", [id, Math.round((now - at) * 1000)]));
+  }
+
   #slice(): StopReason {
     const machine = this.#machine;
     if (this.#time) machine.anchor(this.#time.ticks());
     const before = machine.icount;
     const started = this.#clock.monotonicMilliseconds();
+    if (this.#frozen !== undefined) this.#thawed(this.#frozen, started);
     const reason = machine.run(this.#slices.budget);
     this.#slices.record(machine.icount - before, this.#clock.monotonicMilliseconds() - started);
     this.#mailbox.publish(machine.icount);
@@ -238,13 +281,27 @@ export class VmSide {
         this.#wanted = "drain";
         break;
       case TO_VM.recordGo:
-        this.#beginRecording(SYNC_KINDS[got.numbers[0] ?? 1]!);
+        this.#beginRecording(got.numbers[0] ?? 1);
         break;
       case TO_VM.recordStop:
         this.#wanted = undefined;
         this.#recording?.end("stopped", 0);
         this.#recording = undefined;
         this.#machine.stopRecording?.();
+        break;
+      case TO_VM.savePrepare:
+        this.#saveSide().prepare(got.numbers[0] === 1);
+        break;
+      case TO_VM.freeze: {
+        const [id = 0, all = 1, holds = 0] = got.numbers;
+        this.#freeze = { id, all: all !== 0, holds: holds !== 0 };
+        break;
+      }
+      case TO_VM.saveEnded:
+        this.#saves?.ended(got.numbers[0] === 1);
+        break;
+      case TO_VM.saveGo:
+        this.#isHeldFrozen = false;
         break;
       case TO_VM.debug:
         this.#debugCall(got);
@@ -267,6 +324,12 @@ export class VmSide {
         break;
       case TO_VM.resize:
         this.#inputs.addResize(got);
+        break;
+      case TO_VM.identity:
+        this.#inputs.addIdentity(got);
+        break;
+      case TO_VM.wall:
+        this.#inputs.addWall(got);
         break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);

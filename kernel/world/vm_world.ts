@@ -5,20 +5,19 @@
  * Invariant: whatever is thrown here ends as a `failed` message with a state dump, not as silence.
  */
 import { assert, unreachable } from "../base/assert.ts";
-import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { hostClock } from "../host/clock.ts";
 import { hostEntropy } from "../host/entropy.ts";
+import type { MachineImage } from "../machine/machine_image.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import type { RecordSync } from "../replay/recording_writer.ts";
 import { hostSource, HostTime } from "./host_time.ts";
 import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
-import { loadPlugins } from "./plugin_side.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
-import { type ReplayedMachine, ReplaySide, type ReplayStart } from "./replay_side.ts";
-import { VmRecording } from "./vm_recording.ts";
+import type { ReplayedMachine, ReplayStart } from "./replay_side.ts";
+import { VmExtras } from "./vm_extras.ts";
 import { VmSide } from "./vm_side.ts";
 
 /** Nanoseconds of a tick of guest time. */
@@ -28,6 +27,18 @@ const NANOSECONDS_PER_TICK = 100n;
 export interface ImagesMessage {
   readonly kernel: Uint8Array<ArrayBuffer> | undefined;
   readonly initrd: Uint8Array<ArrayBuffer> | undefined;
+}
+
+/** What a machine that goes on from a checkpoint is made from. */
+export interface RestoreStart {
+  /** All its state but RAM. */
+  readonly image: MachineImage;
+  /** Guest time of the image, in ticks of 100 ns. */
+  readonly ticks: number;
+  /** Its memory, with what was loaded already; the rest is asked for by way of the table. */
+  readonly memory: WebAssembly.Memory;
+  /** Table of the pages that are not loaded (memory/lazy_table.ts). */
+  readonly lazy: SharedArrayBuffer;
 }
 
 /** The first message that a VM world gets through its worker's port; most go by the mailbox. */
@@ -44,6 +55,10 @@ export interface StartMessage {
   readonly record: RecordSync | undefined;
   /** What is to be replayed; undefined: the machine runs by itself. */
   readonly replay: ReplayStart | undefined;
+  /** What the machine goes on from; undefined: power-on. */
+  readonly restore?: RestoreStart | undefined;
+  /** The compiled core of machines like this one; undefined: the world makes its own. */
+  readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one. */
   readonly compiler: { readonly port: MessagePort; readonly keeps: boolean } | undefined;
 }
@@ -117,14 +132,25 @@ class Life {
   }
 
   async #run(): Promise<EndReport> {
-    const { config, onReset, record } = this.#start;
+    const { config, onReset, record, restore } = this.#start;
     let wallStart = config.startWallNanoseconds;
-    let time = this.#hostTime();
-    let machine = await this.#make(wallStart, time);
-    const recorder = record && machine.record?.();
-    const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
+    let time = this.#hostTime(restore?.ticks);
+    let machine = await this.#make(wallStart, time, restore);
+    const extras = new VmExtras();
+    const saves = restore &&
+      (await extras.loadSaving()).restoreMachine(machine, this.#mailbox, restore.image);
+    const recording = record &&
+      (await extras.loadRecording())
+        .beginRecording(machine, this.#mailbox, hostClock, record, "power-on");
     const { waitsForDebugger } = this.#start;
-    let side = new VmSide(machine, this.#mailbox, { time, hostClock, recording, waitsForDebugger });
+    let side = new VmSide(machine, this.#mailbox, {
+      time,
+      hostClock,
+      extras,
+      recording,
+      waitsForDebugger,
+      saves,
+    });
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
       const end = await side.run();
@@ -132,18 +158,20 @@ class Life {
         side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
         return end;
       }
-      // The wall clock goes on, though guest time begins anew.
+      // The wall clock goes on, which may have been moved, though guest time begins anew.
+      wallStart = machine.machine?.state.wallStart ?? wallStart;
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
       time = this.#hostTime();
       machine = await this.#makeAgain(wallStart, time);
-      if (side.recording) machine.record?.({ recorder: side.recording.recorder, wallStart });
-      if (machine.machine) side.debug?.moveTo(new MachineDebugger(machine.machine));
-      side = new VmSide(machine, this.#mailbox, { time, hostClock, before: side });
+      if (side.recording) machine.recordAgain?.(side.recording.recorder, wallStart);
+      if (side.debug) extras.debugging!.moveDebugger(side.debug, machine);
+      side = new VmSide(machine, this.#mailbox, { time, hostClock, extras, before: side });
     }
   }
 
   async #replay(replay: ReplayStart): Promise<EndReport> {
     const { startWallNanoseconds } = this.#start.config;
+    const { loadPlugins, ReplaySide } = await import("./replay_parts.ts");
     const plugins = await loadPlugins(replay.plugins);
     const machine = replayable(await this.#make(startWallNanoseconds));
     this.#mailbox.send(TO_KERNEL.running, message());
@@ -159,16 +187,24 @@ class Life {
   }
 
   /** What the guest's time follows; it stands still until the machine runs. */
-  #hostTime(): HostTime | undefined {
-    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock);
+  #hostTime(ticks = 0): HostTime | undefined {
+    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock, ticks);
   }
 
   /** @param time what an exact clock reads; nothing does on replay */
-  async #make(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
+  async #make(
+    startWallNanoseconds: bigint,
+    time?: HostTime,
+    restored?: RestoreStart,
+  ): Promise<MachinePort> {
     this.#machine = undefined;
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
-    const host = time && hostSource(time, hostEntropy);
-    const machine = await this.create(config, this.#port, host);
+    const machine = await this.create(config, {
+      core: this.#start.core,
+      compiler: this.#port,
+      host: time && hostSource(time, hostEntropy),
+      restored,
+    });
     freeImages(this.#images);
     this.#machine = machine;
     return machine;
