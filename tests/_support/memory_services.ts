@@ -37,13 +37,13 @@ export function copyRam(
 
 /** Asserts that two copies of RAM are equal; names the first page that is not. */
 export function assertSameRam(actual: Uint8Array, expected: Uint8Array, message: string): void {
-  const words = (bytes: Uint8Array) => new BigUint64Array(bytes.buffer, 0, bytes.length / 8);
+  const words = (bytes: Uint8Array) => new Int32Array(bytes.buffer, 0, bytes.length / 4);
   const [a, b] = [words(actual), words(expected)];
   for (let i = 0; i < b.length; i++) {
     if (a[i] === b[i]) continue;
-    const page = Math.floor(i / 512);
-    const values = [a[i], b[i]].map((value) => value!.toString(16));
-    throw new Error(`${message}: page ${page} word ${i % 512} is ${values.join(", expected ")}`);
+    const page = Math.floor(i / 1024);
+    const values = [a[i], b[i]].map((value) => (value! >>> 0).toString(16));
+    throw new Error(`${message}: page ${page} word ${i % 1024} is ${values.join(", expected ")}`);
   }
 }
 
