@@ -205,6 +205,8 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   disk: (m) => diskProgram(m),
   /** A guest with an exec agent. */
   agent: (m) => agent(m),
+  /** A guest whose agent has a version, and tells on the terminal who it is told that it is, and what comes in. */
+  who: (m) => whoAgent(m),
   /** A guest that ends before its agent is there. */
   noagent: (m) => {
     m.print("init died\n");
@@ -237,6 +239,38 @@ function diskProgram(m: FakeMachine): StopReason {
   m.outputs.push({ kind: "disk", device: "disk0", request: { tag: m.icount, ...next } });
   m.icount++;
   return { kind: "await", what: "disk" };
+}
+
+/** Its arguments: the agent's version, and "mute" when it never answers. */
+function whoAgent(m: FakeMachine): StopReason {
+  const [version = "", mute] = m.arguments;
+  const hex = (bytes: Uint8Array) => bytes.toHex();
+  for (const event of m.events.splice(0)) {
+    if (event.kind === "identity") {
+      const { generation, mac, entropy } = event;
+      m.print(`event ${hex(generation)} ${hex(mac)} ${entropy.length}\n`);
+    } else if (event.kind === "wall") m.print(`wall ${event.wallStart + BigInt(m.ticks) * 100n}\n`);
+    else if (event.kind === "console" && event.port === 0) m.print("typed\n");
+    else if (event.kind === "console") {
+      for (const { kind, payload } of new ExecFrameReader().push(event.bytes)) {
+        const [name, mac, clock, ...rest] = new TextDecoder("latin1").decode(payload).split("\n");
+        m.print(`told ${kind} ${name}|${mac}|${clock}|${rest.join("\n").length}\n`);
+        const answer = new TextEncoder().encode(name === "proud" ? "hostname mac " : "");
+        if (mute === undefined) {
+          m.print(encodeExecFrame({ kind: "A", id: 0, payload: answer }), "console0", 1);
+        }
+      }
+    }
+  }
+  if (m.icount++ === 0) {
+    m.print(
+      encodeExecFrame({ kind: "H", id: 0, payload: new TextEncoder().encode(version) }),
+      "console0",
+      1,
+    );
+    m.print("begun\n");
+  }
+  return IDLE;
 }
 
 const sleeping = new Set<number>();
