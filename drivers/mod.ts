@@ -11,6 +11,7 @@ import virtioBlkMq from "./virtual/virtio_blk_mq/mod.ts";
 import virtioConsole from "./virtual/virtio_console/mod.ts";
 import virtioNet from "./virtual/virtio_net/mod.ts";
 import virtioRng from "./virtual/virtio_rng/mod.ts";
+import vmgenid from "./virtual/vmgenid/mod.ts";
 
 /** Every built-in virtual device. */
 export const BUILTIN_DEVICES: readonly unknown[] = [
@@ -24,4 +25,5 @@ export const BUILTIN_DEVICES: readonly unknown[] = [
   virtioConsole,
   virtioNet,
   virtioRng,
+  vmgenid,
 ];

@@ -11,6 +11,14 @@ import type { DeviceEnvironment, Need } from "./environment.ts";
 /** Version of this contract. A module made for another one is refused. */
 export const DRIVER_ABI = 1;
 
+/** What a guest can see of its VM's identity. */
+export interface GuestIdentity {
+  /** Generation ID: 16 bytes, other ones in each copy of a VM. */
+  readonly generation: Uint8Array;
+  /** MAC address of the network card: 6 bytes. */
+  readonly mac: Uint8Array;
+}
+
 /** A virtual device as the board sees it. */
 export interface Device {
   /** Reads 1, 2 or 4 bytes at an offset; gives 0 where nothing is. */
@@ -32,6 +40,10 @@ export interface Device {
   resubmit?(isWaiting: (tag: number) => boolean): void;
   /** The terminal at a port changed its size. */
   resize?(port: number, columns: number, rows: number): void;
+  /** The VM is another one now, or begins: a copy of a VM has an identity of its own. */
+  identify?(identity: GuestIdentity): void;
+  /** The machine's wall clock was moved: what waits for a moment of it waits longer or shorter now. */
+  wallMoved?(): void;
   /** The level of a wired interrupt source changed (interrupt controllers only). */
   source?(number: number, level: boolean): void;
   /** Counters for `--stats`. */

@@ -51,9 +51,12 @@ const VERSION_2: BoardTable = {
   ],
 };
 
+/** With a generation ID, and addresses of the VM's own. */
+const VERSION_3: BoardTable = { ...VERSION_2, fixed: [...VERSION_2.fixed, ["vmgenid", "vmgenid"]] };
+
 const BOARDS: Readonly<Record<number, BoardTable>> = {
   2: VERSION_2,
-  3: VERSION_2,
+  3: VERSION_3,
 };
 
 for (let version = MACHINE_VERSION_OLDEST; version <= MACHINE_VERSION; version++) {

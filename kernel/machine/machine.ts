@@ -9,9 +9,10 @@
  */
 import { assert } from "../base/assert.ts";
 import { ConfigError } from "../base/errors.ts";
+import { seededIdentity } from "../base/identity.ts";
 import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
-import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
+import type { Device, DeviceDeclaration, DeviceRegistry, GuestIdentity } from "../driver/mod.ts";
 import { DEVICE_STATE_BYTES } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { LazyPages } from "../memory/lazy_pages.ts";
@@ -27,6 +28,7 @@ import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
+import { guestIdentity, IDENTITY_MACHINE_VERSION } from "./identity.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import type { RegionCompiler } from "../translator/translation.ts";
 import { Translator } from "../translator/translator.ts";
@@ -69,6 +71,8 @@ export interface MachineConfig extends Omit<BootOptions, "ramBytes">, LayoutConf
   readonly host?: HostSource;
   /** Seed of everything the guest sees as random. */
   readonly seed: bigint;
+  /** Who the VM is, as its guest sees it from version 3 on; without it, what its seed gives. */
+  readonly identity?: GuestIdentity;
   /** Wall clock in nanoseconds since 1970 at power-on. */
   readonly wallStart: bigint;
   /** Who makes regions; without it, the machine's own thread does. */
@@ -109,7 +113,6 @@ export interface AttachedDevice {
   readonly stateOffset: number;
   behaviour: Device;
 }
-
 
 /** What stays of a configuration when the machine is loaded. */
 function withoutImages(
@@ -422,6 +425,10 @@ export class Machine {
     });
     assert(this.memory.write(plan.deviceTree, tree), "the device tree lies in RAM");
     for (const device of this.devices) device.behaviour.reset?.();
+    const { machineVersion, seed } = config;
+    if (machineVersion >= IDENTITY_MACHINE_VERSION) {
+      this.gate.begin(config.identity ?? guestIdentity(seededIdentity(seed, "")));
+    }
     if (plan.tohost !== undefined) this.watchToHost(plan.tohost);
     core.decodedPages.clear();
     this.translator?.clear();

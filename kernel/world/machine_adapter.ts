@@ -7,6 +7,7 @@ import { REPORTED_CSRS } from "../cpu/csr_names.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
 import { touchedBytes } from "../machine/digest.ts";
 import type { VmEvent } from "../machine/event.ts";
+import { guestIdentity } from "../machine/identity.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
 import type { MachineCode } from "../machine/machine_code.ts";
@@ -48,6 +49,7 @@ export async function createMachine(
     ...config.marksExecution && { marksExecution: true },
     tier,
     code,
+    ...config.identity && { identity: guestIdentity(config.identity) },
     wallStart: config.startWallNanoseconds,
     bios: typeof bios === "string" ? bios : await readImage(bios),
     ...(kernel ? { kernel: await readImage(kernel) } : {}),

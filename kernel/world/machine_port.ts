@@ -5,6 +5,7 @@
  * Invariant: the machine changes only inside `run`, `offer`, `anchor` and `skipIdle`, which the loop
  * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
  */
+import type { VmIdentity } from "../base/identity.ts";
 import type { DiskRequest } from "../driver/mod.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
@@ -64,6 +65,8 @@ export interface MachineConfig {
   readonly marksExecution?: boolean;
   /** Seed of everything random in the machine: an integer from 0 to 2^53 - 1. */
   readonly seed: number;
+  /** Who the VM is, from when its world starts; without it, what its seed gives. */
+  readonly identity?: VmIdentity;
   /** Wall clock when guest time was 0, in nanoseconds since 1970. */
   readonly startWallNanoseconds: bigint;
   /** Whether each retired instruction is reported as a `trace` output. */

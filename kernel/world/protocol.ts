@@ -41,6 +41,10 @@ export const TO_VM = {
   recordGo: 14,
   /** The recording ends here, or does not begin. */
   recordStop: 15,
+  /** bytes: generation ID (16), MAC address (6), entropy. The VM is a copy of another one. */
+  identity: 16,
+  /** bytes: nanoseconds since 1970 as decimal text. The wall clock is moved to this moment. */
+  wall: 17,
 } as const;
 
 /** TABLE of messages to the kernel world. */

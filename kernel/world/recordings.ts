@@ -85,21 +85,23 @@ function sizeOf(host: Host, path: string): number {
 }
 
 function headOf(host: Host, vm: RecordedVm): Omit<RecordingManifest, "images"> {
-  const { memoryBytes, harts, append, bios, clock, seed, startWallNanoseconds, disks } = vm.config;
+  const { config } = vm;
+  const { memoryBytes, harts, append, bios, clock, seed, identity, disks } = config;
   return {
     format: "chronovisor recording",
     version: RECORDING_VERSION,
     created: new Date(Number(host.clock.wallNanoseconds() / 1_000_000n)).toISOString(),
     name: vm.name,
     machine: {
-      version: vm.config.machineVersion,
+      version: config.machineVersion,
       memoryBytes,
       harts,
       append,
       bios: typeof bios === "string" ? bios : "image",
       clock,
       seed,
-      wallStart: `${startWallNanoseconds}`,
+      ...identity && { identity },
+      wallStart: `${config.startWallNanoseconds}`,
       disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
     },
     start: vm.start,
@@ -202,6 +204,7 @@ export function recordedMachine(
     disks: machine.disks,
     clock: machine.clock as MachineConfig["clock"],
     seed: machine.seed,
+    ...machine.identity && { identity: machine.identity },
     startWallNanoseconds: BigInt(machine.wallStart),
     ...how,
     trace: false,

@@ -21,7 +21,7 @@ import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../ma
 import { CONSOLE_CREDIT } from "./vm_inputs.ts";
 import type { DiskShape, MachineConfig } from "./machine_port.ts";
 import type { ConsoleDevice } from "./vm_console.ts";
-import type { ExecState } from "./vm_exec.ts";
+import type { AgentPlace } from "./vm_exec.ts";
 
 /** Version of this description. */
 export const SAVED_VM_VERSION = 1;
@@ -55,7 +55,7 @@ export interface SavedVm {
   /** What was typed and not taken by the guest. */
   readonly typed: Uint8Array;
   /** The connection to the guest's agent. */
-  readonly exec: ExecState;
+  readonly agent: AgentPlace;
 }
 
 /** The value that a checkpoint keeps. */
@@ -98,7 +98,7 @@ export function decodeSavedVm(value: unknown, where: string): SavedVm {
     translations: vm.field("translations").matching(/^[0-9a-f]{8,64}\.regions$/, "a file's name"),
     wallNanoseconds: vm.field("wallNanoseconds").digits(),
     typed: vm.field("typed").bytes(CONSOLE_CREDIT),
-    exec: execOf(vm.field("exec")),
+    agent: agentOf(vm.field("agent")),
   };
 }
 
@@ -131,11 +131,11 @@ function diskOf(disk: Shape): DiskShape {
   return { sectors: disk.field("sectors").whole(1), readOnly: disk.field("readOnly").flag() };
 }
 
-function execOf(exec: Shape): ExecState {
+function agentOf(agent: Shape): AgentPlace {
   return {
-    agent: exec.field("agent").flag(),
-    next: exec.field("next").whole(1, 999_999_999),
-    rest: exec.field("rest").bytes(UNTAKEN_BYTES),
-    untaken: exec.field("untaken").bytes(UNTAKEN_BYTES),
+    version: agent.field("version").whole(0, 999_999_999),
+    nextCommand: agent.field("nextCommand").whole(1, 999_999_999),
+    rest: agent.field("rest").bytes(UNTAKEN_BYTES),
+    untaken: agent.field("untaken").bytes(UNTAKEN_BYTES),
   };
 }

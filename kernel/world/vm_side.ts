@@ -272,6 +272,12 @@ export class VmSide {
       case TO_VM.resize:
         this.#inputs.addResize(got);
         break;
+      case TO_VM.identity:
+        this.#inputs.addIdentity(got);
+        break;
+      case TO_VM.wall:
+        this.#inputs.addWall(got);
+        break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);
     }

@@ -140,7 +140,8 @@ class Life {
         side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
         return end;
       }
-      // The wall clock goes on, though guest time begins anew.
+      // The wall clock goes on, which may have been moved, though guest time begins anew.
+      wallStart = machine.machine?.state.wallStart ?? wallStart;
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
       time = this.#hostTime();
       machine = await this.#makeAgain(wallStart, time);

@@ -25,6 +25,12 @@ Deno.test("the board of version 2 is what it was when it was released", () => {
   ]);
 });
 
+Deno.test("version 3 has a generation ID beside the clock", () => {
+  const [before, after] = [lines(2, 1), lines(3, 1)];
+  assertEquals(after.filter((line) => !before.includes(line)), ["vmgenid vmgenid -1 102000 12"]);
+  assertEquals(before.filter((line) => !after.includes(line)), []);
+});
+
 Deno.test("windows, interrupt sources and names of a board are its devices' own", () => {
   for (let version = MACHINE_VERSION_OLDEST; version <= MACHINE_VERSION; version++) {
     const board = boardOf(version, 5);

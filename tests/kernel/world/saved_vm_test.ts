@@ -29,7 +29,7 @@ const VM: SavedVm = {
   translations: "0123456789abcdef.regions",
   wallNanoseconds: 2n ** 63n,
   typed: Uint8Array.of(1, 2, 3),
-  exec: { agent: true, next: 7, rest: Uint8Array.of(72), untaken: new Uint8Array(0) },
+  agent: { version: 2, nextCommand: 7, rest: Uint8Array.of(72), untaken: new Uint8Array(0) },
 };
 
 Deno.test("what was kept comes back as it was", () => {
@@ -51,7 +51,7 @@ Deno.test("what is missing, out of range or of another version is refused by nam
       { machine: { ...machine, machineVersion: 99 } },
       `x is of machine version 99; this program makes versions 2 to ${MACHINE_VERSION}`,
     ],
-    [{ exec: null }, "x: VM.exec is null: expected an object"],
+    [{ agent: null }, "x: VM.agent is null: expected an object"],
     [{ typed: new Uint8Array(20_000) }, "x: VM.typed is 20000 bytes: expected at most 16384 bytes"],
   ];
   for (const [change, message] of cases) {
