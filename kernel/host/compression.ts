@@ -2,7 +2,7 @@
  * Compression and hashing by the host's libraries. In a browser, whoever reads brings its own unpacker.
  */
 import { createHash } from "node:crypto";
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { constants, inflateRawSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 
 /** Packs, unpacks and hashes. */
 export interface HostCompression {
@@ -25,3 +25,11 @@ export const hostCompression: HostCompression = {
     return { add: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };
   },
 };
+
+/**
+ * Unpacks raw deflate (RFC 1951) at the front of bytes, whatever lies behind its end; at most so many
+ * bytes. Throws when it is damaged or longer.
+ */
+export function inflateRaw(packed: Uint8Array, bytes: number): Uint8Array {
+  return inflateRawSync(packed, { maxOutputLength: Math.max(1, bytes) });
+}
