@@ -35,6 +35,8 @@ export interface Extent {
 export class Qcow2Image implements BlockDevice {
   readonly sectors: number;
   readonly readOnly: boolean;
+  /** Any number of requests may be under way. */
+  readonly concurrent = true;
   readonly #map: ClusterMap;
   readonly #metadata: Metadata | undefined;
   readonly #clusterBytes: number;
