@@ -10,6 +10,7 @@ import virtioBlk from "./virtual/virtio_blk/mod.ts";
 import virtioConsole from "./virtual/virtio_console/mod.ts";
 import virtioNet from "./virtual/virtio_net/mod.ts";
 import virtioRng from "./virtual/virtio_rng/mod.ts";
+import vmgenid from "./virtual/vmgenid/mod.ts";
 
 /** Every built-in virtual device. */
 export const BUILTIN_DEVICES: readonly unknown[] = [
@@ -22,4 +23,5 @@ export const BUILTIN_DEVICES: readonly unknown[] = [
   virtioConsole,
   virtioNet,
   virtioRng,
+  vmgenid,
 ];

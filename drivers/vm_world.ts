@@ -1,6 +1,6 @@
 /**
  * The entry of a VM world's worker: the kernel's machine with the built-in drivers. It is started with
- * no permissions at all, and everything it imports is static.
+ * no permissions at all: what it imports late, it names with literals, so that it may be loaded.
  */
 import { DeviceRegistry } from "../kernel/driver/mod.ts";
 import { hostCompression } from "../kernel/host/compression.ts";
@@ -9,7 +9,7 @@ import { serveVmWorld } from "../kernel/world/vm_world.ts";
 import { BUILTIN_DEVICES } from "./mod.ts";
 
 serveVmWorld(
-  (config, compiler, host) =>
-    createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), compiler, host),
+  (config, surroundings) =>
+    createMachine(config, new DeviceRegistry(BUILTIN_DEVICES), surroundings),
   hostCompression.unpack,
 );

@@ -10,12 +10,14 @@ import { type GuestProvider, type ImageSource, parsePowerOn } from "./config.ts"
 import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
+import { MACHINE_VERSION } from "./machine/version.ts";
 import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
 import type { CoreReport } from "./replay/replay_core.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { openRawDisk } from "./storage/raw.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
+import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import {
   beginRecording,
@@ -84,6 +86,8 @@ export interface ReplayOptions {
 export class Kernel {
   /** Counters of the kernel. */
   readonly metrics: MetricRegistry = new MetricRegistry();
+  /** Who its VMs are. */
+  readonly identities: IdentityService;
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
@@ -96,6 +100,7 @@ export class Kernel {
   constructor(options: KernelOptions) {
     this.#options = options;
     this.#host = options.host ?? denoHost;
+    this.identities = new IdentityService(this.#host.entropy);
     this.#translations = new TranslationService(
       this.#host,
       options.translations,
@@ -126,7 +131,9 @@ export class Kernel {
     this.#checkMemory(spec);
     const images = await this.#readImages(spec);
     const disks = openDisks(this.#host, spec);
-    const config = this.#machineConfig(spec, images, disks);
+    const seed = spec.seed ?? (spec.clock === "virtual" ? 0 : undefined);
+    using who = this.identities.draft({ name: spec.name, seed });
+    const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
     const recording = spec.record && this.#record(spec, spec.record, config, disks, options.shows);
     const vm = new VM({
       host: this.#host,
@@ -147,6 +154,7 @@ export class Kernel {
       newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
     });
+    who.keep(vm.waitForExit());
     this.#follow(vm);
     await vm.started();
     return vm;
@@ -306,6 +314,7 @@ export class Kernel {
       ...(images.kernel && { kernel: images.kernel }),
       ...(images.initrd && { initrd: images.initrd }),
       bios: images.bios,
+      machineVersion: MACHINE_VERSION,
       disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
       seed: spec.seed ?? (virtual ? 0 : this.#host.entropy.seed()),
       startWallNanoseconds: virtual ? VIRTUAL_WALL_NANOSECONDS : this.#host.clock.wallNanoseconds(),

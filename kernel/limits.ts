@@ -39,6 +39,9 @@ export const TLB_ENTRIES_MAXIMUM = 4096;
 /** Most cache elements: a bit mask of them is one word. */
 export const CACHE_ELEMENTS_MAXIMUM = 64;
 
+/** Bytes that the states of a machine and its devices have in VM memory. */
+export const DEVICE_STATE_BYTES = 64 * KiB;
+
 /** Bytes of a disk sector. */
 export const SECTOR_BYTES = 512;
 

@@ -4,6 +4,7 @@
  */
 export { Broken } from "./base/assert.ts";
 export { ConfigError, Divergence, FormatError, HostError, LogExhausted } from "./base/errors.ts";
+export type { VmIdentity } from "./base/identity.ts";
 export { formatSize, parseSize } from "./base/units.ts";
 export type {
   DriveOption,
@@ -37,7 +38,10 @@ export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/r
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";
 export { VM, type VmExit, type VmStats } from "./world/vm.ts";
 export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
-export type { ExecOptions, ExecProcess, ExecResult } from "./world/vm_exec.ts";
+export type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./world/vm_exec.ts";
+export type { AnnouncementOutcome, IdentityAnnouncement } from "./world/vm_identity.ts";
+export { IdentityService } from "./world/identity_service.ts";
+export type { IdentityRequest } from "./world/identity_service.ts";
 export type { VmState } from "./world/vm_state.ts";
 export type { RecordOptions } from "./world/recording_session.ts";
 export { checkRecording, type RecordingFacts, recordingFacts } from "./world/recording_facts.ts";
@@ -78,7 +82,7 @@ export type { Stamp, VmEvent } from "./machine/event.ts";
 export type { HostCompression } from "./host/compression.ts";
 export type { HostClock } from "./host/clock.ts";
 export type { HostEntropy } from "./host/entropy.ts";
-export type { HostFile, HostFiles } from "./host/files.ts";
+export type { HostFile, HostFiles, HostLock, LockKind } from "./host/files.ts";
 export type { Host } from "./host/host.ts";
 export type { HostMemory } from "./host/memory.ts";
 export type { HostTimers } from "./host/timers.ts";

@@ -7,7 +7,8 @@
  */
 import { assert } from "../base/assert.ts";
 import { CONTROL } from "../memory/control_layout.ts";
-import { HART, HART_BLOCK_BYTES, PRIVILEGE } from "../memory/hart_layout.ts";
+import { WASM_PAGE_BYTES } from "../limits.ts";
+import { HART, HART_BLOCK_BYTES, MENVCFG_ADUE, PRIVILEGE } from "../memory/hart_layout.ts";
 import {
   CONTROL_BLOCK,
   HART_BLOCK,
@@ -17,21 +18,10 @@ import {
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { PageHash } from "../memory/page_hash.ts";
-import { emitCacheGroup, forgetWritable } from "../mmu/cache_group.ts";
-import { emitFirstWrite, TRACE_KINDS } from "../mmu/mmu_code.ts";
-import { emitPeek } from "../mmu/peek.ts";
-import { emitPmp } from "../mmu/pmp.ts";
-import { emitTableTracker } from "../mmu/table_tracker.ts";
-import { emitWalk, MENVCFG_ADUE } from "../mmu/walk.ts";
-import { ModuleBuilder } from "../wasm/mod.ts";
-import { declareCpu } from "./cpu_code.ts";
-import { emitCsr, writeCsrIndex } from "./csr.ts";
+import { TRACE_KINDS } from "../mmu/mmu_code.ts";
+import { forgetWritable } from "../mmu/tlb_place.ts";
 import { DecodedPages } from "./decoded_pages.ts";
-import { emitInterpreter } from "./interpreter.ts";
-import { emitMemoryAccess } from "./memory_access.ts";
-import { emitNondeterminism } from "./nondeterminism.ts";
 import { Points } from "./points.ts";
-import { emitTraps } from "./trap.ts";
 
 /** mstatus.UXL and SXL: both 64 bits, for good. */
 const XLEN_64 = 2n;
@@ -88,6 +78,8 @@ export interface CoreExports {
   peekFetch(low: number, high: number): number;
   dropWrites(page: number): void;
   dropAllWrites(): void;
+  /** (flags that stay, flags that come, of eight pages each); see mmu_code.ts. */
+  sweepFlags(stay: bigint, come: bigint): void;
   dropReads(page: number): void;
   dropJumps(): void;
   dmaWrote(gpa: bigint, size: number): void;
@@ -107,28 +99,10 @@ function sizeMask(size: number): number {
   return size === 4 ? 0xffffffff : (1 << size * 8) - 1;
 }
 
-/** Generates the module of a plan: the same plan gives the same bytes. */
-export function generateCore(
-  plan: MemoryPlan,
-  heat: number,
-  checks = false,
-): Uint8Array<ArrayBuffer> {
-  const memory = { minimum: plan.wasmPages, maximum: plan.wasmPages, shared: true };
-  const module = new ModuleBuilder(memory, heat > 0);
-  module.named = true;
-  const code = declareCpu(module, plan, heat, checks);
-  emitPmp(code.mmuCode);
-  emitWalk(code.mmuCode);
-  emitCacheGroup(code.mmuCode);
-  emitFirstWrite(code.mmuCode);
-  emitTableTracker(code.mmuCode);
-  emitPeek(code.mmuCode);
-  emitMemoryAccess(code);
-  emitTraps(code);
-  emitNondeterminism(code);
-  emitCsr(code);
-  emitInterpreter(code);
-  return module.build();
+/** A VM's memory, all zeros. Throws RangeError when the host cannot give that much. */
+export function newMemory(plan: MemoryPlan): WebAssembly.Memory {
+  const { wasmPages } = plan;
+  return new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
 }
 
 /** One VM's memory and harts. */
@@ -162,17 +136,24 @@ export class Core {
   /**
    * @param options sizes
    * @param bus the board
-   * @param heat heat that makes a place hot; 0 when there is no translator tier
-   * @param checks whether `check` is asked around each region
+   * @param code gives the module that `generateCore` (core_code.ts) makes for the plan, compiled
+   * @param memory made for this plan by `newMemory`, zeros outside RAM; its own without it
    * Throws RangeError when the host cannot give that much memory.
    */
-  constructor(options: MemoryPlanOptions, bus: Bus, heat = 0, checks = false) {
+  constructor(
+    options: MemoryPlanOptions,
+    bus: Bus,
+    code: (plan: MemoryPlan) => WebAssembly.Module,
+    memory?: WebAssembly.Memory,
+  ) {
     const plan = this.plan = planMemory(options);
-    this.memory = new WebAssembly.Memory({
-      initial: plan.wasmPages,
-      maximum: plan.wasmPages,
-      shared: true,
-    });
+    this.memory = memory ?? newMemory(plan);
+    const bytes = this.memory.buffer.byteLength;
+    assert(
+      bytes === plan.wasmPages * WASM_PAGE_BYTES,
+      `a memory of ${bytes} bytes is not the plan's`,
+    );
+    assert(this.memory.buffer instanceof SharedArrayBuffer, "a VM's memory is shared");
     this.buffer = this.memory.buffer as unknown as SharedArrayBuffer;
     this.bytes = new Uint8Array(this.buffer);
     this.words = new Int32Array(this.buffer, 0, plan.ram >> 2);
@@ -182,22 +163,23 @@ export class Core {
       this.exports.flushAll();
     });
     this.points = new Points(this);
-    const module = new WebAssembly.Module(generateCore(plan, heat, checks));
     const imports = { ...this.#imports(bus), ...this.#checkImports() };
     const env = { memory: this.memory, table: this.table, ...imports };
-    const { exports } = new WebAssembly.Instance(module, { env });
+    const { exports } = new WebAssembly.Instance(code(plan), { env });
     this.functions = { ...exports as WebAssembly.ModuleImports, logStore: imports.logStore };
     this.exports = exports as unknown as CoreExports;
-    const { dropReads, dropWrites, dropAllWrites } = this.exports;
+    const { dropReads, dropWrites, dropAllWrites, flushAll, sweepFlags } = this.exports;
     this.flags.attachDropper({
       dropReads,
       dropWrites,
+      dropAllWrites,
+      dropAll: flushAll,
+      sweep: sweepFlags,
       dropManyWrites: (pages) => {
         dropAllWrites();
         forgetWritable(this.buffer, plan, pages);
       },
     });
-    writeCsrIndex(this.bytes);
     this.setControlWord("element", plan.elements);
     this.setControlWord("pageCachesStale", 1);
     for (let i = 0; i < options.harts; i++) this.resetHart(i);
@@ -205,7 +187,7 @@ export class Core {
 
   /** Hashes of this memory; made when it is first wanted. */
   get hash(): PageHash {
-    return this.#hash ??= new PageHash(this.memory, this.plan);
+    return this.#hash ??= new PageHash(this.memory, this.plan, this.flags);
   }
 
   /** Number of the hart whose block is current. */

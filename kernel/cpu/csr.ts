@@ -13,10 +13,11 @@ import { type FunctionBuilder, i32, i64, type Label, type Local } from "../wasm/
 import type { CpuCode } from "./cpu_code.ts";
 import { CSR_ROWS, type CsrRow } from "./csr_table.ts";
 
-/** Fills the table that leads from a CSR number to its case; 0 means there is no such register. */
-export function writeCsrIndex(memory: Uint8Array): void {
-  memory.fill(0, CSR_INDEX, CSR_INDEX + 4096);
-  CSR_ROWS.forEach((row, i) => memory[CSR_INDEX + row.number] = i + 1);
+/** The table that leads from a CSR number to its case; 0 means there is no such register. */
+function csrIndex(): Uint8Array {
+  const index = new Uint8Array(4096);
+  CSR_ROWS.forEach((row, i) => index[row.number] = i + 1);
+  return index;
 }
 
 /** Runs the case of one row; falls through to what follows when the number has no row. */
@@ -42,6 +43,7 @@ function forRow(
 
 /** Generates the functions of this file. */
 export function emitCsr(code: CpuCode): void {
+  code.module.data(CSR_INDEX, csrIndex());
   code.module.define(code.functions.csrRead, (f) => {
     const [number, writes] = f.parameters;
     f.block((illegal) => {

@@ -13,10 +13,15 @@ import {
   setHart32,
   setHart64,
 } from "../memory/block_access.ts";
-import { INTERRUPT, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import {
+  INTERRUPT,
+  MENVCFG_ADUE,
+  MENVCFG_STCE,
+  MSTATUS,
+  PRIVILEGE,
+} from "../memory/hart_layout.ts";
 import { ATTENTION, raiseAttention } from "../mmu/mmu_code.ts";
 import { PMP_ADDRESS_MASK } from "../mmu/pmp.ts";
-import { MENVCFG_ADUE } from "../mmu/walk.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import { budgetLeft, freshSeed, guestTicks } from "./nondeterminism.ts";
 import {
@@ -59,7 +64,6 @@ const SUPERVISOR_INTERRUPTS = bit(INTERRUPT.SSI) | bit(INTERRUPT.STI) | bit(INTE
 /** Every exception but an environment call from machine mode can be delegated. */
 const DELEGABLE = 0xb3ffn;
 /** menvcfg: FIOM, CBIE, CBCFE, CBZE, ADUE, STCE. */
-export const MENVCFG_STCE = bit(63);
 const SENVCFG_WRITABLE = 0xf1n;
 /** Low bit of CBIE, whose encoding 0b10 is reserved. */
 const CBIE_LOW = 1n << 4n;

@@ -25,11 +25,12 @@ import { ATTENTION } from "../mmu/mmu_code.ts";
 import { call, type FunctionBuilder, i32, i64, type Label } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import { emitInterpreterMark } from "./execution_marks.ts";
-import { InterpreterOps, RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
+import { InterpreterOps, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
 import { emitRegionEntry } from "./region_entry.ts";
 import { currentPc } from "./run_place.ts";
 import { emitAskPoints, emitMarker, emitPoint } from "./point_code.ts";
 import { OPERATIONS, RECORD, SPECIAL, SPECIALS, VARIANTS } from "./records.ts";
+import { RUN_END } from "./run_end.ts";
 
 /**
  * Generates the exported function `run`, which gives one of RUN_END; in the tier `check` also `runPlainly`,

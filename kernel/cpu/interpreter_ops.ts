@@ -38,6 +38,7 @@ import { changedCsr, CSR_MIP, SharedOps, withoutLines } from "./isa/shared_ops.t
 import { ROWS } from "./isa/table.ts";
 import { ifAbandoned } from "./nondeterminism.ts";
 import { RECORD, type Variant } from "./records.ts";
+import { RUN_END } from "./run_end.ts";
 import { currentPc, endRun } from "./run_place.ts";
 import type { FloatFunctionName } from "./softfloat/names.ts";
 import { loadFrom, signExtend, storeTo } from "./sized_access.ts";
@@ -74,19 +75,6 @@ export interface RunLabels {
   /** Trap as an illegal instruction. */
   readonly illegal: Label;
 }
-
-/** Why a run ended. */
-export const RUN_END = {
-  budget: 0,
-  wait: 1,
-  attention: 2,
-  firmware: 3,
-  /** Before an instruction at which a point wants to stop, or before a marker: points.ts. */
-  point: 4,
-  marker: 5,
-  /** Before an instruction whose result could not be had: nondeterminism.ts. */
-  abandoned: 6,
-} as const;
 
 /** menvcfg and senvcfg fields of the cache-block operations. */
 const ENVCFG = { CBIE: 3n << 4n, CBCFE: 1n << 6n, CBZE: 1n << 7n } as const;

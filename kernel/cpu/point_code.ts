@@ -10,8 +10,9 @@ import { POINT_PAGES } from "../memory/control_layout.ts";
 import { RECORD_BYTES } from "../memory/memory_plan.ts";
 import { call, type FunctionBuilder, i32, type I32Value, i64, type Local } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
-import { RUN_END, type RunLabels, type RunLocals } from "./interpreter_ops.ts";
+import type { RunLabels, RunLocals } from "./interpreter_ops.ts";
 import { RECORD } from "./records.ts";
+import { RUN_END } from "./run_end.ts";
 import { currentPc, endRun } from "./run_place.ts";
 
 /** Asks the points at the current instruction, whose unit is used; ends the run when one wants to stop. */

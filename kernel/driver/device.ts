@@ -11,6 +11,14 @@ import type { DeviceEnvironment, Need } from "./environment.ts";
 /** Version of this contract. A module made for another one is refused. */
 export const DRIVER_ABI = 1;
 
+/** What a guest can see of its VM's identity. */
+export interface GuestIdentity {
+  /** Generation ID: 16 bytes, other ones in each copy of a VM. */
+  readonly generation: Uint8Array;
+  /** MAC address of the network card: 6 bytes. */
+  readonly mac: Uint8Array;
+}
+
 /** A virtual device as the board sees it. */
 export interface Device {
   /** Reads 1, 2 or 4 bytes at an offset; gives 0 where nothing is. */
@@ -25,8 +33,17 @@ export interface Device {
   input?(port: number, bytes: Uint8Array): number;
   /** A disk request ended: 0 for success, else failure; `data` for reads. */
   complete?(tag: number, status: number, data: Uint8Array | undefined): void;
+  /**
+   * The state was put back where nobody knows of its disk requests: submits those in flight again.
+   * @param isWaiting whether the result of a request is there and waits for its guest time
+   */
+  resubmit?(isWaiting: (tag: number) => boolean): void;
   /** The terminal at a port changed its size. */
   resize?(port: number, columns: number, rows: number): void;
+  /** The VM is another one now, or begins: a copy of a VM has an identity of its own. */
+  identify?(identity: GuestIdentity): void;
+  /** The machine's wall clock was moved: what waits for a moment of it waits longer or shorter now. */
+  wallMoved?(): void;
   /** The level of a wired interrupt source changed (interrupt controllers only). */
   source?(number: number, level: boolean): void;
   /** Counters for `--stats`. */

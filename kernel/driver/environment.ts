@@ -32,8 +32,8 @@ export interface DmaPort {
 export interface DiskRequest {
   /** Chosen by the device; comes back with the completion. */
   readonly tag: number;
-  /** What is to be done. */
-  readonly kind: "read" | "write" | "flush" | "discard" | "zero";
+  /** What is to be done; "zeroUnmap" is "zero" that may give space back. */
+  readonly kind: "read" | "write" | "flush" | "discard" | "zero" | "zeroUnmap";
   /** First sector of 512 bytes. */
   readonly sector: number;
   /** Bytes to read, write, discard or zero. */

@@ -1,7 +1,13 @@
 /**
  * Everything that a driver module may import, in one list.
  */
-export { defineDevice, type Device, type DeviceDeclaration, DRIVER_ABI } from "./device.ts";
+export {
+  defineDevice,
+  type Device,
+  type DeviceDeclaration,
+  DRIVER_ABI,
+  type GuestIdentity,
+} from "./device.ts";
 export type { DeviceEnvironment, DiskPort, DiskRequest, DmaPort, Need } from "./environment.ts";
 export { DeviceRegistry } from "./registry.ts";
 export {

@@ -1,8 +1,11 @@
 /**
  * Compression and hashing by the host's libraries. In a browser, whoever reads brings its own unpacker.
+ *
+ * Invariant: the libraries are loaded when they are first used, which takes some 15 ms: most VM worlds, and
+ * many commands, never use them.
  */
-import { createHash } from "node:crypto";
-import { constants, inflateRawSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import type Crypto from "node:crypto";
+import type Zlib from "node:zlib";
 
 /** Packs, unpacks and hashes. */
 export interface HostCompression {
@@ -14,14 +17,19 @@ export interface HostCompression {
   sha256(): { add(bytes: Uint8Array): void; hex(): string };
 }
 
-const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const zlib = (): typeof Zlib => process.getBuiltinModule("node:zlib");
+const crypto = (): typeof Crypto => process.getBuiltinModule("node:crypto");
 
 /** What the runtime has. */
 export const hostCompression: HostCompression = {
-  pack: (bytes) => zstdCompressSync(bytes, FAST),
-  unpack: (packed, bytes) => zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
+  pack: (bytes) => {
+    const { constants, zstdCompressSync } = zlib();
+    return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
+  },
+  unpack: (packed, bytes) =>
+    zlib().zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
   sha256: () => {
-    const hash = createHash("sha256");
+    const hash = crypto().createHash("sha256");
     return { add: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };
   },
 };
@@ -31,5 +39,5 @@ export const hostCompression: HostCompression = {
  * bytes. Throws when it is damaged or longer.
  */
 export function inflateRaw(packed: Uint8Array, bytes: number): Uint8Array {
-  return inflateRawSync(packed, { maxOutputLength: Math.max(1, bytes) });
+  return zlib().inflateRawSync(packed, { maxOutputLength: Math.max(1, bytes) });
 }

@@ -1,6 +1,10 @@
 /**
  * Files of the host, opened in the kernel world only: a VM world has no permission to.
  *
+ * What survives what: every operation that has returned survives the death of this process. A loss of power
+ * is survived by bytes and sizes after `flush` of their file, and by names (made, renamed, removed) after
+ * `syncFolder` of the folders that they lie in. tests/_support/crash_files.ts simulates just this.
+ *
  * Invariant: reads and writes name their offset, and no other operation comes between the seek and
  * the transfer (both are synchronous), so requests of several disks may interleave.
  */
@@ -16,12 +20,28 @@ export interface HostFile {
   read(offset: number, into: Uint8Array): number;
   /** Writes all bytes at the offset. Throws `HostError`. */
   write(offset: number, bytes: Uint8Array): void;
+  /** Size in bytes now. Throws `HostError`. */
+  sizeNow(): number;
+  /** Cuts the file to a size in bytes, or makes it longer with zeros. Throws `HostError`. */
+  truncate(size: number): void;
   /** Resolves when all that was written is on stable storage. Rejects with `HostError`. */
   flush(): Promise<void>;
   /** The same, not returning before. Throws `HostError`. */
   flushNow(): void;
   /** Closes the file. */
   close(): void;
+}
+
+/** A lock that this process holds. The host takes it back when the process dies. */
+export interface HostLock {
+  /** Gives it back; more than once does nothing. */
+  release(): void;
+}
+
+/** Which kind of lock is asked for. */
+export interface LockKind {
+  /** Whether nobody else may hold it; otherwise others may share it. */
+  readonly exclusive: boolean;
 }
 
 /** Access to the host's files. */
@@ -32,47 +52,139 @@ export interface HostFiles {
   create(path: string): HostFile;
   /** Makes a folder and those that it lies in; one that exists must be empty. Throws `HostError`. */
   createFolder(path: string): void;
+  /** Makes a folder and those that it lies in where they do not exist. Throws `HostError`. */
+  ensureFolder(path: string): void;
   /** Names of the files in a folder, sorted. Throws `HostError`. */
   list(path: string): string[];
+  /** Names of the folders in a folder, sorted. Throws `HostError`. */
+  folders(path: string): string[];
+  /** Whether there is a file or folder of this name. Throws `HostError` when that cannot be told. */
+  exists(path: string): boolean;
+  /** Gives a file another name, in one step, in place of a file that had it. Throws `HostError`. */
+  rename(from: string, to: string): void;
+  /** Removes a file. Throws `HostError`. */
+  remove(path: string): void;
+  /** Removes a folder, which must be empty. Throws `HostError`. */
+  removeFolder(path: string): void;
+  /** Does not return before the names in a folder are on stable storage. Throws `HostError`. */
+  syncFolder(path: string): void;
+  /**
+   * Takes a lock, waiting for it. The file is made when it does not exist, and must never be removed or
+   * renamed while others may want the lock. Two locks of one process stand in each other's way, too.
+   * Rejects with `HostError`.
+   */
+  lock(path: string, kind: LockKind): Promise<HostLock>;
+  /** Takes a lock if it is free, else gives undefined. Throws `HostError`. */
+  tryLock(path: string, kind: LockKind): HostLock | undefined;
   /** Reads a whole file, rejects with `HostError` naming it and the reason. */
   readAll(path: string): Promise<Uint8Array<ArrayBuffer>>;
   /** Makes or replaces a file as a whole, and the folders that it lies in. Throws `HostError`. */
   replace(path: string, bytes: Uint8Array): void;
 }
 
+/** Does something with a file or folder; what it throws becomes a `HostError`. */
+function attempt<T>(what: string, path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw fileError(what, path, cause);
+  }
+}
+
+function openLock(path: string): Deno.FsFile {
+  return attempt(
+    "lock",
+    path,
+    () => Deno.openSync(path, { read: true, write: true, create: true }),
+  );
+}
+
+function heldLock(file: Deno.FsFile): HostLock {
+  let held = true;
+  return {
+    release: () => {
+      // Closing the file gives the lock back.
+      if (held) file.close();
+      held = false;
+    },
+  };
+}
+
+function namesIn(path: string, wanted: (entry: Deno.DirEntry) => boolean): string[] {
+  return attempt("list", path, () => {
+    return [...Deno.readDirSync(path)].filter(wanted).map(({ name }) => name).sort();
+  });
+}
+
 /** Files of the computer this code runs on. */
 export const hostFiles: HostFiles = {
-  open: (path, options) => {
-    try {
+  open: (path, options) =>
+    attempt("open", path, () => {
       return new DenoFile(path, { read: true, write: options?.write ?? false });
-    } catch (cause) {
-      throw fileError("open", path, cause);
-    }
-  },
-  create: (path) => {
-    try {
+    }),
+  create: (path) =>
+    attempt("make", path, () => {
       return new DenoFile(path, { read: true, write: true, createNew: true });
-    } catch (cause) {
-      throw fileError("make", path, cause);
-    }
-  },
-  createFolder: (path) => {
-    try {
+    }),
+  createFolder: (path) =>
+    attempt("make", path, () => {
       Deno.mkdirSync(path, { recursive: true });
       for (const { name } of Deno.readDirSync(path)) {
         throw new Error(`there is "${name}" in it already; expected a new or empty folder`);
       }
+    }),
+  ensureFolder: (path) => attempt("make", path, () => Deno.mkdirSync(path, { recursive: true })),
+  list: (path) => namesIn(path, ({ isFile }) => isFile),
+  folders: (path) => namesIn(path, ({ isDirectory }) => isDirectory),
+  exists: (path) => {
+    try {
+      Deno.lstatSync(path);
+      return true;
     } catch (cause) {
-      throw fileError("make", path, cause);
+      if (cause instanceof Deno.errors.NotFound) return false;
+      throw fileError("find", path, cause);
     }
   },
-  list: (path) => {
+  rename: (from, to) => attempt("rename", from, () => Deno.renameSync(from, to)),
+  remove: (path) =>
+    attempt("remove", path, () => {
+      if (Deno.lstatSync(path).isDirectory) throw new Deno.errors.IsADirectory("Is a directory");
+      Deno.removeSync(path);
+    }),
+  removeFolder: (path) =>
+    attempt("remove", path, () => {
+      if (!Deno.lstatSync(path).isDirectory) throw new Error("it is a file; expected a folder");
+      Deno.removeSync(path);
+    }),
+  syncFolder: (path) =>
+    attempt("flush", path, () => {
+      const folder = Deno.openSync(path, { read: true });
+      try {
+        folder.syncSync();
+      } finally {
+        folder.close();
+      }
+    }),
+  lock: async (path, { exclusive }) => {
+    const file = openLock(path);
     try {
-      return [...Deno.readDirSync(path)].filter(({ isFile }) => isFile).map(({ name }) => name)
-        .sort();
+      await file.lock(exclusive);
+      return heldLock(file);
     } catch (cause) {
-      throw fileError("list", path, cause);
+      file.close();
+      throw fileError("lock", path, cause);
     }
+  },
+  tryLock: (path, { exclusive }) => {
+    const file = openLock(path);
+    try {
+      if (file.tryLockSync(exclusive)) return heldLock(file);
+    } catch (cause) {
+      file.close();
+      throw fileError("lock", path, cause);
+    }
+    file.close();
+    return undefined;
   },
   readAll: async (path) => {
     try {
@@ -83,13 +195,11 @@ export const hostFiles: HostFiles = {
   },
   replace: (path, bytes) => {
     const partial = `${path}.${Deno.pid}.partial`;
-    try {
+    attempt("write", path, () => {
       Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
       Deno.writeFileSync(partial, bytes);
       Deno.renameSync(partial, path);
-    } catch (cause) {
-      throw fileError("write", path, cause);
-    }
+    });
   },
 };
 
@@ -134,6 +244,17 @@ class DenoFile implements HostFile {
     }
   }
 
+  sizeNow(): number {
+    return attempt("read", this.path, () => {
+      const info = this.#file.statSync();
+      return info.isFile ? info.size : this.#file.seekSync(0, Deno.SeekMode.End);
+    });
+  }
+
+  truncate(size: number): void {
+    attempt("resize", this.path, () => this.#file.truncateSync(size));
+  }
+
   async flush(): Promise<void> {
     try {
       await this.#file.syncData();
@@ -165,8 +286,23 @@ const REASONS: Readonly<Record<string, string>> = {
   FilesystemLoop: "its symbolic links go round in a circle",
 };
 
+/** Reasons by the system's code, where the runtime's error has no name of its own. */
+const REASONS_BY_CODE: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file would become larger than the file system or a limit allows",
+  EROFS: "the file system is read-only",
+  EIO: "the disk reports an error",
+  ENOTEMPTY: "the folder is not empty",
+  EXDEV: "the two names are on different file systems",
+  EMFILE: "this program has too many files open",
+};
+
 function fileError(what: string, path: string, cause: unknown): HostError {
-  const name = cause instanceof Error ? cause.name : "";
-  const reason = REASONS[name] ?? (cause instanceof Error ? cause.message : String(cause));
+  const { name, code } = cause instanceof Error
+    ? cause as Error & { readonly code?: string }
+    : { name: "", code: undefined };
+  const reason = REASONS[name] ?? REASONS_BY_CODE[code ?? ""] ??
+    (cause instanceof Error ? cause.message : String(cause));
   return new HostError(`Cannot ${what} "${path}": ${reason}`, { cause });
 }

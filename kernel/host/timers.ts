@@ -1,7 +1,6 @@
 /**
  * Waiting for host time. Each wait can be given up, so no timer outlives what it was set for.
  */
-import { setImmediate } from "node:timers";
 
 /** Ways to wait. */
 export interface HostTimers {

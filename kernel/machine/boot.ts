@@ -116,6 +116,14 @@ function toHostOf(kernel: BootImage | undefined): { tohost?: number } {
   return symbol === undefined ? {} : { tohost: physicalAddress(kernel.elf, symbol.value) };
 }
 
+/** The plan of a machine that does not start, because it is made from an image. */
+export function emptyBoot({ bios }: Pick<BootOptions, "bios">): BootPlan {
+  const privilege = privilegeOf(bios);
+  return { placements: [], deviceTree: 0, entry: 0, privilege, argument2: 0 };
+}
+
+const privilegeOf = (bios: BootOptions["bios"]) => bios === "builtin" ? "supervisor" : "machine";
+
 /** Plans a start. Throws ConfigError when the memory is too small. */
 export function planBoot(options: BootOptions): BootPlan {
   const { kernel, bios, initrd, ramBytes } = options;
@@ -153,7 +161,7 @@ export function planBoot(options: BootOptions): BootPlan {
     deviceTree,
     ...(initrd ? { initrd: { start: initrdStart, end: initrdStart + initrd.length } } : {}),
     entry,
-    privilege: bios === "builtin" ? "supervisor" : "machine",
+    privilege: privilegeOf(bios),
     argument2,
     ...toHostOf(kernel),
   };

@@ -35,9 +35,12 @@ export function deviceEnvironment(
   const description = machine.config.disks[disk] ?? { sectors: 0, readOnly: true };
   const submit = (request: DiskRequest) => {
     need("disk");
-    if (machine.config.clock === "virtual") {
-      const slot = disk * DISK_REQUESTS_MAXIMUM + request.tag;
+    const slot = disk * DISK_REQUESTS_MAXIMUM + request.tag;
+    // What is submitted again ends when it would have ended.
+    const isAgain = machine.resubmitting && machine.state.diskDue[slot] !== 0;
+    if (machine.config.clock === "virtual" && !isAgain) {
       machine.state.diskDue[slot] = machine.ticks() + diskTicks(request);
+      machine.gate.diskResults.delete(slot);
     }
     machine.outputs.disk(disk, request);
     machine.wantsLook();

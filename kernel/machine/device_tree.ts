@@ -119,6 +119,7 @@ const NODE_NAMES: Readonly<Record<string, string>> = {
   aclint: "clint",
   goldfish_rtc: "rtc",
   syscon: "test",
+  vmgenid: "rng",
 };
 
 /** Name of a device's node. */

@@ -4,15 +4,20 @@
  */
 import { Digest } from "../base/checksum.ts";
 import { HART } from "../memory/hart_layout.ts";
+import { PAGE_FLAG } from "../memory/page_flags.ts";
 import { CLOCK_FIELDS } from "./clock.ts";
 import type { Machine } from "./machine.ts";
 
-/** Bytes of the pages of RAM that were written: by stores that the write TLB answered, or to hold anything. */
-export function touchedBytes({ core: { buffer, plan, hash } }: Machine): number {
+/**
+ * Bytes of the pages of RAM that were written: by stores that the write TLB answered, or to hold anything.
+ * Pages that are absent count: they would not be if they held zeros.
+ */
+export function touchedBytes({ core: { buffer, plan, hash, flags } }: Machine): number {
   const written = new BigInt64Array(buffer, plan.pageWritable, plan.ramPages);
   let touched = 0;
   for (let page = 0; page < plan.ramPages; page++) {
-    if (written[page] !== 0n || !hash.isZero(page)) touched += 4096;
+    const isAbsent = (flags.get(page) & PAGE_FLAG.absent) !== 0;
+    if (isAbsent || written[page] !== 0n || !hash.isZero(page)) touched += 4096;
   }
   return touched;
 }
@@ -25,7 +30,7 @@ export function machineDigest(machine: Machine): string {
   for (let hart = 0; hart < config.harts; hart++) {
     digest.words(new Int32Array(core.buffer, core.hartBlock(hart), HART.byteLength >> 2));
   }
-  digest.long(core.hash.long(plan.deviceState, plan.deviceStateBytes));
+  digest.long(core.hash.long(plan.deviceState, machine.stateBytes));
   for (const field of CLOCK_FIELDS) digest.number(Number(core.control(field)));
   digest.long(core.hash.ram());
   return digest.hex();

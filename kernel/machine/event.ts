@@ -47,6 +47,21 @@ export type VmEvent =
     /** The kernel mixes bytes into the machine's generator of entropy. */
     readonly kind: "entropy";
     readonly bytes: Uint8Array;
+  }
+  | {
+    /** The VM is a copy of another one and gets an identity of its own, and entropy of its own with it. */
+    readonly kind: "identity";
+    /** 16 bytes. */
+    readonly generation: Uint8Array;
+    /** 6 bytes. */
+    readonly mac: Uint8Array;
+    /** Mixed into the machine's generator of entropy. */
+    readonly entropy: Uint8Array;
+  }
+  | {
+    /** The wall clock was moved: this is what it showed when guest time was 0, in nanoseconds since 1970. */
+    readonly kind: "wall";
+    readonly wallStart: bigint;
   };
 
 /** When something crossed the boundary, and at whose turn. */

@@ -7,6 +7,7 @@
  */
 import { assert, unreachable } from "../base/assert.ts";
 import { equalBytes } from "../base/bytes.ts";
+import type { GuestIdentity } from "../driver/mod.ts";
 import type { Stamp, VmEvent } from "./event.ts";
 import type { AttachedDevice, Machine } from "./machine.ts";
 import { DISK_REQUESTS_MAXIMUM } from "./machine_state.ts";
@@ -59,6 +60,11 @@ export class Gate {
     // A guest's queue without room, or broken, may take nothing and yet be worked on.
     else if (!equalBytes(before!, this.#stateOf(event.device))) watcher(event, 0, stamp);
     return taken;
+  }
+
+  /** At power-on: the devices show who the VM is. */
+  begin(identity: GuestIdentity): void {
+    for (const device of this.machine.devices) device.behaviour.identify?.(identity);
   }
 
   /** Guest time is `ticks` outside: the clock follows. */
@@ -119,6 +125,14 @@ export class Gate {
         return 1;
       case "entropy":
         machine.random.mix(event.bytes);
+        return 1;
+      case "identity":
+        machine.random.mix(event.entropy);
+        this.begin(event);
+        return 1;
+      case "wall":
+        machine.state.wallStart = event.wallStart;
+        for (const device of machine.devices) device.behaviour.wallMoved?.();
         return 1;
       default:
         return unreachable();

@@ -36,15 +36,17 @@ export function guestAddress(
 }
 
 /** Bytes of RAM as they are; they must lie in it. */
-export function ramBytes({ bytes, plan }: Core, gpa: number, length: number): Uint8Array {
+export function ramBytes({ bytes, plan, flags }: Core, gpa: number, length: number): Uint8Array {
+  flags.needBytes(gpa, length);
   const at = plan.ram + gpa - plan.ramStart;
   return bytes.subarray(at, at + length);
 }
 
 /** An entry of a page table. */
 function entryAt(core: Core, gpa: bigint): bigint | undefined {
-  const { plan, buffer } = core;
+  const { plan, buffer, flags } = core;
   const at = gpa - BigInt(plan.ramStart);
   if (at < 0n || at + 8n > BigInt(plan.ramBytes)) return undefined;
+  flags.needBytes(Number(gpa), 8);
   return new DataView(buffer, plan.ram + Number(at), 8).getBigUint64(0, true);
 }

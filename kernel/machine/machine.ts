@@ -9,38 +9,41 @@
  */
 import { assert } from "../base/assert.ts";
 import { ConfigError } from "../base/errors.ts";
+import { seededIdentity } from "../base/identity.ts";
 import { Prng } from "../base/prng.ts";
 import { Core } from "../cpu/core.ts";
-import type { Device, DeviceDeclaration, DeviceRegistry } from "../driver/mod.ts";
-import { DRIVES_MAXIMUM, VIRTIO_SLOTS_TAKEN } from "../limits.ts";
+import type { Device, DeviceDeclaration, DeviceRegistry, GuestIdentity } from "../driver/mod.ts";
+import { DEVICE_STATE_BYTES } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
-import { MemoryWatch } from "../memory/watch.ts";
+import { LazyPages } from "../memory/lazy_pages.ts";
+import { MemoryWatch, type Watch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
-import { NONDET_ENTRIES_DEFAULT } from "../memory/nondet_buffer.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
-import { type BootOptions, type BootPlan, planBoot } from "./boot.ts";
+import { type BoardEntry, boardOf } from "./board.ts";
+import { type BootOptions, type BootPlan, emptyBoot, planBoot } from "./boot.ts";
 import { DeviceBus } from "./bus.ts";
-import { type ClockKind, MachineClock } from "./clock.ts";
+import { MachineClock } from "./clock.ts";
 import type { Stamp } from "./event.ts";
 import { Gate } from "./gate.ts";
 import { deviceEnvironment } from "./device_environment.ts";
 import { buildDeviceTree, type TreeDevice } from "./device_tree.ts";
 import { machineDigest } from "./digest.ts";
+import { guestIdentity, IDENTITY_MACHINE_VERSION } from "./identity.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
-import { InlineCompiler } from "../translator/inline_compiler.ts";
-import { RegionChecker } from "../translator/region_check.ts";
 import type { RegionCompiler } from "../translator/translation.ts";
+import { Translator } from "../translator/translator.ts";
+import type { MachineCode } from "./machine_code.ts";
 import {
-  CHECK_DEFAULTS,
-  Translator,
-  TRANSLATOR_DEFAULTS,
-  type TranslatorOptions,
-} from "../translator/translator.ts";
-import { BOARD, virtioSlot } from "./memory_map.ts";
+  type CodeConfig,
+  coreMake,
+  type LayoutConfig,
+  planOptions,
+  translatorOptions,
+} from "./machine_plan.ts";
 import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, type MachineState, PHASE } from "./machine_state.ts";
 import { type HostSource, Nondeterminism } from "./nondeterminism.ts";
 import { type MachineOutput, Outputs } from "./outputs.ts";
-import { startHarts } from "./start.ts";
+import { startHarts, useFirmware } from "./start.ts";
 import { type PointStop, type StopReason, Turns } from "./turns.ts";
 
 /** A disk as the machine sees it. */
@@ -51,35 +54,43 @@ export interface DiskDescription {
 }
 
 /** What a machine is made of. */
-export interface MachineConfig extends Omit<BootOptions, "ramBytes"> {
-  readonly memoryBytes: number;
-  /** 1 to 8. */
-  readonly harts: number;
-  /** Kernel command line. */
-  readonly append: string;
-  readonly disks: readonly DiskDescription[];
-  readonly clock: ClockKind;
-  /** What an exact clock reads; without it, or with another clock, nothing comes from the host. */
-  readonly host?: HostSource;
-  /** Entries of the nondeterminism buffer that an exact clock has. */
-  readonly nondetEntries?: number;
-  /** Seed of everything the guest sees as random. */
-  readonly seed: bigint;
-  /** Wall clock in nanoseconds since 1970 at power-on. */
-  readonly wallStart: bigint;
-  readonly tlbEntries?: number;
-  readonly cacheElements?: number;
-  readonly decodedPages?: number;
-  /** Whether what is executed is marked, for a debugger's way back; not by default. */
-  readonly marksExecution?: boolean;
+export interface MachineConfig extends Omit<BootOptions, "ramBytes">, LayoutConfig, CodeConfig {
+  /** What guests can observe of it: MACHINE_VERSION for a new one, its own for one that was before. */
+  readonly machineVersion: number;
   /**
    * Which tiers execute; the translator by default. `check` is the translator with each region run a second
    * time in the interpreter and compared (translator/region_check.ts).
    */
-  readonly tier?: "interpreter" | "translator" | "check";
-  readonly translator?: TranslatorOptions;
+  readonly tier?: CodeConfig["tier"];
+  /** Where its generated code comes from. */
+  readonly code: MachineCode;
+  /** Kernel command line. */
+  readonly append: string;
+  readonly disks: readonly DiskDescription[];
+  /** What an exact clock reads; without it, or with another clock, nothing comes from the host. */
+  readonly host?: HostSource;
+  /** Seed of everything the guest sees as random. */
+  readonly seed: bigint;
+  /** Who the VM is, as its guest sees it from version 3 on; without it, what its seed gives. */
+  readonly identity?: GuestIdentity;
+  /** Wall clock in nanoseconds since 1970 at power-on. */
+  readonly wallStart: bigint;
   /** Who makes regions; without it, the machine's own thread does. */
   readonly compiler?: MachineCompiler;
+  /**
+   * The machine is made from an image: nothing is placed in RAM and no hart starts, until `resumeImage`
+   * (machine_image.ts) says what it is. Kernel and initrd are not looked at; of `bios` only whether it is
+   * "builtin".
+   */
+  readonly restored?: RestoredMemory;
+}
+
+/** The memory of a machine that is made from an image. */
+export interface RestoredMemory {
+  /** Made by `newMemory` for the plan of `planOptions`; RAM holds what the image's RAM held. Without it RAM holds zeros. */
+  readonly memory?: WebAssembly.Memory;
+  /** Table of the pages that are not in RAM yet (memory/lazy_source.ts). */
+  readonly lazy?: SharedArrayBuffer;
 }
 
 /** Somebody who makes regions elsewhere. */
@@ -103,57 +114,10 @@ export interface AttachedDevice {
   behaviour: Device;
 }
 
-/** Instance names of the devices that are always there. */
-const FIXED_DEVICES: readonly (readonly [name: string, driver: string])[] = [
-  ["plic", "plic"],
-  ["clint", "aclint"],
-  ["test", "syscon"],
-  ["rtc", "goldfish_rtc"],
-  ["uart0", "uart16550"],
-];
-const VIRTIO_DEVICES: readonly (readonly [name: string, driver: string])[] = [
-  ["console0", "virtio_console"],
-  ["net0", "virtio_net"],
-  ["rng0", "virtio_rng"],
-];
-assert(VIRTIO_DEVICES.length === VIRTIO_SLOTS_TAKEN, "limits.ts counts the devices above");
-const DEFAULT_TLB_ENTRIES = 2048;
-const DEFAULT_ELEMENTS = 32;
-const DEFAULT_DECODED_PAGES = 768;
-/** Heat at which a place is looked for among the regions of earlier runs. */
-const FIRST_LOOK = 50;
-
-interface BoardEntry {
-  readonly name: string;
-  readonly driver: string;
-  readonly disk: number;
-  readonly base: number;
-  readonly irq: number;
-}
-
-/** The board: fixed devices, then virtio: disks first, then console, network, entropy. */
-function boardOf(disks: number): BoardEntry[] {
-  if (disks > DRIVES_MAXIMUM) {
-    throw new ConfigError(`at most ${DRIVES_MAXIMUM} drives fit on the board, not ${disks}`);
-  }
-  const fixed = FIXED_DEVICES.map(([name, driver]) => ({
-    name,
-    driver,
-    disk: -1,
-    ...BOARD[driver]!,
-  }));
-  const drives = Array.from({ length: disks }, (_, disk) => ({
-    name: `disk${disk}`,
-    driver: "virtio_blk",
-    disk,
-  }));
-  const others = VIRTIO_DEVICES.map(([name, driver]) => ({ name, driver, disk: -1 }));
-  const slots = [...drives, ...others].map((entry, i) => ({ ...entry, ...virtioSlot(i) }));
-  return [...fixed, ...slots];
-}
-
 /** What stays of a configuration when the machine is loaded. */
-function withoutImages({ kernel: _, initrd: __, ...config }: MachineConfig): MachineConfig {
+function withoutImages(
+  { kernel: _, initrd: __, restored: ___, ...config }: MachineConfig,
+): MachineConfig {
   return config;
 }
 
@@ -162,6 +126,8 @@ export class Machine {
   /** What it is made of, but for the images. */
   readonly config: MachineConfig;
   readonly core: Core;
+  /** Bytes that the states of the machine and its devices take. */
+  readonly stateBytes: number;
   /** The fast tier; undefined when only the interpreter executes. */
   readonly translator?: Translator;
   readonly memory: GuestMemory;
@@ -177,17 +143,20 @@ export class Machine {
   /** Where results come from that no icount determines, and how they are recorded and replayed. */
   readonly nondeterminism: Nondeterminism;
   readonly plan: BootPlan;
+  /** Pages that are loaded later, if the machine was made from an image with such pages. */
+  readonly lazy?: LazyPages;
+  /** Whether requests are being submitted again that were in flight when an image was made. */
+  resubmitting = false;
+  #toHost: Watch | undefined;
   readonly #bus = new DeviceBus();
   readonly #turns: Turns;
 
   /** Builds a machine at its power-on state. Throws ConfigError and FormatError for bad input. */
   constructor(config: MachineConfig, registry: DeviceRegistry) {
     this.config = withoutImages(config);
-    const checks = config.tier === "check";
-    const { harts, translator = checks ? CHECK_DEFAULTS : TRANSLATOR_DEFAULTS, compiler } = config;
-    const { heat } = translator;
-    const firstLook = compiler?.keeps ? Math.min(FIRST_LOOK, heat) : heat;
-    const board = boardOf(config.disks.length);
+    const { code, compiler, restored } = config;
+    const make = coreMake(config, compiler?.keeps ?? false);
+    const board = boardOf(config.machineVersion, config.disks.length);
     const declarations = board.map((entry) => registry.get(entry.driver));
     let stateBytes = MACHINE_STATE.byteLength;
     const offsets = declarations.map((declaration) => {
@@ -195,28 +164,27 @@ export class Machine {
       stateBytes += Math.ceil(declaration.state.byteLength / 64) * 64;
       return offset;
     });
-    this.core = new Core(
-      {
-        ramBytes: config.memoryBytes,
-        harts,
-        deviceStateBytes: stateBytes,
-        tlbEntries: config.tlbEntries ?? DEFAULT_TLB_ENTRIES,
-        cacheElements: config.cacheElements ?? DEFAULT_ELEMENTS,
-        decodedPages: config.decodedPages ?? DEFAULT_DECODED_PAGES,
-        ...config.marksExecution && { marksExecution: true },
-        nondetEntries: config.clock === "exact"
-          ? config.nondetEntries ?? NONDET_ENTRIES_DEFAULT
-          : 0,
-      },
+    assert(stateBytes <= DEVICE_STATE_BYTES, "there is room for the states of all devices");
+    this.stateBytes = stateBytes;
+    const core = this.core = new Core(
+      planOptions(config),
       this.#bus,
-      config.tier === "interpreter" ? 0 : firstLook,
-      checks,
+      (plan) => code.core(plan, make),
+      restored?.memory,
     );
-    const { core } = this;
+    if (restored?.lazy !== undefined) {
+      this.lazy = new LazyPages(core.flags, core.plan, restored.lazy);
+    }
     if (config.tier !== "interpreter") {
-      const made = compiler?.begin(core.plan, checks) ?? new InlineCompiler(core.plan, checks);
-      const service = this.translator = new Translator(core, made, translator, firstLook);
-      if (checks) core.check = new RegionChecker(core, (slot) => service.translationIn(slot));
+      const { heat, checks } = make;
+      const made = compiler?.begin(core.plan, checks) ?? code.regions(core.plan, checks);
+      const service = this.translator = new Translator(
+        core,
+        made,
+        translatorOptions(config),
+        heat,
+      );
+      if (checks) core.check = code.checker(core, (slot) => service.translationIn(slot));
     }
     this.memory = new GuestMemory(core.buffer, core.plan, core.flags, (gpa, length) => {
       core.exports.dmaWrote(BigInt(gpa), length);
@@ -238,8 +206,9 @@ export class Machine {
       this.#attach(entry, index, declarations[index]!, offsets[index]!)
     );
     // The images are in RAM now, and are not kept twice.
-    this.plan = { ...this.#load(config), placements: [] };
-    startHarts(this);
+    this.plan = { ...restored ? emptyBoot(config) : this.#load(config), placements: [] };
+    if (restored) useFirmware(this);
+    else startHarts(this);
   }
 
   /** Instructions executed so far by all harts. */
@@ -347,6 +316,27 @@ export class Machine {
     this.core.raiseAttention(ATTENTION.stop);
   }
 
+  /** Where `tohost` is watched (HTIF), if it is. */
+  get toHost(): number | undefined {
+    return this.#toHost?.gpa;
+  }
+
+  /** HTIF: a store of an odd value to `tohost` ends the machine from now on; 1 is success. */
+  watchToHost(gpa: number): void {
+    const { ramStart, ramBytes } = this.core.plan;
+    if (gpa < ramStart || gpa >= ramStart + ramBytes) return;
+    if (this.#toHost !== undefined) this.watch.remove(this.#toHost);
+    this.#toHost = {
+      kind: "write",
+      gpa,
+      size: 1,
+      service: ({ value }) => {
+        if ((value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
+      },
+    };
+    this.watch.add(this.#toHost);
+  }
+
   /** Drives an interrupt-pending line of a hart. */
   hartLine(hart: number, line: number, level: boolean): void {
     const { core } = this;
@@ -435,23 +425,13 @@ export class Machine {
     });
     assert(this.memory.write(plan.deviceTree, tree), "the device tree lies in RAM");
     for (const device of this.devices) device.behaviour.reset?.();
-    if (plan.tohost !== undefined) this.#watchToHost(plan.tohost);
+    const { machineVersion, seed } = config;
+    if (machineVersion >= IDENTITY_MACHINE_VERSION) {
+      this.gate.begin(config.identity ?? guestIdentity(seededIdentity(seed, "")));
+    }
+    if (plan.tohost !== undefined) this.watchToHost(plan.tohost);
     core.decodedPages.clear();
     this.translator?.clear();
     return plan;
-  }
-
-  /** HTIF: a store of an odd value to `tohost` ends the machine; 1 is success. */
-  #watchToHost(tohost: number): void {
-    const { ramStart, ramBytes } = this.core.plan;
-    if (tohost < ramStart || tohost >= ramStart + ramBytes) return;
-    this.watch.add({
-      kind: "write",
-      gpa: tohost,
-      size: 1,
-      service: ({ value }) => {
-        if ((value & 1n) === 1n) this.power("off", Number(value >> 1n & 0xffff_ffffn));
-      },
-    });
   }
 }

@@ -51,6 +51,8 @@ export interface MachineImage {
   /** States of the devices, in the order of the board. */
   readonly devices: readonly StateBytes[];
   readonly diskResults: readonly WaitingDiskResult[];
+  /** Guest-physical address of `tohost` (HTIF), where the machine watches one. */
+  readonly toHost?: number;
 }
 
 /** Makes an image. Between runs, when all output was taken. What is recorded of results is flushed. */
@@ -73,6 +75,7 @@ export function saveImage(machine: Machine): MachineImage {
       status,
       data: data?.slice() ?? null,
     })),
+    ...machine.toHost !== undefined && { toHost: machine.toHost },
   };
 }
 
@@ -98,9 +101,31 @@ export function restoreImage(machine: Machine, image: MachineImage, keepsCaches 
   for (const { slot, status, data } of image.diskResults) {
     gate.diskResults.set(slot, { status, data: data?.slice() });
   }
+  if (image.toHost !== undefined) machine.watchToHost(image.toHost);
   machine.forgetStops();
   if (keepsCaches) core.raiseAttention(ATTENTION.refetch);
   else core.exports.flushAll();
+}
+
+/**
+ * Puts an image back where nobody knows of the disk requests that were in flight when it was made: they are
+ * submitted again, as outputs, and end at the guest times that they had. Else the same as `restoreImage`.
+ */
+export function resumeImage(machine: Machine, image: MachineImage): void {
+  restoreImage(machine, image);
+  const { gate, state, devices } = machine;
+  machine.resubmitting = true;
+  for (const { behaviour, disk } of devices) {
+    const first = disk * DISK_REQUESTS_MAXIMUM;
+    behaviour.resubmit?.((tag) => gate.diskResults.has(first + tag));
+  }
+  machine.resubmitting = false;
+  const submitted = new Set(machine.outputs.diskSlots());
+  for (let slot = 0; slot < machine.config.disks.length * DISK_REQUESTS_MAXIMUM; slot++) {
+    if (state.diskDue[slot] === 0 || gate.diskResults.has(slot) || submitted.has(slot)) continue;
+    // The device was reset since: its driver waits for nothing, the machine's clock for an end.
+    gate.diskResults.set(slot, { status: 0, data: undefined });
+  }
 }
 
 /** What the harts' permissions to memory depend on beside page tables: cached translations are made with it. */
@@ -144,6 +169,9 @@ function check(machine: Machine, image: MachineImage): void {
   devices.forEach(({ name, declaration }, i) => {
     checkState(image.devices[i]!, name, declaration.state);
   });
+  if (image.toHost !== undefined && !isIndex(image.toHost, Infinity)) {
+    refuse("address of tohost", image.toHost, "a whole number");
+  }
   const slots = config.disks.length * DISK_REQUESTS_MAXIMUM;
   if (!Array.isArray(image.diskResults)) refuse("disk results", image.diskResults, "a list");
   for (const result of image.diskResults) {

@@ -13,6 +13,8 @@ export interface BoardSlot {
 export const BOARD: Readonly<Record<string, BoardSlot>> = {
   syscon: { base: 0x0010_0000, irq: 0 },
   goldfish_rtc: { base: 0x0010_1000, irq: 11 },
+  // QEMU's board has nothing here.
+  vmgenid: { base: 0x0010_2000, irq: 12 },
   aclint: { base: 0x0200_0000, irq: 0 },
   plic: { base: 0x0c00_0000, irq: 0 },
   uart16550: { base: 0x1000_0000, irq: 10 },

@@ -5,6 +5,7 @@
 import { concatBytes } from "../base/bytes.ts";
 import type { DiskRequest } from "../driver/mod.ts";
 import type { Stamp } from "./event.ts";
+import { DISK_REQUESTS_MAXIMUM } from "./machine_state.ts";
 
 /** One thing that left, and when. */
 export type MachineOutput =
@@ -57,6 +58,13 @@ export class Outputs {
   disk(disk: number, request: DiskRequest): void {
     this.#close();
     this.#list.push({ kind: "disk", stamp: this.now(), disk, request });
+  }
+
+  /** The slots of the disk requests that wait: disk and tag as one number. */
+  diskSlots(): number[] {
+    return this.#list.flatMap((output) =>
+      output.kind === "disk" ? [output.disk * DISK_REQUESTS_MAXIMUM + output.request.tag] : []
+    );
   }
 
   /** Adds a frame. */

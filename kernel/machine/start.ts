@@ -2,9 +2,7 @@
  * How harts start: in supervisor mode under the built-in firmware, or all in machine mode (SBI 2.0,
  * "Hart State Management"; Linux Documentation/arch/riscv/boot).
  */
-import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
-import { MENVCFG_STCE } from "../cpu/csr_table.ts";
-import { MENVCFG_ADUE } from "../mmu/walk.ts";
+import { MENVCFG_ADUE, MENVCFG_STCE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { PMP_ADDRESS_MASK } from "../mmu/pmp.ts";
 import type { Machine } from "./machine.ts";
 import { HART_STATE } from "./sbi.ts";
@@ -33,11 +31,16 @@ export function enterSupervisor(machine: Machine, hart: number, pc: bigint, opaq
   core.setRegister(hart, "pmpaddr", PMP_ADDRESS_MASK);
 }
 
+/** Sends supervisors' calls to the built-in firmware, if that is what the machine has. */
+export function useFirmware({ core, plan }: Machine): void {
+  core.setControlWord("builtinFirmware", plan.privilege === "supervisor" ? 1 : 0);
+}
+
 /** Starts the harts of a machine that was just loaded. */
 export function startHarts(machine: Machine): void {
   const { core, plan, state, config } = machine;
   const supervisor = plan.privilege === "supervisor";
-  core.setControlWord("builtinFirmware", supervisor ? 1 : 0);
+  useFirmware(machine);
   for (let hart = 0; hart < config.harts; hart++) {
     if (supervisor) {
       state.hartState[hart] = hart === 0 ? HART_STATE.started : HART_STATE.stopped;

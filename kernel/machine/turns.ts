@@ -7,12 +7,11 @@
  * caller grants.
  */
 import { assert } from "../base/assert.ts";
-import { INTERRUPT } from "../memory/hart_layout.ts";
+import { INTERRUPT, MENVCFG_STCE } from "../memory/hart_layout.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
-import { RUN_END } from "../cpu/interpreter_ops.ts";
+import { RUN_END } from "../cpu/run_end.ts";
 import type { Marker } from "../cpu/isa/marker.ts";
 import type { TracedAccess } from "../memory/page_flags.ts";
-import { MENVCFG_STCE } from "../cpu/csr_table.ts";
 import type { Machine } from "./machine.ts";
 import { PHASE } from "./machine_state.ts";
 import { sbiCall } from "./sbi.ts";

@@ -97,6 +97,11 @@ export const MSTATUS = {
   SD: 1n << 63n,
 } as const;
 
+/** menvcfg.ADUE: the walker sets A and D itself (Svadu); clear: it faults (Svade). */
+export const MENVCFG_ADUE = 1n << 61n;
+/** menvcfg.STCE: stimecmp makes the supervisor's timer interrupt (Sstc). */
+export const MENVCFG_STCE = 1n << 63n;
+
 /** Bit numbers of interrupts in mip and mie. */
 export const INTERRUPT = { SSI: 1, MSI: 3, STI: 5, MTI: 7, SEI: 9, MEI: 11 } as const;
 

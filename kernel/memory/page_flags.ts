@@ -72,7 +72,16 @@ export interface TlbDropper {
   dropWrites(page: number): void;
   /** Empties all write TLBs. The pages are all that had an entry there. */
   dropManyWrites(pages: Uint32Array): void;
+  /** Empties all write TLBs. */
+  dropAllWrites(): void;
+  /** Empties all software TLBs. */
+  dropAll(): void;
+  /** Changes the flags of all pages: eight times those that stay, and eight times those that come. */
+  sweep(stay: bigint, come: bigint): void;
 }
+
+/** A byte of flags, eight times. */
+const EIGHT_TIMES = 0x0101_0101_0101_0101n;
 
 /** The flags of all pages of one VM and the services that registered for them. */
 export class PageFlags {
@@ -86,6 +95,7 @@ export class PageFlags {
   /** The field `firstWriteTraces` of the control block. */
   readonly #firstWriteTraces: Uint32Array;
   #thaw: (page: number) => void = () => {};
+  #load: ((page: number) => void) | undefined;
 
   /** @param buffer the VM's memory @param plan where the flags lie */
   constructor(buffer: ArrayBufferLike, private readonly plan: MemoryPlan) {
@@ -131,6 +141,55 @@ export class PageFlags {
     this.#flags[this.#checked(page)]! &= ~flags;
   }
 
+  /** Sets flags on all pages, and drops all TLB entries that would bypass them. */
+  setAll(flags: number): void {
+    this.#sweep(-1n, BigInt(flags) * EIGHT_TIMES);
+    if ((flags & READ_TRACES) !== 0) this.#dropper!.dropAll();
+    else this.#dropper!.dropAllWrites();
+  }
+
+  /** Clears flags on all pages. */
+  clearAll(flags: number): void {
+    this.#sweep(BigInt(~flags & 0xff) * EIGHT_TIMES, 0n);
+  }
+
+  /** Copies the flags of all pages, in the order of the pages. */
+  copyTo(bytes: Uint8Array): void {
+    bytes.set(this.#flags);
+  }
+
+  /**
+   * Names who loads pages that are absent, for those who read guest memory past the traces; undefined when
+   * none is absent any more. The service of `absent` is registered besides.
+   */
+  attachLoader(load: ((page: number) => void) | undefined): void {
+    this.#load = load;
+  }
+
+  /**
+   * Makes sure that pages hold what they ought to hold. Whoever reads guest memory past the traces calls it
+   * first: looks of debuggers and plugins, digests and hashes, copies for a recording.
+   * @param end the page behind the last one
+   */
+  need(page: number, end = page + 1): void {
+    if (this.#load === undefined) return;
+    for (let at = page; at < end; at++) {
+      if ((this.#flags[at]! & PAGE_FLAG.absent) !== 0) this.#load(at);
+    }
+  }
+
+  /** The same for bytes, which lie in RAM. */
+  needBytes(gpa: number, length: number): void {
+    if (this.#load === undefined || length <= 0) return;
+    const at = gpa - this.plan.ramStart;
+    this.need(at >>> 12, ((at + length - 1) >>> 12) + 1);
+  }
+
+  /** Whether pages may be absent. */
+  get mayBeAbsent(): boolean {
+    return this.#load !== undefined;
+  }
+
   /** Asks the services of every flag that an access hits; called before the access happens. */
   hit(
     kind: "read" | "write",
@@ -158,18 +217,21 @@ export class PageFlags {
    */
   serveFirstWrites(flag: number, thaw?: (page: number) => void): void {
     assert((flag & FIRST_WRITE_TRACES) === flag && !this.#services.has(flag));
-    assert((this.#firstWriteTraces[0]! & flag) === 0, `trace flag ${flag} has a service`);
+    assert(!this.servesFirstWrites(flag), `trace flag ${flag} has a service`);
     this.#firstWriteTraces[0]! |= flag;
     if (thaw !== undefined) this.#thaw = thaw;
+  }
+
+  /** Whether somebody has taken a flag of FIRST_WRITE_TRACES over. */
+  servesFirstWrites(flag: number): boolean {
+    return (this.#firstWriteTraces[0]! & flag) !== 0;
   }
 
   /** Ends what `serveFirstWrites` began; no page has the flag afterwards. */
   endFirstWrites(flag: number): void {
     this.#firstWriteTraces[0]! &= ~flag;
     if (flag === PAGE_FLAG.frozen) this.#thaw = () => {};
-    const words = this.#words;
-    const mask = ~(flag * 0x0101_0101);
-    for (let i = 0; i < words.length; i++) words[i]! &= mask;
+    this.clearAll(flag);
   }
 
   /** A frozen page is about to be written: generated code asks, and clears the flag then. */
@@ -223,6 +285,11 @@ export class PageFlags {
     if (ended === 0) return;
     if ((ended & PAGE_FLAG.frozen) !== 0) this.#thaw(page);
     this.clear(page, ended);
+  }
+
+  #sweep(stay: bigint, come: bigint): void {
+    assert(this.#dropper !== undefined, "the software TLBs are attached");
+    this.#dropper.sweep(stay, come);
   }
 
   #checked(page: number): number {

@@ -17,6 +17,7 @@ import {
   ModuleBuilder,
 } from "../wasm/mod.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
+import type { PageFlags } from "./page_flags.ts";
 
 const PAGE_BYTES = 4096;
 const LANES = 8;
@@ -139,8 +140,12 @@ function generate(plan: MemoryPlan): Uint8Array<ArrayBuffer> {
 export class PageHash {
   readonly #exports: HashExports;
 
-  /** @param memory the VM's memory @param plan how it is laid out */
-  constructor(memory: WebAssembly.Memory, private readonly plan: MemoryPlan) {
+  /** @param memory the VM's memory @param plan how it is laid out @param flags its traces, if it has any */
+  constructor(
+    memory: WebAssembly.Memory,
+    private readonly plan: MemoryPlan,
+    private readonly flags?: PageFlags,
+  ) {
     const module = new WebAssembly.Module(generate(plan));
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     this.#exports = exports as unknown as HashExports;
@@ -150,11 +155,13 @@ export class PageHash {
   page(page: number): number {
     const { plan } = this;
     assert(page >= 0 && page < plan.ramPages, `guest page ${page} does not exist`);
+    this.flags?.need(page);
     return this.#exports.hash32(plan.ram + page * PAGE_BYTES, PAGE_BYTES) >>> 0;
   }
 
   /** Whether a guest page holds zeros alone. */
   isZero(page: number): boolean {
+    this.flags?.need(page);
     return this.#exports.isZeroPage(this.plan.ram + page * PAGE_BYTES) !== 0;
   }
 
@@ -172,6 +179,7 @@ export class PageHash {
 
   /** 64-bit hash of all RAM; pages that hold zeros alone do not count. */
   ram(): bigint {
+    this.flags?.need(0, this.plan.ramPages);
     return BigInt.asUintN(64, this.#exports.hashPages(this.plan.ram, this.plan.ramPages));
   }
 }

@@ -130,6 +130,10 @@ export class PageUndo {
     const open = this.#intervals.at(-1);
     if (!this.#running) {
       this.#running = true;
+      assert(
+        !flags.servesFirstWrites(PAGE_FLAG.frozen),
+        "a live checkpoint has frozen this machine's pages: CopyAside.stop comes before snapshots",
+      );
       flags.serveFirstWrites(PAGE_FLAG.frozen, (page) => this.#thaw(page));
     }
     flags.setOnRest(open?.list ?? flags.pagesWithout(PAGE_FLAG.frozen), PAGE_FLAG.frozen);

@@ -1,11 +1,13 @@
 /**
  * Watches on guest-physical memory: the one service of the page traces watched-read and watched-write,
  * shared by all that want to know of accesses to a few bytes: watchpoints, observers, HTIF's `tohost`
- * ("One mechanism", design.md; X1).
+ * ("One mechanism", design.md; X1), and by the one who wants to know of each page's first access
+ * (active_pages.ts; S19.3, S19.4).
  *
- * Invariants: a page carries a watch trace while a watch of that kind lies on it, and no longer; accesses
- * beside the watched bytes are told to nobody. Fetches and the walker's reads of page tables are no
- * accesses here, because when they happen depends on what is cached; the A and D bits that it writes are.
+ * Invariants: a page carries a watch trace while a watch of that kind lies on it, or while its first access
+ * is waited for, and no longer; accesses beside the watched bytes are told to nobody. Fetches and the walker's reads of page tables are no
+ * accesses here, because when they happen depends on what is cached; the A and D bits that it writes are. As first accesses
+ * they all count.
  */
 import { assert } from "../base/assert.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
@@ -27,6 +29,16 @@ export interface Watch {
   readonly service: WatchService;
 }
 
+/** Told of the first access of each page. */
+export interface FirstTouches {
+  /** Whether a page was accessed already. */
+  has(page: number): boolean;
+  /** A page is accessed for the first time. */
+  add(page: number, access: TracedAccess): void;
+}
+
+const WATCHED = PAGE_FLAG.watchedRead | PAGE_FLAG.watchedWrite;
+
 /** Most bytes of one watch. */
 export const WATCH_BYTES_MAXIMUM = 4096;
 
@@ -35,12 +47,16 @@ export class MemoryWatch {
   readonly #read = new TracedPages(PAGE_FLAG.watchedRead);
   readonly #write = new TracedPages(PAGE_FLAG.watchedWrite);
   #muted = false;
+  #touches: FirstTouches | undefined;
 
   constructor(private readonly flags: PageFlags, private readonly plan: MemoryPlan) {
     for (const traced of [this.#read, this.#write]) {
       flags.register(traced.flag, (access) => {
-        if (!this.#muted) traced.tell(this.#pageOf(access.gpa), access);
-        return true;
+        if (this.#muted) return true;
+        const page = this.#pageOf(access.gpa);
+        this.#touch(page, access);
+        traced.tell(page, access);
+        return traced.has(page);
       });
     }
   }
@@ -63,8 +79,25 @@ export class MemoryWatch {
   remove(watch: Watch): void {
     for (const traced of this.#tracedBy(watch)) {
       for (const page of this.#pagesOf(watch)) {
-        if (traced.remove(page, watch)) this.flags.clear(page, traced.flag);
+        const waited = this.#touches !== undefined && !this.#touches.has(page);
+        if (traced.remove(page, watch) && !waited) this.flags.clear(page, traced.flag);
       }
+    }
+  }
+
+  /** Tells of each page's first access from now on: all pages are traced. Between runs. */
+  followTouches(touches: FirstTouches): void {
+    assert(this.#touches === undefined, "the first accesses are followed already");
+    this.#touches = touches;
+    this.flags.setAll(WATCHED);
+  }
+
+  /** Ends what `followTouches` began: what is traced is what watches lie on. */
+  endTouches(): void {
+    this.#touches = undefined;
+    this.flags.clearAll(WATCHED);
+    for (const traced of [this.#read, this.#write]) {
+      for (const page of traced.pages()) this.flags.set(page, traced.flag);
     }
   }
 
@@ -75,6 +108,16 @@ export class MemoryWatch {
       return body();
     } finally {
       this.#muted = false;
+    }
+  }
+
+  /** The first access ends the traces of its page, but for those of watches. */
+  #touch(page: number, access: TracedAccess): void {
+    const touches = this.#touches;
+    if (touches === undefined || touches.has(page)) return;
+    touches.add(page, access);
+    for (const traced of [this.#read, this.#write]) {
+      if (!traced.has(page)) this.flags.clear(page, traced.flag);
     }
   }
 
@@ -106,6 +149,16 @@ class TracedPages {
     const there = this.#watches.get(page);
     if (there === undefined) this.#watches.set(page, [watch]);
     else there.push(watch);
+  }
+
+  /** Whether a watch lies on a page. */
+  has(page: number): boolean {
+    return this.#watches.has(page);
+  }
+
+  /** The pages that watches lie on. */
+  pages(): Iterable<number> {
+    return this.#watches.keys();
   }
 
   /** True when the last one of the page went. */

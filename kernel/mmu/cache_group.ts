@@ -31,6 +31,7 @@ import { call, type Expression, type FunctionBuilder, i32, i64, type Local } fro
 import { emitDropJumps, emitDropJumpsNear, REGION_REACH } from "./jump_cache.ts";
 import { ATTENTION, inRam, type MmuCode, pageOf, raiseAttention } from "./mmu_code.ts";
 import { emitTrackerLimit } from "./table_tracker.ts";
+import { tlbOffsetOf, WRITABLE_AT_ONE, WRITABLE_AT_SEVERAL, WRITABLE_BEFORE } from "./tlb_place.ts";
 
 /** Offsets in an element's header. */
 const HEADER = { satp: 0, view: 8, stamp: 16, valid: 24 } as const;
@@ -49,39 +50,9 @@ export function entryOffset(
   return i32.and(i32.xor(page, i32.shrU(page, 10)), mask);
 }
 
-/** Number of the entry of a virtual address, given as two words. */
-export function entryNumber(plan: MemoryPlan, low: number, high: number): number {
-  return (low >>> 12 ^ low >>> 22 ^ high << 10) & plan.tlbEntries - 1;
-}
-
-/** Byte offset of the write (1) or fetch (2) TLB in an element; the read TLB (0) comes first. */
-export function tlbOffsetOf(plan: MemoryPlan, kind: 0 | 1 | 2): number {
-  return kind * plan.tlbEntries * TLB_ENTRY_BYTES;
-}
-
 /** The same for generated code. */
 export function tlbOffset(code: MmuCode, kind: 0 | 1 | 2): number {
   return tlbOffsetOf(code.plan, kind);
-}
-
-/** Values of MemoryPlan.pageWritable: the virtual page with this bit, or one of these in its place. */
-const WRITABLE_AT_ONE = 1;
-const WRITABLE_AT_SEVERAL = 2;
-const WRITABLE_BEFORE = 4;
-
-/** Notes that the write TLBs, which were emptied, know none of some pages: see MemoryPlan.pageWritable. */
-export function forgetWritable(
-  buffer: ArrayBufferLike,
-  plan: MemoryPlan,
-  pages: Uint32Array,
-): void {
-  const words = new Int32Array(buffer, plan.pageWritable, 2 * plan.ramPages);
-  for (let i = 0; i < pages.length; i++) {
-    const at = 2 * pages[i]!;
-    if (words[at] === 0) continue;
-    words[at] = WRITABLE_BEFORE;
-    words[at + 1] = 0;
-  }
 }
 
 /** Generates the functions of this file. */

@@ -66,6 +66,8 @@ export interface MmuFunctions {
   readonly dropAllWrites: FunctionReference<readonly [], undefined>;
   /** (guest page): it is about to be written, which ends its first-write traces. */
   readonly firstWrite: FunctionReference<readonly ["i32"], undefined>;
+  /** (flags that stay, flags that come; of eight pages each): changes the traces of all pages. */
+  readonly sweepFlags: FunctionReference<readonly ["i64", "i64"], undefined>;
   /** Drops read and fetch entries of a guest page. */
   readonly dropReads: FunctionReference<readonly ["i32"], undefined>;
   /** Empties the jump cache of every element. */
@@ -119,6 +121,7 @@ export function declareMmuFunctions(module: ModuleBuilder): MmuFunctions {
     dropWrites: module.declare("dropWrites", ["i32"], undefined),
     dropAllWrites: module.declare("dropAllWrites", [], undefined),
     firstWrite: module.declare("firstWrite", ["i32"], undefined),
+    sweepFlags: module.declare("sweepFlags", ["i64", "i64"], undefined),
     dropReads: module.declare("dropReads", ["i32"], undefined),
     dropJumps: module.declare("dropJumps", [], undefined),
     dropPage: module.declare("dropPage", ["i64", "i64", "i64"], undefined),
@@ -219,4 +222,24 @@ export function emitFirstWrite(code: MmuCode): void {
     f.if(i32.and(ended, PAGE_FLAG.frozen), () => f.call(code.imports.pageThaws, page));
     f.store8(page, code.plan.pageFlags, i32.and(flags, i32.xor(ended, -1)));
   });
+}
+
+/** Bytes of a round of `sweepFlags`: page flags begin and end at multiples of it. */
+const SWEEP_BYTES = 64;
+
+/** The traces of all pages at once: a VM may stand still for it, with hundreds of thousands of pages. */
+export function emitSweepFlags(code: MmuCode): void {
+  const { pageFlags, ramPages } = code.plan;
+  code.module.define(code.functions.sweepFlags, (f) => {
+    const [stay, come] = f.parameters;
+    const at = f.let(i32.const(pageFlags));
+    const end = pageFlags + Math.ceil(ramPages / SWEEP_BYTES) * SWEEP_BYTES;
+    f.loop((next) => {
+      for (let offset = 0; offset < SWEEP_BYTES; offset += 8) {
+        f.store64(at, offset, i64.or(i64.and(i64.load(at, offset), stay), come));
+      }
+      f.set(at, i32.add(at, SWEEP_BYTES));
+      f.brIf(next, i32.ltU(at, end));
+    });
+  }, true);
 }

@@ -15,7 +15,7 @@ import {
   setControl32,
   setControl64,
 } from "../memory/block_access.ts";
-import { CAUSE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
+import { CAUSE, MENVCFG_ADUE, MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import { PAGE_FLAG, READ_TRACES } from "../memory/page_flags.ts";
 import { logStore } from "../memory/store_log.ts";
 import {
@@ -48,8 +48,6 @@ import {
 } from "./pte.ts";
 import { emitUseSlot, placeOfTable } from "./table_tracker.ts";
 
-/** menvcfg.ADUE: the walker sets A and D itself (Svadu); clear: it faults (Svade). */
-export const MENVCFG_ADUE = 1n << 61n;
 /** PMP permissions of the three kinds of access. */
 const PMP_READ = 1;
 const PMP_WRITE = 2;

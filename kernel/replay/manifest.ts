@@ -7,7 +7,8 @@
  */
 import { z } from "zod";
 import { FormatError } from "../base/errors.ts";
-import { MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
+import { parseIdentity, type VmIdentity } from "../base/identity.ts";
+import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
 
 /** Version of the manifest and of the folder around it. */
 export const RECORDING_VERSION = 1;
@@ -52,6 +53,8 @@ export interface RecordingManifest {
     readonly clock: "virtual" | "host" | "exact";
     /** Seed of all randomness in the machine. */
     readonly seed: number;
+    /** Who the VM was; without it, what its seed gives. Before version 3 guests saw nothing of it. */
+    readonly identity?: VmIdentity | undefined;
     /** Wall clock at guest time 0, in nanoseconds since 1970. */
     readonly wallStart: string;
     /** Shapes of the disks. */
@@ -75,6 +78,16 @@ const image: z.ZodType<RecordedImage> = z.strictObject({
   kept: z.string().regex(/^images\/[0-9a-z]+$/).optional(),
 });
 
+const identity = z.unknown().transform((value, context): VmIdentity => {
+  try {
+    return parseIdentity(value, "machine");
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    context.addIssue({ code: "custom", message: error.message });
+    return z.NEVER;
+  }
+});
+
 const digits = z.string().regex(/^\d{1,20}$/);
 
 const schema: z.ZodType<RecordingManifest> = z.strictObject({
@@ -90,6 +103,7 @@ const schema: z.ZodType<RecordingManifest> = z.strictObject({
     bios: z.enum(["builtin", "none", "image"]),
     clock: z.enum(["virtual", "host", "exact"]),
     seed: z.int().min(0),
+    identity: identity.optional(),
     wallStart: digits,
     disks: z.array(z.strictObject({ sectors: z.int().min(1), readOnly: z.boolean() })).max(8),
   }),
@@ -124,9 +138,7 @@ function checkVersions(json: unknown, where: string): void {
     throw new FormatError(`${where} has format version ${version}; ${known}`);
   }
   const machineVersion = (machine as Record<string, unknown> | undefined)?.version;
-  const known = typeof machineVersion === "number" &&
-    machineVersion >= MACHINE_VERSION_OLDEST && machineVersion <= MACHINE_VERSION;
-  if (!known) {
+  if (!isMachineVersion(machineVersion)) {
     throw new FormatError(
       `${where} is of machine version ${machineVersion}; this program replays versions ` +
         `${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`,

@@ -8,6 +8,7 @@
  */
 import { crc32 } from "../base/checksum.ts";
 import { FormatError } from "../base/errors.ts";
+import { GENERATION_BYTES, MAC_BYTES } from "../base/identity.ts";
 import type { Stamp, VmEvent } from "../machine/event.ts";
 import type { MachineOutput } from "../machine/outputs.ts";
 import { NONDET_ENTRY_BYTES } from "../memory/nondet_buffer.ts";
@@ -26,6 +27,10 @@ export const EVENT_RECORD = {
   time: 5,
   /** bytes */
   entropy: 6,
+  /** generation, mac, entropy */
+  identity: 7,
+  /** wall clock in nanoseconds as text */
+  wall: 8,
   /** entries of the nondeterminism buffer, in the order in which they were made */
   nondeterminism: 16,
   /** digests of the state, see epochs.ts */
@@ -115,6 +120,20 @@ class FieldReader {
     throw this.#wrong("bytes");
   }
 
+  /** So many bytes. */
+  bytesOf(length: number): Uint8Array {
+    const value = this.bytes();
+    if (value.length === length) return value;
+    throw this.#wrong(`${length} bytes`);
+  }
+
+  /** A wall clock: 64 bits as text. */
+  nanoseconds(): bigint {
+    const text = this.text();
+    if (/^\d{1,20}$/.test(text) && BigInt(text) < 2n ** 64n) return BigInt(text);
+    throw this.#wrong("a wall clock in nanoseconds");
+  }
+
   end(): void {
     if (this.#next !== this.fields.length) throw this.#wrong("no further field");
   }
@@ -139,6 +158,10 @@ export function eventFields(event: VmEvent, taken: number): [kind: number, field
       return [EVENT_RECORD.time, [event.ticks, event.rate]];
     case "entropy":
       return [EVENT_RECORD.entropy, [event.bytes]];
+    case "identity":
+      return [EVENT_RECORD.identity, [event.generation, event.mac, event.entropy]];
+    case "wall":
+      return [EVENT_RECORD.wall, [`${event.wallStart}`]];
   }
 }
 
@@ -198,6 +221,15 @@ function readEvent(kind: number, fields: readonly unknown[], from: FieldReader):
       return one({ kind: "time", ticks: from.integer(), rate: from.integer(1, 2 ** 32) });
     case EVENT_RECORD.entropy:
       return one({ kind: "entropy", bytes: from.bytes() });
+    case EVENT_RECORD.identity:
+      return one({
+        kind: "identity",
+        generation: from.bytesOf(GENERATION_BYTES),
+        mac: from.bytesOf(MAC_BYTES),
+        entropy: from.bytes(),
+      });
+    case EVENT_RECORD.wall:
+      return one({ kind: "wall", wallStart: from.nanoseconds() });
     case EVENT_RECORD.nondeterminism: {
       const entries = from.bytes();
       if (entries.length % NONDET_ENTRY_BYTES !== 0) {
@@ -208,9 +240,7 @@ function readEvent(kind: number, fields: readonly unknown[], from: FieldReader):
     case EVENT_RECORD.epoch:
       return { type: "epoch", fields };
     case EVENT_RECORD.reset: {
-      const text = from.text();
-      if (!/^\d{1,20}$/.test(text)) throw new FormatError(`a reset's wall clock is "${text}"`);
-      return { type: "reset", wallStart: BigInt(text) };
+      return { type: "reset", wallStart: from.nanoseconds() };
     }
     case EVENT_RECORD.reached:
       return { type: "reached" };

@@ -42,13 +42,17 @@ class StreamWriter {
   #end = SEGMENT_HEADER_BYTES;
   #number = 0;
   #dirty = true;
-  /** A flush beside other work; it closes its file when that is not the last one any more. */
+  /** A flush beside other work. */
   #flushing: Promise<void> | undefined;
+  /** Ends when earlier segments are flushed, if they are to be, and closed. */
+  #retiring = Promise.resolve();
 
   constructor(
     private readonly host: Host,
     private readonly folder: string,
     private readonly stream: LogStream,
+    private readonly syncs: boolean,
+    private readonly failed: (error: Error) => void,
   ) {
     this.#file = this.#open();
   }
@@ -70,24 +74,27 @@ class StreamWriter {
   }
 
   /** The same beside other work: disks of the VM are served by this thread. */
-  flushSoon(failed: (error: Error) => void): void {
+  flushSoon(): void {
     if (!this.#dirty || this.#flushing !== undefined) return;
     this.#dirty = false;
-    const file = this.#file;
-    this.#flushing = file.flush().catch(failed).then(() => {
+    this.#flushing = this.#file.flush().catch(this.failed).then(() => {
       this.#flushing = undefined;
-      if (file !== this.#file) file.close();
     });
   }
 
   async close(): Promise<void> {
     await this.#flushing;
+    await this.#retiring;
     this.#file.close();
   }
 
   #nextSegment(): void {
-    this.flush();
-    if (this.#flushing === undefined) this.#file.close();
+    const file = this.#file;
+    const mustFlush = this.syncs && this.#dirty;
+    this.#retiring = Promise.all([this.#flushing, this.#retiring])
+      .then(() => mustFlush ? file.flush() : undefined)
+      .catch(this.failed)
+      .then(() => file.close());
     this.#number++;
     this.#file = this.#open();
   }
@@ -123,10 +130,12 @@ export class RecordingWriter {
     private readonly failed: (error: Error) => void,
   ) {
     this.setManifest(manifest);
+    const stream = (name: LogStream) =>
+      new StreamWriter(host, folder, name, sync !== "none", (error) => this.#fail(error));
     this.#streams = {
-      events: new StreamWriter(host, folder, "events"),
-      outputs: new StreamWriter(host, folder, "outputs"),
-      ...manifest.start === "state" && { state: new StreamWriter(host, folder, "state") },
+      events: stream("events"),
+      outputs: stream("outputs"),
+      ...manifest.start === "state" && { state: stream("state") },
     };
     this.#flushed = host.clock.monotonicMilliseconds();
   }
@@ -147,9 +156,7 @@ export class RecordingWriter {
       const now = this.host.clock.monotonicMilliseconds();
       if (this.sync !== "periodic" || now - this.#flushed < SYNC_MILLISECONDS) return;
       this.#flushed = now;
-      for (const each of Object.values(this.#streams)) {
-        each.flushSoon((error) => this.#fail(error));
-      }
+      for (const each of Object.values(this.#streams)) each.flushSoon();
     });
   }
 

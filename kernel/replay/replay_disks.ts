@@ -63,6 +63,7 @@ export class ReplayDisks {
         assert(data !== undefined && data.length === length);
         return this.#write(entry, data);
       case "zero":
+      case "zeroUnmap":
         return this.#write(entry, new Uint8Array(length));
       default:
         // A discard is a hint, which the recording's disks did not follow either.

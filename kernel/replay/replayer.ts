@@ -73,6 +73,8 @@ export interface ReplayParts {
 
 /** Replays one recording. */
 export class Replayer {
+  /** Where the recording begins: not at 0 when it is of a VM that ran already. */
+  readonly start: number;
   readonly disks: ReplayDisks;
   readonly #parts: ReplayParts;
   readonly #cursor: LogCursor;
@@ -99,9 +101,6 @@ export class Replayer {
     this.#feed(0);
     this.start = machine.icount;
   }
-
-  /** Where the recording begins: not at 0 when it is of a VM that ran already. */
-  readonly start: number;
 
   /** The machine. */
   get machine(): Machine {

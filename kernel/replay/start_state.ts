@@ -58,6 +58,8 @@ export function restoreState(machine: Machine, log: LogReader): void {
   const { core, memory } = machine;
   const { plan } = core;
   const image = readMachineImage(log.cluster(0));
+  // Nothing that would be loaded later may land on what is put here.
+  core.flags.need(0, plan.ramPages);
   core.bytes.fill(0, plan.ram, plan.ram + plan.ramBytes);
   for (let frame = 1; frame < count; frame++) {
     const bytes = log.cluster(frame);

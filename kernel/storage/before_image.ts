@@ -22,6 +22,10 @@ const HEADER_BYTES = 16;
 const ENTRY_HEADER_BYTES = 12;
 const ENTRY_BYTES = ENTRY_HEADER_BYTES + BLOCK_BYTES;
 const MAGIC = new TextEncoder().encode("CHRONBEF");
+/** Most sectors that are zeroed at once. */
+const ZERO_SECTORS = 8192;
+/** Why an earlier disk changes nothing. */
+const NEVER_WRITTEN = "a recording's disk is never written";
 
 function header(): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES);
@@ -84,6 +88,10 @@ export class KeepingDisk implements BlockDevice {
     return this.disk.sectors;
   }
 
+  get concurrent(): boolean {
+    return this.disk.concurrent === true;
+  }
+
   read(sector: number, into: Uint8Array): Promise<void> {
     return this.disk.read(sector, into);
   }
@@ -94,10 +102,22 @@ export class KeepingDisk implements BlockDevice {
   }
 
   async write(sector: number, bytes: Uint8Array): Promise<void> {
-    const first = Math.floor(sector / BLOCK_SECTORS);
-    const last = Math.floor((sector + bytes.length / SECTOR_BYTES - 1) / BLOCK_SECTORS);
-    await this.#keepAll(first, last);
+    await this.#keepSectors(sector, bytes.length / SECTOR_BYTES);
     await this.disk.write(sector, bytes);
+  }
+
+  async zero(sector: number, count: number, mayUnmap: boolean): Promise<void> {
+    // In parts, because all that is kept for a part is in memory at once.
+    for (let done = 0; done < count; done += ZERO_SECTORS) {
+      const part = Math.min(ZERO_SECTORS, count - done);
+      await this.#keepSectors(sector + done, part);
+      await this.disk.zero(sector + done, part, mayUnmap);
+    }
+  }
+
+  discard(): Promise<void> {
+    // A replay takes it that a discard changes nothing, so that while this keeps it must not.
+    return Promise.resolve();
   }
 
   async flush(): Promise<void> {
@@ -122,6 +142,11 @@ export class KeepingDisk implements BlockDevice {
       });
     }
     return this.#flushing ?? Promise.resolve();
+  }
+
+  #keepSectors(sector: number, count: number): Promise<void> {
+    const last = Math.floor((sector + count - 1) / BLOCK_SECTORS);
+    return this.#keepAll(Math.floor(sector / BLOCK_SECTORS), last);
   }
 
   /** Keeps those blocks of a range that are not kept yet, as few runs. */
@@ -192,12 +217,24 @@ export class EarlierDisk implements BlockDevice {
     return this.disk.sectors;
   }
 
+  get concurrent(): boolean {
+    return this.disk.concurrent === true;
+  }
+
   read(sector: number, into: Uint8Array): Promise<void> {
     return readEarlier(this.disk, this.before, this.#offsets, sector, into);
   }
 
   write(): Promise<void> {
-    return Promise.reject(new FormatError("a recording's disk is never written"));
+    return Promise.reject(new FormatError(NEVER_WRITTEN));
+  }
+
+  zero(): Promise<void> {
+    return Promise.reject(new FormatError(NEVER_WRITTEN));
+  }
+
+  discard(): Promise<void> {
+    return Promise.reject(new FormatError(NEVER_WRITTEN));
   }
 
   flush(): Promise<void> {

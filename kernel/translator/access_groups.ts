@@ -6,7 +6,8 @@
  * what the group does; a group that stores needs the write TLB, and what may be written may be read.
  */
 import { ROWS } from "../cpu/isa/table.ts";
-import { entryOffset, tlbOffsetOf } from "../mmu/cache_group.ts";
+import { entryOffset } from "../mmu/cache_group.ts";
+import { tlbOffsetOf } from "../mmu/tlb_place.ts";
 import { i32, i64, type Local } from "../wasm/mod.ts";
 import type { Instruction } from "./region.ts";
 import type { PageCache } from "./page_caches.ts";

@@ -14,7 +14,7 @@
 import { Broken } from "../base/assert.ts";
 import type { Core, RegionCheck } from "../cpu/core.ts";
 import { REGION_END } from "../cpu/region_entry.ts";
-import { RUN_END } from "../cpu/interpreter_ops.ts";
+import { RUN_END } from "../cpu/run_end.ts";
 import { HART } from "../memory/hart_layout.ts";
 import { HART_BLOCK } from "../memory/memory_plan.ts";
 import { type LoggedStore, StoreLog } from "../memory/store_log.ts";

@@ -26,7 +26,8 @@ import {
 import { MSTATUS, PRIVILEGE } from "../memory/hart_layout.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import { type LogStore, logStore } from "../memory/store_log.ts";
-import { entryOffset, tlbOffsetOf } from "../mmu/cache_group.ts";
+import { entryOffset } from "../mmu/cache_group.ts";
+import { tlbOffsetOf } from "../mmu/tlb_place.ts";
 import {
   call,
   type Expression,

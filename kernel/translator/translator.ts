@@ -17,10 +17,11 @@ import {
   JUMP_PAGES,
   TLB_ENTRY_BYTES,
 } from "../memory/memory_plan.ts";
-import { entryNumber, tlbOffsetOf } from "../mmu/cache_group.ts";
+import { entryNumber, tlbOffsetOf } from "../mmu/tlb_place.ts";
 import { JUMP, jumpOffsetOf, OTHER_WAY } from "../mmu/jump_cache.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { Catalogue } from "./catalogue.ts";
+import type { TranslatorOptions } from "./heat.ts";
 import { type PlacedEntry, Placements } from "./placements.ts";
 import { PAGE_HALVES } from "./region.ts";
 import type {
@@ -49,20 +50,6 @@ export interface TranslatorStatistics {
   /** Bytes of generated modules. */
   readonly bytes: number;
 }
-
-/** When places become regions; for tests that want many. */
-export interface TranslatorOptions {
-  /** Heat that makes a place hot, at least 1: lookups, and eighths of instructions interpreted behind them. */
-  readonly heat: number;
-  /** Places that make a batch. A place that is hot a second time is made at once. */
-  readonly batch: number;
-}
-
-/** What is best for guests of all kinds (docs/performance.md). */
-export const TRANSLATOR_DEFAULTS: TranslatorOptions = { heat: 20_000, batch: 8 };
-
-/** For the tier `check`: what is to be checked is to be seen early. */
-export const CHECK_DEFAULTS: TranslatorOptions = { heat: 1000, batch: 8 };
 
 /** Words of VM memory: the current hart's pc, and the current cache element. */
 const PC = HART_BLOCK + HART.offset.pc >> 2;

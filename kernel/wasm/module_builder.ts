@@ -38,6 +38,7 @@ export class ModuleBuilder {
   readonly #declared: { reference: FunctionReference; typeIndex: number }[] = [];
   readonly #exported = new Set<number>();
   readonly #elements: { slot: number; index: number }[] = [];
+  readonly #data: { address: number; bytes: Uint8Array }[] = [];
 
   /**
    * @param memory the memory all functions use
@@ -131,6 +132,11 @@ export class ModuleBuilder {
     this.#elements.push({ slot, index: target.index });
   }
 
+  /** Puts bytes at a place in memory at instantiation. */
+  data(address: number, bytes: Uint8Array): void {
+    this.#data.push({ address, bytes });
+  }
+
   /** The module's bytes. Throws `Broken` when a declared function has no body. */
   build(): Uint8Array<ArrayBuffer> {
     return this.buildWithPlaces().bytes;
@@ -164,6 +170,7 @@ export class ModuleBuilder {
     });
     out.section(SECTION.code, code);
     const sectionAt = out.length - code.length;
+    if (this.#data.length > 0) out.section(SECTION.data, this.#dataSection());
     if (this.named) out.section(SECTION.custom, this.#nameSection());
     return { bytes: out.bytes().slice(), bodies: inSection.map((at) => sectionAt + at) };
   }
@@ -231,6 +238,19 @@ export class ModuleBuilder {
       elements.unsigned(index);
     }
     return elements;
+  }
+
+  #dataSection(): ByteSink {
+    const segments = new ByteSink();
+    segments.unsigned(this.#data.length);
+    for (const { address, bytes } of this.#data) {
+      segments.append([0, 0x41]);
+      segments.signed32(address);
+      segments.byte(0x0b);
+      segments.unsigned(bytes.length);
+      segments.append(bytes);
+    }
+    return segments;
   }
 
   /** The "name" section (WebAssembly appendix, "Name Section"): functions only. */

@@ -203,6 +203,7 @@ export const SECTION = {
   export: 7,
   element: 9,
   code: 10,
+  data: 11,
 } as const;
 
 /** Bulk memory instructions with their zero memory indices. */

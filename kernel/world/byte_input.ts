@@ -1,9 +1,11 @@
 /**
  * Bytes that go into a VM through one port.
  *
- * Invariant: never more than CONSOLE_CREDIT bytes are on their way or waiting inside the VM world; the
- * rest waits here, in order, and whoever writes is told when it is gone (back pressure).
+ * Invariants: never more than CONSOLE_CREDIT bytes are on their way or waiting inside the VM world; the
+ * rest waits here, in order, and whoever writes is told when it is gone (back pressure). What the machine
+ * has not taken is known here at every moment, because a checkpoint of the VM has to keep it (S17).
  */
+import { concatBytes } from "../base/bytes.ts";
 import { HostError } from "../base/errors.ts";
 import { message, TO_VM } from "./protocol.ts";
 import { CONSOLE_CREDIT } from "./vm_inputs.ts";
@@ -18,6 +20,10 @@ export class ByteInput {
   #turn: Promise<void> = Promise.resolve();
   #moreCredit: (() => void) | undefined;
   #closed = false;
+  /** What was sent and the machine has not taken. */
+  #untaken: Uint8Array = new Uint8Array(0);
+  /** What waits to be sent, one entry for each write. */
+  readonly #waiting: Uint8Array[] = [];
 
   /** Input for a port of a device of the VM behind the link. */
   constructor(link: VmLink, device: string, port: number) {
@@ -28,14 +34,21 @@ export class ByteInput {
 
   /** Sends bytes; resolves when all are in the VM world. Rejects with `HostError` once it has ended. */
   write(bytes: Uint8Array): Promise<void> {
-    const done = this.#turn.then(() => this.#send(bytes));
+    this.#waiting.push(bytes);
+    const done = this.#turn.then(() => this.#sendNext());
     // A writer that came after a failed one finds the reason itself.
     this.#turn = done.catch(() => {});
     return done;
   }
 
+  /** All that was written and the machine has not taken. */
+  get untaken(): Uint8Array {
+    return concatBytes([this.#untaken, ...this.#waiting]);
+  }
+
   /** The machine took so many bytes. */
   taken(count: number): void {
+    this.#untaken = this.#untaken.slice(count);
     this.#credit = Math.min(CONSOLE_CREDIT, this.#credit + count);
     this.#moreCredit?.();
   }
@@ -46,17 +59,21 @@ export class ByteInput {
     this.#moreCredit?.();
   }
 
-  async #send(bytes: Uint8Array): Promise<void> {
-    let at = 0;
-    while (at < bytes.length) {
-      while (this.#credit === 0 && !this.#closed) {
-        await new Promise<void>((resolve) => this.#moreCredit = resolve);
+  async #sendNext(): Promise<void> {
+    try {
+      while (this.#waiting[0]!.length > 0) {
+        while (this.#credit === 0 && !this.#closed) {
+          await new Promise<void>((resolve) => this.#moreCredit = resolve);
+        }
+        if (this.#closed) throw new HostError("Cannot write to the VM: it is not running");
+        const part = this.#waiting[0]!.slice(0, this.#credit);
+        this.#waiting[0] = this.#waiting[0]!.subarray(part.length);
+        this.#untaken = concatBytes([this.#untaken, part]);
+        this.#credit -= part.length;
+        await this.#link.send(TO_VM.console, message(this.#device, [this.#port], part));
       }
-      if (this.#closed) throw new HostError("Cannot write to the VM: it is not running");
-      const part = bytes.subarray(at, at + this.#credit);
-      at += part.length;
-      this.#credit -= part.length;
-      await this.#link.send(TO_VM.console, message(this.#device, [this.#port], part));
+    } finally {
+      this.#waiting.shift();
     }
   }
 }

@@ -2,13 +2,18 @@
  * Serves one disk of a VM in the kernel world: the VM world asks through the mailbox, because it has
  * no permission to open a file, and moves the data into guest memory itself.
  *
- * Invariants: requests end in the order they came; a request that lies outside the disk, writes to a
- * read-only one or is longer than MOST_BYTES ends with an error before the disk is touched; a failing
- * host file is an I/O error of the guest's, never the end of the VM.
+ * Invariants: what a request does and sees is as if requests ran in the order they came, though they may
+ * end in another (disk_turns.ts); a request that lies outside the disk, writes to a read-only one or is
+ * longer than MOST_BYTES ends with an error before the disk is touched; a failing host file is an I/O error
+ * of the guest's, never the end of the VM. A read holds one message's data at a time. After `swap`, no flush
+ * succeeds before all that was written to the disk before it is on stable storage.
  */
 import { concatBytes } from "../base/bytes.ts";
+import { assert } from "../base/assert.ts";
+import { HostError } from "../base/errors.ts";
 import { MESSAGE_DATA_MAXIMUM, SECTOR_BYTES } from "../limits.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
+import { DiskTurns } from "./disk_turns.ts";
 import { DISK_KINDS, type Message, message, TO_VM } from "./protocol.ts";
 import type { VmLink } from "./vm_link.ts";
 
@@ -25,24 +30,46 @@ export const DISK_UNSUPPORTED = 2;
 interface Request {
   readonly tag: number;
   readonly kind: (typeof DISK_KINDS)[number] | undefined;
+  /** The disk that it is for. */
+  readonly disk: BlockDevice;
   readonly sector: number;
   readonly length: number;
   readonly data: readonly Uint8Array[];
+  /** What was being drained when it came. */
+  readonly draining: readonly Promise<void>[];
+}
+
+/** A disk that another has taken the place of. */
+export interface Swapped {
+  /** The disk that was served before. */
+  readonly before: BlockDevice;
+  /**
+   * Resolves when its last request has ended and all that was written to it is on stable storage; until
+   * then it must not be closed. Rejects with HostError when it cannot be flushed.
+   */
+  readonly drained: Promise<void>;
 }
 
 /** One disk of one VM. */
 export class DiskService {
   readonly #device: string;
-  /** What it serves; replaced only while no request is under way. */
+  /** What it serves; set only while no request is under way, for which there is `swap`. */
   disk: BlockDevice;
-  readonly #link: VmLink;
+  readonly #link: Pick<VmLink, "send">;
   readonly #onProgress: () => void;
   readonly #data = new Map<number, Uint8Array[]>();
-  #turn: Promise<void> = Promise.resolve();
+  readonly #turns = new DiskTurns();
+  /** Disks served before that are not known to be on stable storage. */
+  readonly #draining = new Set<Promise<void>>();
   #backlog = 0;
 
   /** `onProgress` is called when `backlog` went down. */
-  constructor(device: string, disk: BlockDevice, link: VmLink, onProgress: () => void) {
+  constructor(
+    device: string,
+    disk: BlockDevice,
+    link: Pick<VmLink, "send">,
+    onProgress: () => void,
+  ) {
     this.#device = device;
     this.disk = disk;
     this.#link = link;
@@ -66,20 +93,52 @@ export class DiskService {
   addRequest({ numbers: [tag = 0, kind = -1, sector = 0, length = 0] }: Message): void {
     const data = this.#data.get(tag) ?? [];
     this.#data.delete(tag);
-    const request: Request = { tag, kind: DISK_KINDS[kind], sector, length, data };
-    this.#turn = this.#turn.then(() => this.#serve(request));
+    const { disk } = this;
+    const draining = [...this.#draining];
+    const request = { tag, kind: DISK_KINDS[kind], disk, sector, length, data, draining };
+    const refusal = this.#refusal(request);
+    // One that is refused touches no sectors.
+    const [first, count] = refusal === undefined ? [sector, length / SECTOR_BYTES] : [0, 0];
+    this.#turns.add({
+      disk,
+      access: request.kind === "read" ? "reads" : request.kind === "flush" ? "flushes" : "changes",
+      first,
+      end: first + count,
+      run: () => this.#serve(request, refusal),
+    });
+  }
+
+  /**
+   * Serves another disk of the same size from now on: requests that came before end on the disk that they
+   * came for, ahead of later ones that touch the same sectors (S17.7, S17.8).
+   */
+  swap(disk: BlockDevice): Swapped {
+    const before = this.disk;
+    assert(disk.sectors === before.sectors, "a disk takes the place of one of its size");
+    this.disk = disk;
+    const drained = this.#turns.ended(before).then(() => before.flush());
+    this.#draining.add(drained);
+    // A failure stays: no flush may succeed after it.
+    drained.then(() => this.#draining.delete(drained), () => {});
+    return { before, drained };
   }
 
   /** Resolves when all requests have ended and the disk is closed. */
   async close(): Promise<void> {
-    await this.#turn;
-    await this.disk.close();
+    await this.#turns.ended();
+    await Promise.allSettled(this.#draining);
+    try {
+      await this.disk.close();
+    } catch (error) {
+      // What could not be written was never flushed by the guest: it was promised nothing.
+      if (!(error instanceof HostError)) throw error;
+    }
   }
 
-  async #serve(request: Request): Promise<void> {
+  async #serve(request: Request, refusal: number | undefined): Promise<void> {
     let status: number;
     try {
-      status = this.#refusal(request) ?? await this.#execute(request);
+      status = refusal ?? await this.#execute(request);
     } catch {
       // The host's failure is the guest's I/O error, as on a real machine with a bad disk.
       status = DISK_ERROR;
@@ -89,13 +148,13 @@ export class DiskService {
     await this.#link.send(TO_VM.diskDone, message(this.#device, [request.tag, status]));
   }
 
-  #refusal({ kind, sector, length, data }: Request): number | undefined {
+  #refusal({ kind, disk, sector, length, data }: Request): number | undefined {
     if (kind === undefined) return DISK_UNSUPPORTED;
     if (kind === "flush") return undefined;
     const whole = [sector, length].every((n) => Number.isSafeInteger(n) && n >= 0) &&
       length % SECTOR_BYTES === 0;
-    if (!whole || sector + length / SECTOR_BYTES > this.disk.sectors) return DISK_ERROR;
-    if (kind !== "read" && this.disk.readOnly) return DISK_ERROR;
+    if (!whole || sector + length / SECTOR_BYTES > disk.sectors) return DISK_ERROR;
+    if (kind !== "read" && disk.readOnly) return DISK_ERROR;
     if (kind === "read" || kind === "write") {
       if (length > MOST_BYTES) return DISK_ERROR;
     }
@@ -104,34 +163,34 @@ export class DiskService {
   }
 
   async #execute(request: Request): Promise<number> {
-    const { kind, sector, length, data } = request;
+    const { kind, disk, sector, length, data } = request;
+    const count = length / SECTOR_BYTES;
     switch (kind) {
       case "read":
         await this.#read(request);
         break;
       case "write":
-        await this.disk.write(sector, concatBytes(data));
+        await disk.write(sector, concatBytes(data));
         break;
       case "zero":
-        for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
-          const zeros = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
-          await this.disk.write(sector + at / SECTOR_BYTES, zeros);
-        }
+      case "zeroUnmap":
+        await disk.zero(sector, count, kind === "zeroUnmap");
         break;
       case "flush":
-        await this.disk.flush();
+        await Promise.all(request.draining);
+        await disk.flush();
         break;
       default:
-        // A discard is a hint; a plain disk may keep what it has.
+        await disk.discard(sector, count);
         break;
     }
     return DISK_OK;
   }
 
-  async #read({ tag, sector, length }: Request): Promise<void> {
+  async #read({ tag, disk, sector, length }: Request): Promise<void> {
     for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
       const part = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
-      await this.disk.read(sector + at / SECTOR_BYTES, part);
+      await disk.read(sector + at / SECTOR_BYTES, part);
       await this.#link.send(TO_VM.diskData, message(this.#device, [tag], part));
     }
   }

@@ -28,6 +28,14 @@ export const EXEC_FRAME = {
   signal: "K",
   /** Kernel: the terminal's size, "COLUMNS ROWS" in decimal. Command 0. */
   size: "W",
+  /**
+   * Kernel, to an agent of version 2: who the guest is now, and what time. Three lines of text, an empty one
+   * leaves what is there: hostname, MAC address of eth0 ("02:00:00:00:00:00"), wall clock in nanoseconds since
+   * 1970 (decimal); then bytes of entropy. Command 0. Answered with `identified`.
+   */
+  identity: "N",
+  /** Agent: the frame was obeyed; the payload names what the guest refused, with a space between. Command 0. */
+  identified: "A",
   /** Agent: so many bytes of stdin went to the command (or were dropped); decimal. */
   taken: "T",
   /** Agent: bytes of the command's stdout. */
@@ -42,6 +50,9 @@ export const EXEC_FRAME = {
 
 /** One of the kinds. */
 export type ExecFrameKind = (typeof EXEC_FRAME)[keyof typeof EXEC_FRAME];
+
+/** First version of agents that know the frame `identity`. */
+export const IDENTITY_AGENT_VERSION = 2;
 
 /** Most payload bytes of one frame. */
 export const EXEC_PAYLOAD_BYTES = 32 * 1024;
@@ -78,6 +89,11 @@ export function execNumber(payload: Uint8Array): number {
 /** Cuts a stream of bytes into frames. Never throws: what is no frame is skipped. */
 export class ExecFrameReader {
   #rest: Uint8Array = new Uint8Array(0);
+
+  /** Bytes of a frame that is not complete yet: short of a header and a payload. */
+  get rest(): Uint8Array {
+    return this.#rest;
+  }
 
   /** Takes the next bytes; gives the frames that are complete by now. */
   push(bytes: Uint8Array): ExecFrame[] {

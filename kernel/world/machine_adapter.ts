@@ -3,24 +3,24 @@
  * names and shapes, decides nothing.
  */
 import { unreachable } from "../base/assert.ts";
-import { csrName } from "../cpu/csr_table.ts";
-import { CSR_ROWS } from "../cpu/csr_table.ts";
+import { REPORTED_CSRS } from "../cpu/csr_names.ts";
 import type { DeviceRegistry } from "../driver/mod.ts";
 import { touchedBytes } from "../machine/digest.ts";
 import type { VmEvent } from "../machine/event.ts";
+import { guestIdentity } from "../machine/identity.ts";
 import { readImage } from "../machine/image.ts";
 import { Machine } from "../machine/machine.ts";
-import type { HostSource } from "../machine/nondeterminism.ts";
-import type { CompilePort, RemoteCompiler } from "./remote_compiler.ts";
+import type { MachineCode } from "../machine/machine_code.ts";
+import type { RemoteCompiler } from "./remote_compiler.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
-import { Recorder } from "../replay/recorder.ts";
-import { traceLine } from "../machine/trace.ts";
+import type { Recorder } from "../replay/recorder.ts";
 import type {
   HartReport,
   MachineConfig,
   MachineOutput,
   MachinePort,
   MachineStats,
+  MachineSurroundings,
   StopReason,
 } from "./machine_port.ts";
 
@@ -28,12 +28,15 @@ import type {
 export async function createMachine(
   config: MachineConfig,
   registry: DeviceRegistry,
-  port?: CompilePort,
-  host?: HostSource,
+  { core, compiler: port, host }: MachineSurroundings = {},
 ): Promise<MachinePort> {
   let compiler: RemoteCompiler | undefined;
+  const tier = config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier;
+  const makesRegions = tier !== "interpreter" && port === undefined;
+  const code = core === undefined || makesRegions ? await ownCode(core) : coreOnly(core);
   const { bios, kernel, initrd } = config;
   const machine = new Machine({
+    machineVersion: config.machineVersion,
     memoryBytes: config.memoryBytes,
     harts: config.harts,
     append: config.append,
@@ -44,7 +47,9 @@ export async function createMachine(
     ...(config.tlbEntries === undefined ? {} : { tlbEntries: config.tlbEntries }),
     ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),
     ...config.marksExecution && { marksExecution: true },
-    tier: config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier,
+    tier,
+    code,
+    ...config.identity && { identity: guestIdentity(config.identity) },
     wallStart: config.startWallNanoseconds,
     bios: typeof bios === "string" ? bios : await readImage(bios),
     ...(kernel ? { kernel: await readImage(kernel) } : {}),
@@ -56,7 +61,20 @@ export async function createMachine(
       },
     }),
   }, registry);
-  return new MachineAdapter(machine, config.trace, compiler);
+  const trace = config.trace ? (await import("../machine/trace.ts")).traceLine : undefined;
+  return new MachineAdapter(machine, trace, compiler);
+}
+
+/** Code for a machine that only needs its core. */
+function coreOnly(core: WebAssembly.Module): MachineCode {
+  const needless = () => unreachable("this machine's regions are made elsewhere");
+  return { core: () => core, regions: needless, checker: needless };
+}
+
+/** Loads what makes code; a core that is there already is not made again. */
+async function ownCode(core: WebAssembly.Module | undefined): Promise<MachineCode> {
+  const { OWN_CODE } = await import("../machine/own_code.ts");
+  return core === undefined ? OWN_CODE : { ...OWN_CODE, core: () => core };
 }
 
 const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
@@ -66,8 +84,6 @@ const PRIVILEGE_NAMES: Readonly<Record<number, string>> = {
 };
 /** Names of the counters of fills by level: no translation, then the sizes of pages. */
 const FILL_LEVELS = ["bare", "4KiB", "2MiB", "1GiB", "512GiB", "256TiB"];
-/** Registers whose reading changes nothing and that people ask for first. */
-const REPORTED = CSR_ROWS.map(({ name }) => name).filter((name) => !/hpm|^pmp|^seed$/.test(name));
 
 class MachineAdapter implements MachinePort {
   #wakeTicks = 0;
@@ -77,7 +93,7 @@ class MachineAdapter implements MachinePort {
 
   constructor(
     readonly machine: Machine,
-    private readonly traced: boolean,
+    private readonly traceLine: ((machine: Machine) => string) | undefined,
     private readonly compiler: RemoteCompiler | undefined,
   ) {}
 
@@ -94,8 +110,8 @@ class MachineAdapter implements MachinePort {
   }
 
   run(budget: number): StopReason {
-    if (this.traced) this.#runTraced(budget);
-    const granted = this.traced ? 0 : budget;
+    if (this.traceLine) this.#runTraced(budget, this.traceLine);
+    const granted = this.traceLine ? 0 : budget;
     const stop = this.drive === undefined ? this.machine.run(granted) : this.drive(granted);
     switch (stop.kind) {
       case "output":
@@ -143,10 +159,13 @@ class MachineAdapter implements MachinePort {
     return [...trace, ...outputs];
   }
 
-  record(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder {
-    const { machine } = this;
-    earlier?.recorder.reset(machine, earlier.wallStart);
-    return this.#recorder = earlier?.recorder ?? new Recorder(machine);
+  record(recorder: Recorder): void {
+    this.#recorder = recorder;
+  }
+
+  recordAgain(recorder: Recorder, wallStart: bigint): void {
+    recorder.reset(this.machine, wallStart);
+    this.#recorder = recorder;
   }
 
   stopRecording(): void {
@@ -166,9 +185,7 @@ class MachineAdapter implements MachinePort {
     const current = core.current;
     core.switchTo(index);
     const csrs: Record<string, bigint> = {};
-    for (const { number, name } of CSR_ROWS) {
-      if (REPORTED.includes(name)) csrs[csrName(number)!] = this.machine.csr(number);
-    }
+    for (const [number, name] of REPORTED_CSRS) csrs[name] = this.machine.csr(number);
     core.switchTo(current);
     const registers = (file: "x" | "f") =>
       Array.from({ length: 32 }, (_, i) => core.register(index, file, i));
@@ -274,7 +291,7 @@ class MachineAdapter implements MachinePort {
   }
 
   /** One instruction at a time, each with a line of text. Slow, and changes nothing else. */
-  #runTraced(budget: number): void {
+  #runTraced(budget: number, traceLine: (machine: Machine) => string): void {
     const lines: string[] = [];
     for (let i = 0; i < budget; i++) {
       const line = traceLine(this.machine);

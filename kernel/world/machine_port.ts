@@ -5,6 +5,7 @@
  * Invariant: the machine changes only inside `run`, `offer`, `anchor` and `skipIdle`, which the loop
  * calls at slice boundaries, so every outside influence has an exact retired-instruction count.
  */
+import type { VmIdentity } from "../base/identity.ts";
 import type { DiskRequest } from "../driver/mod.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
@@ -36,6 +37,8 @@ export interface DiskShape {
 
 /** All that determines a machine, besides the events it is offered. */
 export interface MachineConfig {
+  /** Version of what guests observe (kernel/machine/version.ts): a replay's is its recording's. */
+  readonly machineVersion: number;
   /** Bytes of guest memory, a multiple of 64 KiB, up to 3 GiB. */
   readonly memoryBytes: number;
   /** Number of harts, 1 to 8. */
@@ -62,6 +65,8 @@ export interface MachineConfig {
   readonly marksExecution?: boolean;
   /** Seed of everything random in the machine: an integer from 0 to 2^53 - 1. */
   readonly seed: number;
+  /** Who the VM is, from when its world starts; without it, what its seed gives. */
+  readonly identity?: VmIdentity;
   /** Wall clock when guest time was 0, in nanoseconds since 1970. */
   readonly startWallNanoseconds: bigint;
   /** Whether each retired instruction is reported as a `trace` output. */
@@ -191,11 +196,10 @@ export interface MachinePort {
   readonly machine?: Machine;
   /** The recorder of `record` has ended. */
   stopRecording?(): void;
-  /**
-   * Begins to record the machine, whose outputs were taken; or goes on with the recorder of the machine
-   * before it, whose guest reset itself.
-   */
-  record?(earlier?: { readonly recorder: Recorder; readonly wallStart: bigint }): Recorder;
+  /** From now on the machine, whose outputs were taken, tells a recorder what it sends out. */
+  record?(recorder: Recorder): void;
+  /** Goes on with the recorder of the machine before it, whose guest reset itself. */
+  recordAgain?(recorder: Recorder, wallStart: bigint): void;
   /**
    * What the machine waits for that only arrives while this thread is idle: translations, which came
    * already. Undefined when there is nothing.
@@ -203,9 +207,18 @@ export interface MachinePort {
   arrival?(): Promise<void> | undefined;
 }
 
-/** Makes a machine; `host` is what an exact clock reads. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
+/** What a machine is given besides what determines it. */
+export interface MachineSurroundings {
+  /** The compiled core of machines like this one; without it, the machine makes its own. */
+  readonly core?: WebAssembly.Module | undefined;
+  /** The way to the compile world, if there is one. */
+  readonly compiler?: CompilePort | undefined;
+  /** What an exact clock reads. */
+  readonly host?: HostSource | undefined;
+}
+
+/** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */
 export type MachineFactory = (
   config: MachineConfig,
-  compiler: CompilePort | undefined,
-  host: HostSource | undefined,
+  surroundings: MachineSurroundings,
 ) => Promise<MachinePort>;

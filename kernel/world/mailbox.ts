@@ -32,6 +32,9 @@ const WORD = {
   icountHigh: 4,
 } as const;
 
+/** Most messages that a VM world takes between two slices: whoever asks without a pause does not stop it. */
+const MOST_TAKEN = 64;
+
 /** A received message. */
 export interface Received extends Message {
   /** A value of TO_VM or TO_KERNEL. */
@@ -88,6 +91,9 @@ class Side {
 
 /** The VM world's side of a mailbox. */
 export class VmMailbox extends Side {
+  /** Messages may be left in the ring that no bell will tell of again. */
+  #left = false;
+
   /** Opens the mailbox in shared memory made by `createMailbox`. */
   constructor(shared: SharedArrayBuffer) {
     super(shared, "vm");
@@ -98,9 +104,31 @@ export class VmMailbox extends Side {
     return Atomics.load(this.words, WORD.vmBell);
   }
 
+  /**
+   * Takes messages, though not without end; the next `sleep` returns at once when some may be left.
+   * @param mayTake whether a message can be taken now; one that cannot is given, and is the last
+   */
+  takeMessages(
+    take: (got: Received) => void,
+    mayTake: (got: Received) => boolean = () => true,
+  ): Received | undefined {
+    let count = 0;
+    let refused: Received | undefined;
+    while (count < MOST_TAKEN && refused === undefined) {
+      const got = this.receive();
+      if (got === undefined) break;
+      count++;
+      if (mayTake(got)) take(got);
+      else refused = got;
+    }
+    this.#left = count === MOST_TAKEN || refused !== undefined;
+    if (count > 0) this.ringPeer();
+    return refused;
+  }
+
   /** Sleeps until the bell has another value than `seen`, or the time is over. */
   sleep(seen: number, milliseconds = Infinity): void {
-    Atomics.wait(this.words, WORD.vmBell, seen, milliseconds);
+    if (!this.#left) this.#wait(seen, milliseconds);
   }
 
   /** Whether the kernel asks the VM to stand still because output has piled up. */
@@ -115,8 +143,12 @@ export class VmMailbox extends Side {
       const sent = this.trySend(kind, content);
       this.ringPeer();
       if (sent) return;
-      this.sleep(seen);
+      this.#wait(seen, Infinity);
     }
+  }
+
+  #wait(seen: number, milliseconds: number): void {
+    Atomics.wait(this.words, WORD.vmBell, seen, milliseconds);
   }
 
   /** Publishes how many instructions have retired. */

@@ -41,6 +41,10 @@ export const TO_VM = {
   recordGo: 14,
   /** The recording ends here, or does not begin. */
   recordStop: 15,
+  /** bytes: generation ID (16), MAC address (6), entropy. The VM is a copy of another one. */
+  identity: 16,
+  /** bytes: nanoseconds since 1970 as decimal text. The wall clock is moved to this moment. */
+  wall: 17,
 } as const;
 
 /** TABLE of messages to the kernel world. */
@@ -89,7 +93,7 @@ export const TO_KERNEL = {
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */
-export const DISK_KINDS = ["read", "write", "flush", "discard", "zero"] as const;
+export const DISK_KINDS = ["read", "write", "flush", "discard", "zero", "zeroUnmap"] as const;
 
 /** A message's content. */
 export interface Message {

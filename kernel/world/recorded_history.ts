@@ -75,8 +75,11 @@ export class RecordedHistory {
         events.advance();
         const record = readEventRecord(event);
         yield { ...timed(event), log: "events", record };
-        // Guest time begins anew, and the wall clock goes on.
+        // Guest time begins anew, and the wall clock goes on; or the wall clock alone was moved.
         if (record.type === "reset") wallStart = record.wallStart;
+        if (record.type === "event" && record.event.kind === "wall") {
+          wallStart = record.event.wallStart;
+        }
       } else return;
     }
   }

@@ -6,6 +6,7 @@
  */
 import { Broken } from "../base/assert.ts";
 import { concatBytes } from "../base/bytes.ts";
+import type { HostFile } from "../host/files.ts";
 import type { Host } from "../host/host.ts";
 import type { LogStream } from "../replay/log_format.ts";
 import type { RecordedImage, RecordingManifest } from "../replay/manifest.ts";
@@ -117,17 +118,29 @@ export class RecordingSession {
   async #identifyOne({ role, path, contents, bytes }: ImageFact): Promise<RecordedImage> {
     const hash = this.#host.compression.sha256();
     const keeps = this.options.images === true || bytes <= KEPT_BYTES || path === "";
-    const parts: Uint8Array[] = [];
-    for await (const part of this.#read(path, contents, bytes)) {
-      hash.add(part);
-      if (keeps) parts.push(part);
-      await this.#host.timers.yieldToOthers();
+    const partial = `${this.folder}/images/${role}.partial`;
+    const copy = keeps ? this.#newCopy(partial) : undefined;
+    try {
+      let at = 0;
+      for await (const part of this.#read(path, contents, bytes)) {
+        hash.add(part);
+        copy?.write(at, part);
+        at += part.length;
+        await this.#host.timers.yieldToOthers();
+      }
+    } finally {
+      copy?.close();
     }
     const sha256 = hash.hex();
     if (!keeps) return { role, path, bytes, sha256 };
     const kept = `images/${sha256.slice(0, 32)}`;
-    this.#host.files.replace(`${this.folder}/${kept}`, concatBytes(parts));
+    this.#host.files.rename(partial, `${this.folder}/${kept}`);
     return { role, path, bytes, sha256, kept };
+  }
+
+  #newCopy(path: string): HostFile {
+    this.#host.files.ensureFolder(`${this.folder}/images`);
+    return this.#host.files.create(path);
   }
 
   async *#read(

@@ -8,7 +8,6 @@
 import { ConfigError, FormatError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import { SECTOR_BYTES } from "../limits.ts";
-import { MACHINE_VERSION } from "../machine/version.ts";
 import type { LogStream } from "../replay/log_format.ts";
 import {
   parseRecordingManifest,
@@ -86,21 +85,23 @@ function sizeOf(host: Host, path: string): number {
 }
 
 function headOf(host: Host, vm: RecordedVm): Omit<RecordingManifest, "images"> {
-  const { memoryBytes, harts, append, bios, clock, seed, startWallNanoseconds, disks } = vm.config;
+  const { config } = vm;
+  const { memoryBytes, harts, append, bios, clock, seed, identity, disks } = config;
   return {
     format: "chronovisor recording",
     version: RECORDING_VERSION,
     created: new Date(Number(host.clock.wallNanoseconds() / 1_000_000n)).toISOString(),
     name: vm.name,
     machine: {
-      version: MACHINE_VERSION,
+      version: config.machineVersion,
       memoryBytes,
       harts,
       append,
       bios: typeof bios === "string" ? bios : "image",
       clock,
       seed,
-      wallStart: `${startWallNanoseconds}`,
+      ...identity && { identity },
+      wallStart: `${config.startWallNanoseconds}`,
       disks: disks.map(({ sectors, readOnly }) => ({ sectors, readOnly })),
     },
     start: vm.start,
@@ -196,12 +197,14 @@ export function recordedMachine(
     ...kernel && { kernel },
     ...initrd && { initrd },
     bios,
+    machineVersion: machine.version,
     memoryBytes: machine.memoryBytes,
     harts: machine.harts,
     append: machine.append,
     disks: machine.disks,
     clock: machine.clock as MachineConfig["clock"],
     seed: machine.seed,
+    ...machine.identity && { identity: machine.identity },
     startWallNanoseconds: BigInt(machine.wallStart),
     ...how,
     trace: false,

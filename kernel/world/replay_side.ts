@@ -184,7 +184,7 @@ export class ReplaySide {
       const arrival = this.#machine.arrival?.();
       if (arrival !== undefined) await arrival;
       const bell = mailbox.bell();
-      this.#readMailbox();
+      mailbox.takeMessages((got) => this.#receive(got));
       if (this.#stop) return this.#ended("stopped", 0);
       if (this.#paused || mailbox.held) {
         mailbox.sleep(bell);
@@ -367,16 +367,6 @@ export class ReplaySide {
     };
     const code = stop.kind === "end" ? stop.code : 0;
     return { ...this.#ended("replayed", code), replay: report };
-  }
-
-  #readMailbox(): void {
-    const { mailbox } = this.#world;
-    let count = 0;
-    for (let got = mailbox.receive(); got; got = mailbox.receive()) {
-      this.#receive(got);
-      count++;
-    }
-    if (count > 0) mailbox.ringPeer();
   }
 
   #receive(got: Received): void {

@@ -7,6 +7,7 @@
  */
 import { Broken } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
+import type { VmIdentity } from "../base/identity.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { DebugTarget } from "../debug/target.ts";
@@ -31,7 +32,8 @@ import {
 import { ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmDebug } from "./vm_debug.ts";
 import { VmExec } from "./vm_exec.ts";
-import type { ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
+import type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
+import { type AnnouncementOutcome, type IdentityAnnouncement, VmWho } from "./vm_identity.ts";
 import { VmLink } from "./vm_link.ts";
 import type { VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
@@ -76,6 +78,7 @@ export class VM {
   readonly #queries: VmQueries;
   readonly #debug: VmDebug;
   readonly #exec: VmExec;
+  readonly #identity: VmWho;
   readonly #trace: ByteOutput;
   readonly #disks: ReadonlyMap<string, DiskService>;
   readonly #network: VmParts["network"];
@@ -113,7 +116,8 @@ export class VM {
     if (config.trace) void this.#trace.readable;
     this.#queries = new VmQueries(this.#link);
     this.#debug = new VmDebug(this.#link);
-    const exec = this.#exec = new VmExec(this.#link, balance);
+    const exec = this.#exec = new VmExec(this.#link, balance, parts.agent);
+    this.#identity = new VmWho(config.identity, { link: this.#link, exec, host });
     this.#console = new ConsoleEnd(this.#link, parts.consoleDevice, balance, (columns, rows) => {
       return exec.resize(columns, rows);
     });
@@ -265,6 +269,25 @@ export class VM {
   /** Starts a command in the guest, with its streams at hand. */
   spawn(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecProcess> {
     return this.#exec.spawn(command, options);
+  }
+
+  /** Who it is, as last announced; undefined when nobody said, and it is what its seed gives. */
+  get identity(): VmIdentity | undefined {
+    return this.#identity.identity;
+  }
+
+  /** The connection to the agent in its guest: what a VM that goes on from here has to know. */
+  get agent(): AgentPlace {
+    return this.#exec.agent;
+  }
+
+  /**
+   * Tells a VM that goes on from a saved state who it is and what time it is. Called right after it was made,
+   * the machine learns it before its guest's next instruction. Resolves when the guest's agent has told the
+   * guest too, or there is none, or it does not answer in time.
+   */
+  announceIdentity(announcement: IdentityAnnouncement): Promise<AnnouncementOutcome> {
+    return this.#identity.announce(announcement);
   }
 
   /** Takes hold of the VM for a debugger; it stands still until the debugger lets it go on. */

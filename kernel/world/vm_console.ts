@@ -82,6 +82,11 @@ export class ConsoleEnd implements VmConsole {
     return this.#output.backlog;
   }
 
+  /** What was typed and the guest has not taken. */
+  get untaken(): Uint8Array {
+    return this.#input.untaken;
+  }
+
   /** Output arrived from the VM. */
   arrived(bytes: Uint8Array): void {
     this.#output.push(bytes);

@@ -9,12 +9,16 @@ import { concatBytes } from "../base/bytes.ts";
 import { HostError } from "../base/errors.ts";
 import { ByteInput } from "./byte_input.ts";
 import { ByteOutput } from "./byte_output.ts";
-import { encodeExecFrame, EXEC_FRAME, EXEC_PAYLOAD_BYTES, EXEC_WINDOW } from "./exec_protocol.ts";
 import {
+  encodeExecFrame,
+  EXEC_FRAME,
+  EXEC_PAYLOAD_BYTES,
+  EXEC_WINDOW,
   type ExecFrame,
   type ExecFrameKind,
   ExecFrameReader,
   execNumber,
+  IDENTITY_AGENT_VERSION,
 } from "./exec_protocol.ts";
 import { DEVICE_NAMES } from "./machine_port.ts";
 import type { VmLink } from "./vm_link.ts";
@@ -40,6 +44,18 @@ export interface ExecResult {
   readonly stderr: Uint8Array;
   /** `stdout` as text. */
   readonly text: string;
+}
+
+/** The connection to a guest's agent, as it is at one moment: what a VM that goes on from there has to know. */
+export interface AgentPlace {
+  /** Version that the agent said; 0: it has not said hello. */
+  readonly version: number;
+  /** Number of the next command: those before may still run in the guest, and nobody waits for them. */
+  readonly nextCommand: number;
+  /** What the agent has sent of a frame that is not complete. */
+  readonly rest: Uint8Array;
+  /** What the agent has yet to be sent. */
+  readonly untaken: Uint8Array;
 }
 
 type Send = (kind: ExecFrameKind, payload?: Uint8Array) => Promise<void>;
@@ -183,16 +199,32 @@ export class VmExec {
   readonly #ready: PromiseWithResolvers<void> = Promise.withResolvers();
   #next = 1;
   #ended = false;
-  /** Whether the agent said hello. */
-  #agent = false;
+  /** Version of the agent, once it said hello; before, 0. */
+  #agent = 0;
+  /** Who waits for the agent to have heard who its guest is, in order. */
+  readonly #identified: ((refused: Uint8Array | undefined) => void)[] = [];
   /** Size of the terminal, when it was told. */
   #size: Uint8Array | undefined;
 
-  /** Commands over a link; `onRead` is called when a reader took output. */
-  constructor(link: VmLink, onRead: () => void) {
+  /**
+   * Commands over a link; `onRead` is called when a reader took output.
+   * @param resumed the agent of a guest that goes on from where it said hello already
+   */
+  constructor(link: VmLink, onRead: () => void, resumed?: AgentPlace) {
     this.#input = new ByteInput(link, DEVICE_NAMES.console, EXEC_PORT);
     this.#onRead = onRead;
     this.#ready.promise.catch(() => {});
+    if (resumed !== undefined) this.#goOnFrom(resumed);
+  }
+
+  /** The connection as it is now. */
+  get agent(): AgentPlace {
+    return {
+      version: this.#agent,
+      nextCommand: this.#next,
+      rest: this.#reader.rest,
+      untaken: this.#input.untaken,
+    };
   }
 
   /** Output that nobody took yet, in bytes. */
@@ -247,7 +279,8 @@ export class VmExec {
   /** Bytes arrived from the agent. */
   arrived(bytes: Uint8Array): void {
     for (const frame of this.#reader.push(bytes)) {
-      if (frame.kind === EXEC_FRAME.hello) this.#hello();
+      if (frame.kind === EXEC_FRAME.hello) this.#hello(execNumber(frame.payload) || 1);
+      else if (frame.kind === EXEC_FRAME.identified) this.#identified.shift()?.(frame.payload);
       else if (this.#running.get(frame.id)?.arrived(frame)) this.#running.delete(frame.id);
     }
   }
@@ -261,13 +294,38 @@ export class VmExec {
   async resize(columns: number, rows: number): Promise<void> {
     const payload = new TextEncoder().encode(`${columns} ${rows}`);
     this.#size = payload;
-    if (this.#agent && !this.#ended) {
+    if (this.#agent !== 0 && !this.#ended) {
       await this.#input.write(encodeExecFrame({ kind: EXEC_FRAME.size, id: 0, payload }));
     }
   }
 
-  #hello(): void {
-    this.#agent = true;
+  /**
+   * Tells the agent who its guest is; gives the names of what the guest refused, or undefined when there is no
+   * agent that knows how, or when the signal ends the wait for its answer.
+   */
+  async identify(payload: Uint8Array, signal: AbortSignal): Promise<string[] | undefined> {
+    if (this.#agent < IDENTITY_AGENT_VERSION || this.#ended || signal.aborted) return undefined;
+    const answer = Promise.withResolvers<Uint8Array | undefined>();
+    this.#identified.push(answer.resolve);
+    const giveUp = () => answer.resolve(undefined);
+    signal.addEventListener("abort", giveUp, { once: true });
+    const sent = this.#input.write(encodeExecFrame({ kind: EXEC_FRAME.identity, id: 0, payload }));
+    sent.catch(giveUp);
+    const refused = await answer.promise;
+    signal.removeEventListener("abort", giveUp);
+    return refused && new TextDecoder().decode(refused).split(" ").filter((name) => name !== "");
+  }
+
+  #goOnFrom({ version, nextCommand, rest, untaken }: AgentPlace): void {
+    this.#next = nextCommand;
+    this.#reader.push(rest);
+    // The VM may end before it takes them, as it might have without a checkpoint.
+    if (untaken.length > 0) this.#input.write(untaken).catch(() => {});
+    if (version > 0) this.#hello(version);
+  }
+
+  #hello(version: number): void {
+    this.#agent = version;
     this.#ready.resolve();
     if (this.#size === undefined) return;
     const size = encodeExecFrame({ kind: EXEC_FRAME.size, id: 0, payload: this.#size });
@@ -281,6 +339,7 @@ export class VmExec {
     this.#ended = true;
     this.#input.close();
     this.#ready.reject(new HostError("The VM ended before its guest could run a command"));
+    for (const answered of this.#identified.splice(0)) answered(undefined);
     for (const process of this.#running.values()) process.lost();
     this.#running.clear();
   }

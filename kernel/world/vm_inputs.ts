@@ -3,14 +3,17 @@
  *
  * Invariants: events of one device and port keep their order; console input in here is bounded by the
  * credit that the kernel world holds (CONSOLE_CREDIT), everything else by what the machine itself has
- * asked for, and frames by MOST_FRAMES (further ones are dropped, as a full network card does).
+ * asked for, and frames by MOST_FRAMES (further ones are dropped, as a full network card does). Who the VM
+ * is, and what its wall clock shows, the guest sees before anything else that came with them.
  */
 import { assert } from "../base/assert.ts";
 import { concatBytes } from "../base/bytes.ts";
+import { GENERATION_BYTES, MAC_BYTES } from "../base/identity.ts";
 import type { VmEvent } from "../machine/event.ts";
+import { wallEvent } from "../machine/identity.ts";
 import type { MachinePort } from "./machine_port.ts";
 import type { VmMailbox } from "./mailbox.ts";
-import { type Message, message, TO_KERNEL } from "./protocol.ts";
+import { type Message, message, messageText, TO_KERNEL } from "./protocol.ts";
 
 /** Bytes of console input for one port that may be on their way or waiting. */
 export const CONSOLE_CREDIT = 16 * 1024;
@@ -24,6 +27,8 @@ export class VmInputs {
   #disk: VmEvent[] = [];
   #frames: VmEvent[] = [];
   #sizes: VmEvent[] = [];
+  /** Made when they are offered: what a wall clock's move is depends on guest time. */
+  #identities: ((machine: MachinePort) => VmEvent)[] = [];
 
   /** Console input arrived. */
   addConsole({ device, numbers, bytes }: Message): void {
@@ -68,6 +73,23 @@ export class VmInputs {
     this.#sizes.push({ kind: "resize", device, port, columns, rows });
   }
 
+  /** The VM is a copy of another one. */
+  addIdentity({ bytes }: Message): void {
+    const event: VmEvent = {
+      kind: "identity",
+      generation: bytes.slice(0, GENERATION_BYTES),
+      mac: bytes.slice(GENERATION_BYTES, GENERATION_BYTES + MAC_BYTES),
+      entropy: bytes.slice(GENERATION_BYTES + MAC_BYTES),
+    };
+    this.#identities.push(() => event);
+  }
+
+  /** The wall clock is moved. */
+  addWall({ bytes }: Message): void {
+    const nanoseconds = BigInt(messageText(bytes));
+    this.#identities.push(({ ticks }) => wallEvent(nanoseconds, ticks));
+  }
+
   /** Whether results of disk requests wait for the machine. */
   get hasDiskResults(): boolean {
     return this.#disk.length > 0;
@@ -90,6 +112,10 @@ export class VmInputs {
   offerTo(machine: MachinePort, mailbox: VmMailbox): void {
     const notTaken = (event: VmEvent): boolean => machine.offer(event) === 0;
     this.offerDiskResults(machine);
+    // Before all else that the guest could see.
+    while (this.#identities.length > 0 && machine.offer(this.#identities[0]!(machine)) > 0) {
+      this.#identities.shift();
+    }
     if (this.#sizes.length > 0) this.#sizes = this.#sizes.filter(notTaken);
     while (this.#frames.length > 0 && machine.offer(this.#frames[0]!) > 0) this.#frames.shift();
     for (const [key, waiting] of this.#console) {

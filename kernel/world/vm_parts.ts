@@ -7,6 +7,7 @@ import type { RecordingSession } from "./recording_session.ts";
 import type { ReplayParts } from "./replay_source.ts";
 import type { Connection } from "./translation_service.ts";
 import type { ConsoleDevice } from "./vm_console.ts";
+import type { AgentPlace } from "./vm_exec.ts";
 import type { NewRecording } from "./vm_recordings.ts";
 import type { ImagesMessage } from "./vm_world.ts";
 
@@ -40,6 +41,8 @@ export interface VmParts {
   readonly recording?: RecordingSession | undefined;
   /** Begins a recording of it while it runs. */
   readonly newRecording?: NewRecording;
+  /** The agent of a guest that goes on from where it said hello already. */
+  readonly agent?: AgentPlace | undefined;
   /** What it replays, if it does; closed at its end. */
   readonly replay?: ReplayParts | undefined;
   /** Whether it stands still until a debugger comes. */

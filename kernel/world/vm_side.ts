@@ -10,10 +10,9 @@
  * time influences nothing but the moment at which outside input arrives; while the machine waits, the
  * thread sleeps in Atomics.wait.
  */
-import { assert, unreachable } from "../base/assert.ts";
+import { unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
-import { MachineDebugger } from "../debug/machine_debugger.ts";
-import { DebugSide, LiveDriver } from "./debug_side.ts";
+import type { DebugSide } from "./debug_side.ts";
 import { type HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
 import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
@@ -22,9 +21,8 @@ import { addStats, type EndReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
 import { answerQuestion, sendOutput } from "./vm_answers.ts";
 import { VmInputs } from "./vm_inputs.ts";
-import { sendCluster, SYNC_KINDS, VmRecording } from "./vm_recording.ts";
-import type { RecordSync } from "../replay/recording_writer.ts";
-import { stateClusters } from "../replay/start_state.ts";
+import type { VmExtras } from "./vm_extras.ts";
+import type { VmRecording } from "./vm_recording.ts";
 
 /** How to drive a machine. */
 export interface VmSideOptions {
@@ -32,6 +30,8 @@ export interface VmSideOptions {
   readonly time: HostTime | undefined;
   /** The host's clocks: for the size of slices. */
   readonly hostClock: HostClock;
+  /** Parts that few VMs want. */
+  readonly extras: VmExtras;
   /** Who records from power-on, if anybody does. */
   readonly recording?: VmRecording | undefined;
   /** Whether to stand still until a debugger comes. */
@@ -45,6 +45,7 @@ export class VmSide {
   readonly #machine: MachinePort;
   readonly #mailbox: VmMailbox;
   readonly #clock: HostClock;
+  readonly #extras: VmExtras;
   readonly #time: HostTime | undefined;
   #earlier: MachineStats | undefined;
   #recording: VmRecording | undefined;
@@ -65,6 +66,7 @@ export class VmSide {
     this.#machine = machine;
     this.#mailbox = mailbox;
     this.#clock = options.hostClock;
+    this.#extras = options.extras;
     this.#recording = options.recording;
     this.#waitsForDebugger = options.waitsForDebugger ?? false;
     if (options.before) this.#goOnFrom(options.before);
@@ -87,7 +89,15 @@ export class VmSide {
       const arrival = this.#machine.arrival?.();
       if (arrival !== undefined) await arrival;
       const bell = this.#mailbox.bell();
-      this.#readMailbox();
+      const early = this.#mailbox.takeMessages(
+        (got) => this.#receive(got),
+        ({ kind }) => this.#extras.has(kind),
+      );
+      if (early !== undefined) {
+        await this.#extras.load(early.kind);
+        this.#receive(early);
+        continue;
+      }
       if (this.#stop) return this.#ended("stopped", 0);
       if (this.#reset === undefined && this.#wanted !== undefined) this.#prepareRecording();
       if (this.#mustStandStill()) {
@@ -132,13 +142,9 @@ export class VmSide {
   }
 
   #debugCall(got: Received): void {
-    const { machine } = this.#machine;
-    assert(machine !== undefined, "this machine cannot be debugged");
     this.#waitsForDebugger = false;
     if (this.#debug === undefined) {
-      const icount = () => machine.icount;
-      const inspector = new MachineDebugger(machine);
-      this.#debugBy(new DebugSide(inspector, new LiveDriver(icount), this.#mailbox));
+      this.#debugBy(this.#extras.debugging!.beginDebugging(this.#machine, this.#mailbox));
     }
     if (!this.#debug!.receive(got)) this.#debug = this.#machine.drive = undefined;
   }
@@ -165,13 +171,11 @@ export class VmSide {
     this.#mailbox.send(TO_KERNEL.recordReady, message());
   }
 
-  #beginRecording(sync: RecordSync): void {
-    const { machine } = this.#machine;
-    const recorder = this.#machine.record?.();
-    assert(machine !== undefined && recorder !== undefined, "this machine cannot be recorded");
+  #beginRecording(kind: number): void {
+    const { beginRecording, SYNC_KINDS } = this.#extras.recording!;
+    const sync = SYNC_KINDS[kind]!;
     this.#wanted = undefined;
-    for (const cluster of stateClusters(machine)) sendCluster(this.#mailbox, "state", cluster);
-    this.#recording = new VmRecording(recorder, this.#mailbox, this.#clock, sync);
+    this.#recording = beginRecording(this.#machine, this.#mailbox, this.#clock, sync, "state");
   }
 
   /** Who records now, if anybody does. */
@@ -218,15 +222,6 @@ export class VmSide {
     return this.#earlier === undefined ? stats : addStats(this.#earlier, stats);
   }
 
-  #readMailbox(): void {
-    let count = 0;
-    for (let got = this.#mailbox.receive(); got; got = this.#mailbox.receive()) {
-      this.#receive(got);
-      count++;
-    }
-    if (count > 0) this.#mailbox.ringPeer();
-  }
-
   #receive(got: Received): void {
     switch (got.kind) {
       case TO_VM.pause:
@@ -247,7 +242,7 @@ export class VmSide {
         this.#wanted = "drain";
         break;
       case TO_VM.recordGo:
-        this.#beginRecording(SYNC_KINDS[got.numbers[0] ?? 1]!);
+        this.#beginRecording(got.numbers[0] ?? 1);
         break;
       case TO_VM.recordStop:
         this.#wanted = undefined;
@@ -276,6 +271,12 @@ export class VmSide {
         break;
       case TO_VM.resize:
         this.#inputs.addResize(got);
+        break;
+      case TO_VM.identity:
+        this.#inputs.addIdentity(got);
+        break;
+      case TO_VM.wall:
+        this.#inputs.addWall(got);
         break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);

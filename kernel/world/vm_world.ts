@@ -5,7 +5,6 @@
  * Invariant: whatever is thrown here ends as a `failed` message with a state dump, not as silence.
  */
 import { assert, unreachable } from "../base/assert.ts";
-import { MachineDebugger } from "../debug/machine_debugger.ts";
 import { hostClock } from "../host/clock.ts";
 import { hostEntropy } from "../host/entropy.ts";
 import type { Decompress } from "../replay/log_reader.ts";
@@ -13,12 +12,11 @@ import type { RecordSync } from "../replay/recording_writer.ts";
 import { hostSource, HostTime } from "./host_time.ts";
 import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.ts";
 import { VmMailbox } from "./mailbox.ts";
-import { loadPlugins } from "./plugin_side.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
-import { type ReplayedMachine, ReplaySide, type ReplayStart } from "./replay_side.ts";
-import { VmRecording } from "./vm_recording.ts";
+import type { ReplayedMachine, ReplayStart } from "./replay_side.ts";
+import { VmExtras } from "./vm_extras.ts";
 import { VmSide } from "./vm_side.ts";
 
 /** Nanoseconds of a tick of guest time. */
@@ -44,6 +42,8 @@ export interface StartMessage {
   readonly record: RecordSync | undefined;
   /** What is to be replayed; undefined: the machine runs by itself. */
   readonly replay: ReplayStart | undefined;
+  /** The compiled core of machines like this one; undefined: the world makes its own. */
+  readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one. */
   readonly compiler: { readonly port: MessagePort; readonly keeps: boolean } | undefined;
 }
@@ -121,10 +121,18 @@ class Life {
     let wallStart = config.startWallNanoseconds;
     let time = this.#hostTime();
     let machine = await this.#make(wallStart, time);
-    const recorder = record && machine.record?.();
-    const recording = recorder && new VmRecording(recorder, this.#mailbox, hostClock, record);
+    const extras = new VmExtras();
+    const recording = record &&
+      (await extras.loadRecording())
+        .beginRecording(machine, this.#mailbox, hostClock, record, "power-on");
     const { waitsForDebugger } = this.#start;
-    let side = new VmSide(machine, this.#mailbox, { time, hostClock, recording, waitsForDebugger });
+    let side = new VmSide(machine, this.#mailbox, {
+      time,
+      hostClock,
+      extras,
+      recording,
+      waitsForDebugger,
+    });
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
       const end = await side.run();
@@ -132,18 +140,20 @@ class Life {
         side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
         return end;
       }
-      // The wall clock goes on, though guest time begins anew.
+      // The wall clock goes on, which may have been moved, though guest time begins anew.
+      wallStart = machine.machine?.state.wallStart ?? wallStart;
       wallStart += BigInt(machine.ticks) * NANOSECONDS_PER_TICK;
       time = this.#hostTime();
       machine = await this.#makeAgain(wallStart, time);
-      if (side.recording) machine.record?.({ recorder: side.recording.recorder, wallStart });
-      if (machine.machine) side.debug?.moveTo(new MachineDebugger(machine.machine));
-      side = new VmSide(machine, this.#mailbox, { time, hostClock, before: side });
+      if (side.recording) machine.recordAgain?.(side.recording.recorder, wallStart);
+      if (side.debug) extras.debugging!.moveDebugger(side.debug, machine);
+      side = new VmSide(machine, this.#mailbox, { time, hostClock, extras, before: side });
     }
   }
 
   async #replay(replay: ReplayStart): Promise<EndReport> {
     const { startWallNanoseconds } = this.#start.config;
+    const { loadPlugins, ReplaySide } = await import("./replay_parts.ts");
     const plugins = await loadPlugins(replay.plugins);
     const machine = replayable(await this.#make(startWallNanoseconds));
     this.#mailbox.send(TO_KERNEL.running, message());
@@ -167,8 +177,11 @@ class Life {
   async #make(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
     this.#machine = undefined;
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
-    const host = time && hostSource(time, hostEntropy);
-    const machine = await this.create(config, this.#port, host);
+    const machine = await this.create(config, {
+      core: this.#start.core,
+      compiler: this.#port,
+      host: time && hostSource(time, hostEntropy),
+    });
     freeImages(this.#images);
     this.#machine = machine;
     return machine;

@@ -3,6 +3,8 @@
  * are set, a number of instructions is executed.
  */
 import { type Bus, Core } from "../../kernel/cpu/core.ts";
+import { generateCore } from "../../kernel/cpu/core_code.ts";
+import type { MemoryPlan } from "../../kernel/memory/memory_plan.ts";
 import { PRIVILEGE } from "../../kernel/memory/hart_layout.ts";
 import type { HART } from "../../kernel/memory/hart_layout.ts";
 
@@ -19,6 +21,9 @@ export interface BareOptions {
   readonly bus?: Bus;
 }
 
+/** A core without regions. */
+const coreWithout = (plan: MemoryPlan) => new WebAssembly.Module(generateCore(plan, 0));
+
 /** A hart in machine mode at the start of RAM. */
 export class BareCore {
   readonly core: Core;
@@ -32,7 +37,7 @@ export class BareCore {
       cacheElements: 4,
       decodedPages: options.decodedPages ?? 64,
       nondetEntries: options.nondetEntries ?? 0,
-    }, options.bus ?? { read: () => undefined, write: () => false });
+    }, options.bus ?? { read: () => undefined, write: () => false }, coreWithout);
     this.reset();
   }
 

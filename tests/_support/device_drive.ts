@@ -24,6 +24,7 @@ const REGIONS: Readonly<Record<string, readonly (readonly [start: number, bytes:
   syscon: [[0, 8]],
   goldfish_rtc: [[0, 0x24]],
   uart16550: [[0, 8]],
+  vmgenid: [[0, 16]],
 };
 
 /** An offset: of a register or anywhere in the window. */
@@ -201,6 +202,19 @@ function offerInput(random: Prng, device: Device, { log }: DeviceSurroundings): 
   log.push(`took ${taken}`);
 }
 
+/** The VM becomes another one, or the same again, or its wall clock is moved. */
+function becomeAnother(random: Prng, device: Device, around: DeviceSurroundings): void {
+  if (random.below(4) === 0) {
+    around.wallStart = BigInt.asUintN(64, around.wallStart + BigInt(random.below(10_000) - 5000));
+    return device.wallMoved?.();
+  }
+  const which = random.below(3);
+  device.identify?.({
+    generation: new Uint8Array(16).fill(which),
+    mac: Uint8Array.of(2, 0, 0, 0, 0, which),
+  });
+}
+
 /** Does one thing to a device, drawn by chance. */
 export function act(
   random: Prng,
@@ -208,7 +222,7 @@ export function act(
   declaration: DeviceDeclaration,
   around: DeviceSurroundings,
 ): void {
-  switch (random.below(10)) {
+  switch (random.below(11)) {
     case 0:
     case 1:
     case 2:
@@ -228,6 +242,8 @@ export function act(
       );
     case 7:
       return device.resize?.(random.below(3), random.below(70000), random.below(70000));
+    case 9:
+      return becomeAnother(random, device, around);
     case 8:
       if (isVirtio(declaration) && random.below(4) === 0) startVirtio(random, device, around);
   }

@@ -46,6 +46,8 @@ export interface DeviceSurroundings {
   readonly lines: Map<string, boolean>;
   /** Guest time; the environment's clock. */
   now: number;
+  /** Nanoseconds since 1970 at guest time 0. */
+  wallStart: bigint;
   /** Guest time at which the device wants to be called. */
   due: number;
   /** Bytes of entropy drawn so far, which are a function of this number. */
@@ -56,14 +58,15 @@ export interface DeviceSurroundings {
 export const SECTORS = 64;
 const HARTS = 2;
 /** 2026-01-01 in nanoseconds since 1970. */
-const WALL_START = 1_767_225_600_000_000_000n;
+export const WALL_START = 1_767_225_600_000_000_000n;
 
 /** Makes the surroundings of one device. */
 export function surroundings(readOnly = false): DeviceSurroundings {
   const memory = new SmallMemory(64 * 1024);
   const log: string[] = [];
   const lines = new Map<string, boolean>();
-  const made = { memory, requests: [], log, lines, now: 0, due: Infinity, drawn: 0 };
+  const starts = { now: 0, due: Infinity, drawn: 0, wallStart: WALL_START };
+  const made = { memory, requests: [], log, lines, ...starts };
   const around = made as Omit<DeviceSurroundings, "env"> as DeviceSurroundings;
   const drive = (line: string, level: boolean) => {
     log.push(`${line} ${level}`);
@@ -80,7 +83,7 @@ export function surroundings(readOnly = false): DeviceSurroundings {
       log.push(`time ${ticks}`);
       around.now = ticks;
     },
-    wallNanoseconds: () => WALL_START + BigInt(Math.floor(around.now)) * 100n,
+    wallNanoseconds: () => around.wallStart + BigInt(Math.floor(around.now)) * 100n,
     timer(ticks) {
       log.push(`timer ${ticks}`);
       around.due = ticks;

@@ -5,6 +5,8 @@ import { BUILTIN_DEVICES } from "../../drivers/mod.ts";
 import { latin1 } from "../../kernel/base/bytes.ts";
 import { DeviceRegistry } from "../../kernel/driver/mod.ts";
 import { Machine, type MachineConfig } from "../../kernel/machine/machine.ts";
+import { MACHINE_VERSION } from "../../kernel/machine/version.ts";
+import { OWN_CODE } from "../../kernel/machine/own_code.ts";
 import type { StopReason } from "../../kernel/machine/turns.ts";
 
 /** 2026-01-01 00:00 UTC in nanoseconds. */
@@ -13,7 +15,9 @@ const WALL_START = 1_767_225_600_000_000_000n;
 /** A machine with sensible defaults: 64 MiB, one hart, virtual clock, seed 1. */
 export function testMachine(config: Partial<MachineConfig>): Machine {
   return new Machine({
+    machineVersion: MACHINE_VERSION,
     bios: "none",
+    code: OWN_CODE,
     memoryBytes: 64 * 1024 * 1024,
     harts: 1,
     append: "",

@@ -88,6 +88,11 @@ class ChanceHost {
       gate.deliver({ kind: "frame", device: "net0", bytes: rng.bytes(60 + rng.below(200)) });
     }
     if (rng.below(30) === 0) gate.deliver({ kind: "entropy", bytes: rng.bytes(16) });
+    if (rng.below(60) === 0) {
+      const [generation, mac, entropy] = [16, 6, 20].map((length) => rng.bytes(length));
+      gate.deliver({ kind: "identity", generation: generation!, mac: mac!, entropy: entropy! });
+    }
+    if (rng.below(60) === 0) gate.deliver({ kind: "wall", wallStart: rng.u64() });
     if (rng.below(30) === 0) {
       const [columns, rows] = [rng.below(200), rng.below(80)];
       gate.deliver({ kind: "resize", device: "console0", port: 0, columns, rows });

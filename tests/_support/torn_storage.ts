@@ -67,6 +67,16 @@ export class TornFile implements HostFile {
     if (count < bytes.length) throw new HostStopped();
   }
 
+  sizeNow(): number {
+    return this.bytes.length;
+  }
+
+  truncate(size: number): void {
+    const bytes = new Uint8Array(size);
+    bytes.set(this.bytes.subarray(0, size));
+    this.bytes = bytes;
+  }
+
   flush(): Promise<void> {
     return Promise.resolve();
   }
@@ -97,6 +107,14 @@ export class TornDisk implements BlockDevice {
     const count = this.host?.admit(bytes.length) ?? bytes.length;
     this.bytes.set(bytes.subarray(0, count), sector * SECTOR_BYTES);
     if (count < bytes.length) throw new HostStopped();
+    await this.host?.delay();
+  }
+
+  zero(sector: number, count: number): Promise<void> {
+    return this.write(sector, new Uint8Array(count * SECTOR_BYTES));
+  }
+
+  async discard(): Promise<void> {
     await this.host?.delay();
   }
 

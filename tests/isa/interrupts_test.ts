@@ -4,7 +4,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { csrNumber } from "../../kernel/cpu/csr_table.ts";
-import { RUN_END } from "../../kernel/cpu/interpreter_ops.ts";
+import { RUN_END } from "../../kernel/cpu/run_end.ts";
 import { encode } from "../../tools/asm/encode.ts";
 import {
   CODE,

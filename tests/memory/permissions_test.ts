@@ -2,11 +2,11 @@
  * What the permission bits of leaves allow to whom, and who sets A and D (privileged ISA, "Sv32" for the
  * bits, "Memory Privilege in mstatus Register" for SUM, MXR and MPRV, Svade and Svadu).
  */
+import { MENVCFG_ADUE } from "../../kernel/memory/hart_layout.ts";
 import { assertEquals } from "@std/assert";
 import { encode } from "../../tools/asm/encode.ts";
 import { LEAF } from "../_support/page_tables.ts";
 import { DATA, type Mode, MSTATUS } from "../_support/privileged.ts";
-import { MENVCFG_ADUE } from "../../kernel/mmu/walk.ts";
 import { ACCESS_FAULT, type Kind, KINDS, PAGE_FAULT, Translation } from "./translation.ts";
 
 const VIRTUAL = 0x4567_8000n;

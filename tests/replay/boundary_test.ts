@@ -23,11 +23,13 @@ const MESSAGES: Readonly<Record<keyof typeof TO_VM, string>> = {
   recordGo: "no event: see pause",
   recordStop: "no event: see pause",
   debugInterrupt: "no event: see pause",
+  identity: "event identity",
+  wall: "event wall",
   baseData: "no event: a replay's disks, which its recording's machine had",
 };
 
 /** Kinds of events, by what can be in them. */
-const EVENTS = ["console", "frame", "resize", "disk", "time", "entropy"];
+const EVENTS = ["console", "frame", "resize", "disk", "time", "entropy", "identity", "wall"];
 
 /** Files of the VM world that take messages from a port of their worker. */
 const PORT_READERS: Readonly<Record<string, string>> = {
@@ -69,7 +71,7 @@ Deno.test("every message to a VM world is an event or cannot be seen by the gues
 });
 
 Deno.test("a machine changes only in the hands of its gate and its turns", () => {
-  const inputs = /\bbehaviour\s*\.\s*(input|resize|complete)\b/;
+  const inputs = /\bbehaviour\s*\.\s*(input|resize|complete|identify|wallMoved)\b/;
   const callers = SOURCES.filter((path) => inputs.test(text(path)));
   assertEquals(callers, ["kernel/machine/gate.ts"]);
   const anchors = SOURCES.filter((path) => /\bclock\s*\.\s*anchor\(/.test(text(path)));

@@ -7,7 +7,7 @@
  */
 import { unreachable } from "../../kernel/base/assert.ts";
 import { HostError } from "../../kernel/base/errors.ts";
-import type { HostFile, HostFiles } from "../../kernel/host/files.ts";
+import type { HostFile, HostFiles, HostLock } from "../../kernel/host/files.ts";
 import type { RecordingHost } from "../../kernel/world/recordings.ts";
 import type { FileSource } from "./messages.ts";
 import { Sha256 } from "./sha256.ts";
@@ -89,6 +89,42 @@ class ListedFiles implements HostFiles {
     throw readOnly(path);
   }
 
+  ensureFolder(path: string): void {
+    throw readOnly(path);
+  }
+
+  folders(): string[] {
+    return [];
+  }
+
+  exists(path: string): boolean {
+    return this.sources.some((source) => source.path === path);
+  }
+
+  rename(from: string): void {
+    throw readOnly(from);
+  }
+
+  remove(path: string): void {
+    throw readOnly(path);
+  }
+
+  removeFolder(path: string): void {
+    throw readOnly(path);
+  }
+
+  syncFolder(path: string): void {
+    throw readOnly(path);
+  }
+
+  lock(path: string): Promise<HostLock> {
+    return Promise.reject(readOnly(path));
+  }
+
+  tryLock(path: string): HostLock {
+    throw readOnly(path);
+  }
+
   replace(path: string): void {
     throw readOnly(path);
   }
@@ -130,6 +166,14 @@ class ListedFile implements HostFile {
   }
 
   write(): void {
+    throw readOnly(this.path);
+  }
+
+  sizeNow(): number {
+    return this.size;
+  }
+
+  truncate(): void {
     throw readOnly(this.path);
   }
 

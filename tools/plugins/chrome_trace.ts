@@ -203,6 +203,8 @@ class Collector {
       }
       case "resize":
       case "entropy":
+      case "identity":
+      case "wall":
         this.#instant(TRACKS.machine, "event", event.kind);
     }
   }

@@ -71,6 +71,12 @@ function vmEventFields(event: VmEvent, taken: number): Fields {
       return { anchorTicks: event.ticks, rate: event.rate };
     case "entropy":
       return bytesFields(event.bytes);
+    case "identity": {
+      const { generation, mac, entropy } = event;
+      return { generation: generation.toHex(), mac: mac.toHex(), entropy: entropy.toBase64() };
+    }
+    case "wall":
+      return { wallStart: `${event.wallStart}` };
   }
 }
 

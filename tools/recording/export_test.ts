@@ -89,6 +89,18 @@ Deno.test("after a reset the wall clock goes on though guest time begins anew", 
   assertEquals(walls, [start + 100_000n, start + 200_000n, 5_001_000n]);
 });
 
+Deno.test("a wall clock that was moved tells the time from then on", () => {
+  const entropy = new Uint8Array(1);
+  const made = history([
+    entry(10, 1000, EVENT_RECORD.entropy, entropy),
+    entry(10, 1000, EVENT_RECORD.wall, "7000000"),
+    entry(20, 2000, EVENT_RECORD.entropy, entropy),
+  ], []);
+  const walls = [...made.items()].map(({ wallNanoseconds }) => wallNanoseconds);
+  const start = 1767225600000000000n;
+  assertEquals(walls, [start + 100_000n, start + 100_000n, 7_200_000n]);
+});
+
 Deno.test("--events has a line for each record of both logs", async () => {
   const events = [
     eventFields({ kind: "console", device: "uart0", port: 0, bytes: utf8("ls\r") }, 2),
@@ -97,6 +109,13 @@ Deno.test("--events has a line for each record of both logs", async () => {
     eventFields({ kind: "disk", device: "disk0", tag: 3, status: 1 }, 1),
     eventFields({ kind: "time", ticks: 77, rate: 9 }, 1),
     eventFields({ kind: "entropy", bytes: new Uint8Array(0) }, 1),
+    eventFields({
+      kind: "identity",
+      generation: new Uint8Array(16).fill(0xab),
+      mac: Uint8Array.of(2, 0, 0, 0, 0, 9),
+      entropy: Uint8Array.of(1),
+    }, 1),
+    eventFields({ kind: "wall", wallStart: 78n }, 1),
     [EVENT_RECORD.nondeterminism, [new Uint8Array(16)]],
     [EVENT_RECORD.epoch, epochFields(EPOCH)],
     [EVENT_RECORD.reset, ["12"]],
@@ -122,10 +141,19 @@ Deno.test("--events has a line for each record of both logs", async () => {
     { ...at(3), ...come, kind: "disk", device: "disk0", tag: 3, status: 1 },
     { ...at(4), ...come, kind: "time", anchorTicks: 77, rate: 9 },
     { ...at(5), ...come, kind: "entropy", bytes: "" },
-    { ...at(6), ...come, kind: "nondeterminism", bytes: `${"A".repeat(22)}==` },
-    { ...at(7), ...mark, kind: "epoch", ...EPOCH_LINE },
-    { ...at(8), ...mark, kind: "reset", wallNanoseconds: "12" },
-    { ...at(9), ...mark, kind: "end", why: "power-off", code: 4 },
+    {
+      ...at(6),
+      ...come,
+      kind: "identity",
+      generation: "ab".repeat(16),
+      mac: "020000000009",
+      entropy: "AQ==",
+    },
+    { ...at(7), ...come, kind: "wall", wallStart: "78" },
+    { ...at(8), ...come, kind: "nondeterminism", bytes: `${"A".repeat(22)}==` },
+    { ...at(9), ...mark, kind: "epoch", ...EPOCH_LINE },
+    { ...at(10), ...mark, kind: "reset", wallNanoseconds: "12" },
+    { ...at(11), ...mark, kind: "end", why: "power-off", code: 4 },
     { ...out(100), kind: "console", ...uart, bytes: "w6kbWzBtCg==", text: "é\x1b[0m\n" },
     { ...out(101), kind: "console", ...uart, bytes: "AA==" },
     { ...out(102), kind: "frame", device: "net0", bytes: "AQI=" },

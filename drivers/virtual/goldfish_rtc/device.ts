@@ -116,6 +116,9 @@ export function attachRtc(state: RtcState, env: DeviceEnvironment): Device {
       if (state.alarmRunning && state.alarm <= now()) fire();
       else if (state.alarmRunning) arm();
     },
+    wallMoved() {
+      if (state.alarmRunning) arm();
+    },
     reset() {
       env.timer(Infinity);
       update();

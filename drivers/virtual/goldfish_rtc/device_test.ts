@@ -162,3 +162,24 @@ Deno.test("the registers are words: accesses of other sizes hold nothing", () =>
   rtc.device.write(REGISTER.interruptEnable, 1, 1);
   assertEquals(rtc.read(REGISTER.interruptEnable), 0);
 });
+
+Deno.test("an alarm is a moment of the wall clock, also when that is moved from outside", () => {
+  const moved = (by: bigint) => {
+    const rtc = clock();
+    rtc.write(REGISTER.interruptEnable, 1);
+    rtc.alarm(START + 1_000_000n);
+    rtc.around.wallStart += by;
+    rtc.device.wallMoved!();
+    return rtc;
+  };
+  const past = moved(3_600_000_000_000n);
+  assertEquals([past.interrupt(), past.now()], [true, START + 3_600_000_000_000n]);
+  const nearer = moved(900_000n);
+  assertEquals([nearer.interrupt(), nearer.around.due], [false, 1_000]);
+  const back = moved(-1_000_000n);
+  assertEquals([back.interrupt(), back.around.due], [false, 20_000]);
+  const none = clock();
+  none.around.wallStart += 5n;
+  none.device.wallMoved!();
+  assertEquals([none.interrupt(), none.around.due], [false, Infinity]);
+});

@@ -147,3 +147,25 @@ Deno.test("a device that is not up takes frames off the wire and loses them", ()
   assertEquals(driver.device.input!(0, FRAME), FRAME.length);
   assertEquals(driver.interrupt, false);
 });
+
+Deno.test("another address of its VM's is told by the configuration space, and by an interrupt", () => {
+  const driver = new VirtioDriver(declaration);
+  const address = () =>
+    Array.from({ length: 6 }, (_, i) => driver.device.read(REGISTER.config + i, 1));
+  const become = (last: number) =>
+    driver.device.identify!({
+      generation: new Uint8Array(16),
+      mac: Uint8Array.of(2, 0, 0, 0, 0, last),
+    });
+  become(1);
+  assertEquals([driver.interrupt, driver.read(REGISTER.configGeneration)], [false, 0]);
+  driver.start(2);
+  become(1);
+  assertEquals(driver.interrupt, false, "the same address is no news");
+  become(2);
+  assertEquals(address(), [2, 0, 0, 0, 0, 2]);
+  assertEquals(driver.read(REGISTER.interruptStatus), INTERRUPT.configChange);
+  assertEquals(driver.read(REGISTER.configGeneration), 1);
+  driver.write(REGISTER.status, 0);
+  assertEquals(address(), [2, 0, 0, 0, 0, 2], "a driver's reset does not give it another one");
+});

@@ -1,4 +1,5 @@
 /** The virtio network device (Virtual I/O Device 1.2, section 5.1): one queue pair, no offloads. */
+import { equalBytes } from "../../../kernel/base/bytes.ts";
 import { bytes, defineDevice, layout } from "../../../kernel/driver/mod.ts";
 import { DEVICE_ID, WINDOW } from "../virtio/registers.ts";
 import { MmioTransport, transportFields } from "../virtio/transport_mmio.ts";
@@ -60,8 +61,14 @@ export default defineDevice({
       },
     }, {
       input: (_port, frame) => accept(frame),
+      identify({ mac }) {
+        if (equalBytes(mac, state.mac)) return;
+        state.mac.set(mac);
+        // A driver that has not begun has read nothing.
+        if (state.status !== 0) transport.configChanged();
+      },
       reset() {
-        // Locally administered; the last byte tells devices of one board apart.
+        // What boards before version 3 have: the last byte tells devices of one board apart.
         const last = [...env.name].reduce((sum, c) => sum * 31 + c.charCodeAt(0) & 0xff, 7);
         state.mac.set([0x52, 0x54, 0x00, 0x43, 0x56, last]);
       },

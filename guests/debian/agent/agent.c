@@ -10,9 +10,11 @@ typedef long s64;
 enum { COMMANDS = 16, WINDOW = 65536, PAYLOAD = 32768, ARGUMENTS = 256 };
 enum { CLOSE = 57, READ = 63, WRITE = 64, OPENAT = 56, PIPE2 = 59, DUP3 = 24, CLONE = 220, EXECVE = 221,
        WAIT4 = 260, PPOLL = 73, GETDENTS64 = 61, KILL = 129, EXIT = 93, SIGNALFD4 = 74,
-       RT_SIGPROCMASK = 135, FCNTL = 25, IOCTL = 29, SETSID = 157, CHDIR = 49 };
+       RT_SIGPROCMASK = 135, FCNTL = 25, IOCTL = 29, SETSID = 157, CHDIR = 49, SETHOSTNAME = 161,
+       CLOCK_SETTIME = 112, SOCKET = 198 };
 enum { O_RDWR = 2, O_NONBLOCK = 04000, O_CLOEXEC = 02000000, O_DIRECTORY = 0200000, O_NOCTTY = 0400, AT_FDCWD = -100 };
-enum { POLLIN = 1, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, SIGCHLD = 17, SIGPIPE = 13, EAGAIN = 11 };
+enum { POLLIN = 1, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, SIGCHLD = 17, SIGPIPE = 13, EAGAIN = 11,
+       EBUSY = 16, ENODEV = 19, EINVAL = 22, ENODATA = 61 };
 
 static s64 sys(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e) {
   register s64 a0 asm("a0") = a, a1 asm("a1") = b, a2 asm("a2") = c, a3 asm("a3") = d, a4 asm("a4") = e,
@@ -244,9 +246,90 @@ static void resize(const char *size, u64 n) {
   sys(CLOSE, terminal, 0, 0, 0, 0);
 }
 
+// Takes the line at *at off the payload; gives its length.
+static u64 takeLine(const char *payload, u64 n, u64 *at, const char **line) {
+  u64 start = *at;
+  while (*at < n && payload[*at] != '\n') ++*at;
+  *line = payload + start;
+  return (*at < n ? (*at)++ : *at) - start;
+}
+
+// The six bytes of "02:00:00:00:00:00"; 0 when the text is something else.
+static int parseAddress(const char *text, u64 n, unsigned char *address) {
+  if (n != 17) return 0;
+  for (int i = 0; i < 17; i++) {
+    char c = text[i];
+    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (i % 3 == 2 ? c != ':' : digit < 0) return 0;
+    if (i % 3 == 0) address[i / 3] = digit << 4;
+    if (i % 3 == 1) address[i / 3] |= digit;
+  }
+  return 1;
+}
+
+// Gives eth0 another hardware address. An interface that is up keeps running where its driver can do that, and is
+// taken down and up again where it cannot. A guest without eth0 has nothing to change.
+static s64 setAddress(const char *text, u64 n) {
+  enum { AF_INET = 2, SOCK_DGRAM = 2, GET_FLAGS = 0x8913, SET_FLAGS = 0x8914, SET_ADDRESS = 0x8924, UP = 1,
+         ETHERNET = 1 };
+  struct { char name[16]; short word; unsigned char bytes[22]; } with = {"eth0", ETHERNET, {0}}, flags = {"eth0", 0, {0}};
+  if (!parseAddress(text, n, with.bytes)) return -EINVAL;
+  s64 socket = sys(SOCKET, AF_INET, SOCK_DGRAM | O_CLOEXEC, 0, 0, 0);
+  if (socket < 0) return socket;
+  s64 error = sys(IOCTL, socket, SET_ADDRESS, (s64)&with, 0, 0);
+  if (error == -EBUSY && sys(IOCTL, socket, GET_FLAGS, (s64)&flags, 0, 0) == 0) {
+    flags.word &= ~UP;
+    sys(IOCTL, socket, SET_FLAGS, (s64)&flags, 0, 0);
+    error = sys(IOCTL, socket, SET_ADDRESS, (s64)&with, 0, 0);
+    flags.word |= UP;
+    sys(IOCTL, socket, SET_FLAGS, (s64)&flags, 0, 0);
+  }
+  sys(CLOSE, socket, 0, 0, 0, 0);
+  return error == -ENODEV ? 0 : error;
+}
+
+// Adds bytes to what the kernel draws random numbers from, and has it draw from them at once.
+static s64 addEntropy(const char *bytes, u64 n) {
+  enum { ADD = 0x40085203, RESEED = 0x5207, MOST = 256 };
+  static struct { int bits, size; char bytes[MOST]; } pool;
+  if (n > MOST) n = MOST;
+  pool.bits = n * 8, pool.size = n;
+  memcpy(pool.bytes, bytes, n);
+  s64 random = sys(OPENAT, AT_FDCWD, (s64) "/dev/urandom", O_RDWR | O_CLOEXEC, 0, 0);
+  if (random < 0) return random;
+  s64 error = sys(IOCTL, random, ADD, (s64)&pool, 0, 0);
+  // A guest that has not drawn yet has nothing to forget.
+  if (error >= 0) error = sys(IOCTL, random, RESEED, 0, 0, 0);
+  if (error == -ENODATA) error = 0;
+  sys(CLOSE, random, 0, 0, 0, 0);
+  return error;
+}
+
+static s64 setClock(u64 nanoseconds) {
+  struct { s64 seconds, nanoseconds; } time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+  return sys(CLOCK_SETTIME, 0, (s64)&time, 0, 0, 0);
+}
+
+// The guest is a copy, or was away for a while: who it is now, and what time. Says what the kernel refused.
+static void identify(const char *payload, u64 n) {
+  const char *name, *address, *clock;
+  char refused[64];
+  u64 at = 0, m = 0;
+  u64 nameBytes = takeLine(payload, n, &at, &name);
+  u64 addressBytes = takeLine(payload, n, &at, &address);
+  u64 clockBytes = takeLine(payload, n, &at, &clock);
+  // First, so that nobody draws what its copy draws.
+  if (at < n && addEntropy(payload + at, n - at) < 0) memcpy(refused + m, "entropy ", 8), m += 8;
+  if (nameBytes && sys(SETHOSTNAME, (s64)name, nameBytes, 0, 0, 0) < 0) memcpy(refused + m, "hostname ", 9), m += 9;
+  if (addressBytes && setAddress(address, addressBytes) < 0) memcpy(refused + m, "mac ", 4), m += 4;
+  if (clockBytes && setClock(number(clock, clockBytes)) < 0) memcpy(refused + m, "clock ", 6), m += 6;
+  send('A', 0, refused, m);
+}
+
 static void handle(char kind, int id, char *payload, u64 n) {
   struct command *c = find(id);
   if (kind == 'W') return resize(payload, n);
+  if (kind == 'N') return identify(payload, n);
   if (kind == 'X') {
     if (!c) start(id, payload, n);
     return;
@@ -348,7 +431,7 @@ void _start(void) {
   s64 signals = sys(SIGNALFD4, -1, (s64)&mask, 8, O_CLOEXEC | O_NONBLOCK, 0);
   struct { s64 seconds, nanoseconds; } pause = {0, 5000000};
   while ((port = openPort()) < 0) sys(PPOLL, 0, 0, (s64)&pause, 0, 0);
-  send('H', 0, "1", 1);
+  send('H', 0, "2", 1);
   for (;;) {
     for (;;) {
       s64 n = sys(READ, port, (s64)(incoming + incomingBytes), sizeof incoming - 1 - incomingBytes, 0, 0);

@@ -11,7 +11,12 @@ import { Broken } from "../../../kernel/base/assert.ts";
 import { Prng } from "../../../kernel/base/prng.ts";
 import type { Device, DeviceDeclaration, Need } from "../../../kernel/driver/mod.ts";
 import { act, isVirtio, readNoted, startVirtio, writeAsBus } from "../device_drive.ts";
-import { type DeviceSurroundings, granted, surroundings } from "../device_surroundings.ts";
+import {
+  type DeviceSurroundings,
+  granted,
+  surroundings,
+  WALL_START,
+} from "../device_surroundings.ts";
 
 const SEEDS = 12;
 const STEPS = 300;
@@ -59,8 +64,8 @@ export function attachDevice(
 /** A second device that starts from where the first one is, as after a restore. */
 function copyOf(declaration: DeviceDeclaration, from: AttachedForTest): AttachedForTest {
   const around = surroundings(from.around.env.disk.readOnly);
-  const { now, due, drawn } = from.around;
-  Object.assign(around, { now, due, drawn });
+  const { now, due, drawn, wallStart } = from.around;
+  Object.assign(around, { now, due, drawn, wallStart });
   around.requests.push(...from.around.requests);
   around.memory.bytes.set(from.around.memory.bytes);
   for (const [line, level] of from.around.lines) around.lines.set(line, level);
@@ -164,7 +169,7 @@ function checkGoesOnElsewhere(declaration: DeviceDeclaration): void {
 
 /** Makes the world of a device as it was before the device was attached. */
 function forget(around: DeviceSurroundings): void {
-  Object.assign(around, { now: 0, drawn: 0 });
+  Object.assign(around, { now: 0, drawn: 0, wallStart: WALL_START });
   around.requests.length = around.log.length = 0;
   around.memory.bytes.fill(0);
 }

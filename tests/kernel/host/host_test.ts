@@ -33,6 +33,74 @@ Deno.test("a host file reads and writes at offsets and stops at its end", async 
   }
 });
 
+Deno.test("files are cut, renamed and removed, folders made, listed and synced", async () => {
+  const { files } = denoHost;
+  const folder = await Deno.makeTempDir();
+  try {
+    files.ensureFolder(`${folder}/a/b`);
+    files.ensureFolder(`${folder}/a/b`);
+    const file = files.create(`${folder}/a/one`);
+    file.write(0, new Uint8Array(1000).fill(1));
+    file.truncate(10);
+    file.truncate(20);
+    assertEquals([file.size, file.sizeNow()], [0, 20]);
+    const bytes = new Uint8Array(new SharedArrayBuffer(30));
+    assertEquals(file.read(0, bytes.subarray(2)), 20);
+    assertEquals([bytes[1], bytes[2], bytes[11], bytes[12]], [0, 1, 1, 0]);
+    file.close();
+    files.rename(`${folder}/a/one`, `${folder}/a/two`);
+    files.syncFolder(`${folder}/a`);
+    assertEquals([files.list(`${folder}/a`), files.folders(`${folder}/a`)], [["two"], ["b"]]);
+    assertEquals([files.exists(`${folder}/a/one`), files.exists(`${folder}/a/b`)], [false, true]);
+    assertThrows(() => files.remove(`${folder}/a/b`), HostError, "it is a directory");
+    assertThrows(() => files.removeFolder(`${folder}/a/two`), HostError, "expected a folder");
+    assertThrows(() => files.removeFolder(`${folder}/a`), HostError, "not empty");
+    assertThrows(() => files.rename(`${folder}/a/one`, `${folder}/x`), HostError, "no such file");
+    files.remove(`${folder}/a/two`);
+    files.removeFolder(`${folder}/a/b`);
+    assertEquals(files.list(`${folder}/a`), []);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("locks of the host exclude each other, also of one process, and are waited for", async () => {
+  const path = await Deno.makeTempFile();
+  const { files } = denoHost;
+  try {
+    const first = files.tryLock(path, { exclusive: false })!;
+    const second = files.tryLock(path, { exclusive: false })!;
+    assertEquals(files.tryLock(path, { exclusive: true }), undefined);
+    let got = false;
+    const waiting = files.lock(path, { exclusive: true }).then((lock) => {
+      got = true;
+      return lock;
+    });
+    first.release();
+    first.release();
+    assertEquals(files.tryLock(path, { exclusive: true }), undefined);
+    assertEquals(got, false);
+    second.release();
+    const held = await waiting;
+    assertEquals(files.tryLock(path, { exclusive: false }), undefined);
+    held.release();
+    files.tryLock(path, { exclusive: true })!.release();
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test({
+  name: "a full disk is named as such",
+  ignore: Deno.build.os !== "linux",
+  fn() {
+    const file = denoHost.files.open("/dev/full", { write: true });
+    const error = assertThrows(() => file.write(0, new Uint8Array(1)), HostError);
+    assertEquals(error.message, 'Cannot write "/dev/full": the disk is full');
+    file.close();
+  },
+});
+
 Deno.test("delay() is given up when its signal is aborted", async () => {
   const abort = new AbortController();
   const wait = denoHost.timers.delay(60_000, abort.signal);

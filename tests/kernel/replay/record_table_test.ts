@@ -37,6 +37,13 @@ const event: fc.Arbitrary<VmEvent> = fc.oneof(
     rate: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
   }),
   fc.record({ kind: fc.constant("entropy" as const), bytes }),
+  fc.record({
+    kind: fc.constant("identity" as const),
+    generation: fc.uint8Array({ minLength: 16, maxLength: 16 }),
+    mac: fc.uint8Array({ minLength: 6, maxLength: 6 }),
+    entropy: bytes,
+  }),
+  fc.record({ kind: fc.constant("wall" as const), wallStart: fc.bigInt(0n, 2n ** 64n - 1n) }),
 );
 
 const output: fc.Arbitrary<MachineOutput> = fc.oneof(
@@ -112,7 +119,11 @@ Deno.test("a field that is missing, too many, of another type or out of range is
     [EVENT_RECORD.time, [1.5, 1], "field 1 is not a whole number"],
     [EVENT_RECORD.time, [1, 0], "field 2 is not a whole number from 1"],
     [EVENT_RECORD.nondeterminism, [new Uint8Array(17)], "17 bytes are no whole entries"],
-    [EVENT_RECORD.reset, ["-1"], 'a reset\'s wall clock is "-1"'],
+    [EVENT_RECORD.identity, [some, new Uint8Array(6), some], "field 1 is not 16 bytes"],
+    [EVENT_RECORD.identity, [new Uint8Array(16), some, some], "field 2 is not 6 bytes"],
+    [EVENT_RECORD.wall, [5], "field 1 is not a text"],
+    [EVENT_RECORD.wall, [`${2n ** 64n}`], "field 1 is not a wall clock"],
+    [EVENT_RECORD.reset, ["-1"], "field 1 is not a wall clock"],
     [EVENT_RECORD.reset, ["1".repeat(21)], "wall clock"],
     [EVENT_RECORD.end, ["bored", 0], 'has the cause "bored"'],
     [OUTPUT_RECORD.console, ["uart0", 0, some], "no such kind of event record"],

@@ -1,0 +1,31 @@
+/**
+ * Parts of a VM world that most VMs never want, and that together are larger than all the rest: loaded when
+ * the first message comes that wants them.
+ *
+ * Invariant: a message that wants a part is handled when the part is there, and none behind it before.
+ */
+import { TO_VM } from "./protocol.ts";
+
+/** Loads what is wanted, once. */
+export class VmExtras {
+  recording: typeof import("./live_recording.ts") | undefined;
+  debugging: typeof import("./live_debug.ts") | undefined;
+
+  /** Whether the parts for a kind of message are here. */
+  has(kind: number): boolean {
+    if (kind === TO_VM.debug) return this.debugging !== undefined;
+    if (kind === TO_VM.recordGo) return this.recording !== undefined;
+    return true;
+  }
+
+  /** Loads the parts for a kind of message. */
+  async load(kind: number): Promise<void> {
+    if (kind === TO_VM.debug) this.debugging ??= await import("./live_debug.ts");
+    if (kind === TO_VM.recordGo) await this.loadRecording();
+  }
+
+  /** Loads what records. */
+  async loadRecording(): Promise<typeof import("./live_recording.ts")> {
+    return this.recording ??= await import("./live_recording.ts");
+  }
+}
