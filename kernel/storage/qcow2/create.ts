@@ -6,7 +6,7 @@
  */
 import { ConfigError, HostError } from "../../base/errors.ts";
 import { formatSize, KiB } from "../../base/units.ts";
-import type { HostFiles } from "../../host/files.ts";
+import type { HostFile, HostFiles } from "../../host/files.ts";
 import { SECTOR_BYTES } from "../../limits.ts";
 import { COPIED } from "./cluster_map.ts";
 import {
@@ -69,8 +69,7 @@ export async function createQcow2(
   options: CreateQcow2Options,
 ): Promise<void> {
   const plan = makePlan(path, options);
-  const hostFile = files.create(path);
-  try {
+  await makeFile(files, path, async (hostFile) => {
     const file = new ImageFile(hostFile);
     if (plan.l2Tables > 0) writeTables(file, plan);
     const { clusterBytes, l1Clusters, l2Tables, dataClusters } = plan;
@@ -80,9 +79,44 @@ export async function createQcow2(
     await file.flush();
     file.write(0, makeHeader(plan, place));
     await file.flush();
-  } finally {
-    hostFile.close();
+  });
+}
+
+/** Makes a raw image of zeros in a file that must not exist. Rejects with `ConfigError` and `HostError`. */
+export async function createRaw(files: HostFiles, path: string, bytes: number): Promise<void> {
+  if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes % SECTOR_BYTES !== 0) {
+    throw new ConfigError(
+      `Cannot make "${path}": a disk of ${bytes} bytes: expected a multiple of 512`,
+    );
   }
+  await makeFile(files, path, async (file) => {
+    file.truncate(bytes);
+    await file.flush();
+  });
+}
+
+/** Makes a file that stays only when it becomes whole. */
+async function makeFile(
+  files: HostFiles,
+  path: string,
+  fill: (file: HostFile) => Promise<void>,
+): Promise<void> {
+  const file = files.create(path);
+  try {
+    await fill(file);
+  } catch (error) {
+    file.close();
+    if (error instanceof HostError) files.remove(path);
+    throw error;
+  }
+  file.close();
+  files.syncFolder(folderOf(path));
+}
+
+/** The folder that a path lies in. */
+export function folderOf(path: string): string {
+  const end = path.lastIndexOf("/");
+  return end > 0 ? path.slice(0, end) : end === 0 ? "/" : ".";
 }
 
 function makePlan(path: string, options: CreateQcow2Options): Plan {
@@ -195,24 +229,5 @@ function writeTables(file: ImageFile, plan: Plan): void {
       firstTable + table * clusterBytes,
       entries(count, firstData + first * clusterBytes),
     );
-  }
-}
-
-/** Makes a raw image of zeros in a file that must not exist. Rejects with `ConfigError` and `HostError`. */
-export async function createRaw(files: HostFiles, path: string, bytes: number): Promise<void> {
-  if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes % SECTOR_BYTES !== 0) {
-    throw new ConfigError(
-      `Cannot make "${path}": a disk of ${bytes} bytes: expected a multiple of 512`,
-    );
-  }
-  const file = files.create(path);
-  try {
-    file.write(bytes - 1, new Uint8Array(1));
-    await file.flush();
-  } catch (error) {
-    if (!(error instanceof HostError)) throw error;
-    throw new HostError(`Cannot make "${path}" ${formatSize(bytes)} long`, { cause: error });
-  } finally {
-    file.close();
   }
 }

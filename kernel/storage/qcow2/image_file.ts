@@ -46,13 +46,26 @@ export class ImageFile {
     if (offset + bytes.length > this.#bytes) this.#bytes = offset + bytes.length;
   }
 
+  /** Cuts the file behind what is used; a host that cannot is no failure. */
+  shrink(bytes: number): void {
+    if (bytes >= this.end) return;
+    try {
+      this.file.truncate(bytes);
+    } catch (error) {
+      if (error instanceof HostError) return;
+      throw error;
+    }
+    this.end = bytes;
+    this.#bytes = bytes;
+  }
+
   /** Resolves when all that was written is on stable storage. Rejects with `HostError`. */
   async flush(): Promise<void> {
     this.#checkFailure();
     try {
       await this.file.flush();
     } catch (error) {
-      this.#failure = error;
+      if (error instanceof HostError) this.#failure = error;
       throw error;
     }
   }

@@ -29,6 +29,8 @@ export class Metadata {
   /** Whether there is something that must be stable before entries lead to it. */
   #hasAllocated = false;
   #isMarked = false;
+  /** Whether clusters became free, so that the file may become shorter. */
+  #hasFreed = false;
   readonly #allocateOne = () => this.allocate(1);
   readonly #releaseOne = (host: number) => this.release(host);
 
@@ -141,6 +143,10 @@ export class Metadata {
       await refcounts.writeTable();
       await this.file.flush();
     }
+    if (this.#hasFreed) {
+      this.file.shrink(refcounts.usedBytes());
+      this.#hasFreed = false;
+    }
     if (!this.#isMarked) return;
     if (this.header.version === 3) {
       changeFeatures(this.file, { dirty: false });
@@ -151,6 +157,7 @@ export class Metadata {
 
   #free(): void {
     const freed = this.#freed;
+    if (freed.length > 0) this.#hasFreed = true;
     this.#freed = [];
     for (const host of freed) {
       this.#refcounts.release(host);

@@ -125,6 +125,13 @@ export class Refcounts {
     }
   }
 
+  /** End of the last cluster that is used, in bytes of the file. */
+  usedBytes(): number {
+    let cluster = Math.ceil(this.file.end / this.#clusterBytes);
+    while (cluster > 0 && this.get(cluster - 1) === 0) cluster--;
+    return cluster * this.#clusterBytes;
+  }
+
   /** Writes the blocks that changed. Throws `HostError`. */
   writeBlocks(): void {
     this.#blocks.write("all");
