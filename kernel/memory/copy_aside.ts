@@ -45,6 +45,9 @@ import {
   type SaveArea,
 } from "./save_area.ts";
 
+/** Slots whose memory is kept for the next save; more go back to the host. */
+const KEPT_SLOTS = 4096;
+
 /** What copying aside needs of its VM. */
 export interface CopyAsideOptions {
   readonly buffer: ArrayBufferLike;
@@ -99,6 +102,11 @@ export class CopyAside {
     return this.#saving;
   }
 
+  /** Whether it is known what was written since the last save: a `begin` that does not want all takes that. */
+  get knowsWritten(): boolean {
+    return this.#serves && !this.#lost;
+  }
+
   /** Whether the reader, or whoever holds the area, has given the save up: `abort` is to be called. */
   get aborted(): boolean {
     return this.#saving && Atomics.load(this.#area.header, SAVE.phase) === SAVE_PHASE.aborted;
@@ -129,7 +137,7 @@ export class CopyAside {
   begin({ all }: { readonly all: boolean }): SharedArrayBuffer {
     assert(!this.#saving, "a save is under way");
     const { flags } = this.options;
-    const whole = all || !this.#serves || this.#lost;
+    const whole = all || !this.knowsWritten;
     const { header, states, buffer } = this.#area;
     if (whole) this.#markAll();
     else flags.copyTo(states);
@@ -160,6 +168,7 @@ export class CopyAside {
     assert(this.finished, "the reader has had all pages");
     this.#saving = false;
     Atomics.store(this.#area.header, SAVE.phase, SAVE_PHASE.idle);
+    if (this.#filled > KEPT_SLOTS) this.#renew();
   }
 
   /** Gives a save up; the next one takes all pages, because what this one has is no base for it. */
@@ -172,8 +181,7 @@ export class CopyAside {
     Atomics.add(header, SAVE.readerBell, 1);
     Atomics.notify(header, SAVE.readerBell);
     // Its reader may still be at work there.
-    const { plan, slots } = this.options;
-    this.#area = newSaveArea(plan.ramPages, slots);
+    this.#renew();
   }
 
   /** Ends all: nothing is paid until the next `begin`, which saves all pages. */
@@ -194,6 +202,11 @@ export class CopyAside {
     const pages = flags.pagesWithout(without);
     if (!flags.mayBeAbsent) return pages;
     return pages.filter((page) => (flags.get(page) & PAGE_FLAG.absent) === 0);
+  }
+
+  #renew(): void {
+    const { plan, slots } = this.options;
+    this.#area = newSaveArea(plan.ramPages, slots);
   }
 
   #serve(): void {

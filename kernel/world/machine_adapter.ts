@@ -28,7 +28,7 @@ import type {
 export async function createMachine(
   config: MachineConfig,
   registry: DeviceRegistry,
-  { core, compiler: port, host }: MachineSurroundings = {},
+  { core, compiler: port, host, restored }: MachineSurroundings = {},
 ): Promise<MachinePort> {
   let compiler: RemoteCompiler | undefined;
   const tier = config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier;
@@ -43,6 +43,7 @@ export async function createMachine(
     disks: config.disks,
     clock: config.clock,
     ...(host === undefined ? {} : { host }),
+    ...(restored === undefined ? {} : { restored }),
     seed: BigInt(config.seed),
     ...(config.tlbEntries === undefined ? {} : { tlbEntries: config.tlbEntries }),
     ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),

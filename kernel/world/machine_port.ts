@@ -9,7 +9,7 @@ import type { VmIdentity } from "../base/identity.ts";
 import type { DiskRequest } from "../driver/mod.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
-import type { Machine } from "../machine/machine.ts";
+import type { Machine, RestoredMemory } from "../machine/machine.ts";
 import type { HostSource } from "../machine/nondeterminism.ts";
 import type { StopReason as MachineStop } from "../machine/turns.ts";
 import type { Recorder } from "../replay/recorder.ts";
@@ -215,6 +215,8 @@ export interface MachineSurroundings {
   readonly compiler?: CompilePort | undefined;
   /** What an exact clock reads. */
   readonly host?: HostSource | undefined;
+  /** Memory of a machine that is made from an image, which is put back afterwards. */
+  readonly restored?: RestoredMemory | undefined;
 }
 
 /** Makes a machine. Rejects with `FormatError` or `ConfigError` when it cannot be built as asked. */

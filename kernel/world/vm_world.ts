@@ -7,6 +7,7 @@
 import { assert, unreachable } from "../base/assert.ts";
 import { hostClock } from "../host/clock.ts";
 import { hostEntropy } from "../host/entropy.ts";
+import type { MachineImage } from "../machine/machine_image.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import type { RecordSync } from "../replay/recording_writer.ts";
 import { hostSource, HostTime } from "./host_time.ts";
@@ -28,6 +29,18 @@ export interface ImagesMessage {
   readonly initrd: Uint8Array<ArrayBuffer> | undefined;
 }
 
+/** What a machine that goes on from a checkpoint is made from. */
+export interface RestoreStart {
+  /** All its state but RAM. */
+  readonly image: MachineImage;
+  /** Guest time of the image, in ticks of 100 ns. */
+  readonly ticks: number;
+  /** Its memory, with what was loaded already; the rest is asked for by way of the table. */
+  readonly memory: WebAssembly.Memory;
+  /** Table of the pages that are not loaded (memory/lazy_table.ts). */
+  readonly lazy: SharedArrayBuffer;
+}
+
 /** The first message that a VM world gets through its worker's port; most go by the mailbox. */
 export interface StartMessage {
   /** Memory of the mailbox. */
@@ -42,6 +55,8 @@ export interface StartMessage {
   readonly record: RecordSync | undefined;
   /** What is to be replayed; undefined: the machine runs by itself. */
   readonly replay: ReplayStart | undefined;
+  /** What the machine goes on from; undefined: power-on. */
+  readonly restore?: RestoreStart | undefined;
   /** The compiled core of machines like this one; undefined: the world makes its own. */
   readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one. */
@@ -117,11 +132,13 @@ class Life {
   }
 
   async #run(): Promise<EndReport> {
-    const { config, onReset, record } = this.#start;
+    const { config, onReset, record, restore } = this.#start;
     let wallStart = config.startWallNanoseconds;
-    let time = this.#hostTime();
-    let machine = await this.#make(wallStart, time);
+    let time = this.#hostTime(restore?.ticks);
+    let machine = await this.#make(wallStart, time, restore);
     const extras = new VmExtras();
+    const saves = restore &&
+      (await extras.loadSaving()).restoreMachine(machine, this.#mailbox, restore.image);
     const recording = record &&
       (await extras.loadRecording())
         .beginRecording(machine, this.#mailbox, hostClock, record, "power-on");
@@ -132,6 +149,7 @@ class Life {
       extras,
       recording,
       waitsForDebugger,
+      saves,
     });
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
@@ -169,18 +187,23 @@ class Life {
   }
 
   /** What the guest's time follows; it stands still until the machine runs. */
-  #hostTime(): HostTime | undefined {
-    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock);
+  #hostTime(ticks = 0): HostTime | undefined {
+    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock, ticks);
   }
 
   /** @param time what an exact clock reads; nothing does on replay */
-  async #make(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
+  async #make(
+    startWallNanoseconds: bigint,
+    time?: HostTime,
+    restored?: RestoreStart,
+  ): Promise<MachinePort> {
     this.#machine = undefined;
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
     const machine = await this.create(config, {
       core: this.#start.core,
       compiler: this.#port,
       host: time && hostSource(time, hostEntropy),
+      restored,
     });
     freeImages(this.#images);
     this.#machine = machine;
