@@ -10,7 +10,8 @@ import type { HostFiles } from "../host/files.ts";
 import { SECTOR_BYTES } from "../limits.ts";
 import type { BlockDevice } from "./block_device.ts";
 import { createLazyZero } from "./lazy_zero/mod.ts";
-import { type DiskFormat, openDisk } from "./open_disk.ts";
+import type { DiskFormat } from "./disk_format.ts";
+import { openDisk } from "./open_disk.ts";
 import { createQcow2, createRaw } from "./qcow2/create.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
 

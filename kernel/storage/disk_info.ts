@@ -7,8 +7,9 @@
 import { FormatError, HostError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import { SECTOR_BYTES } from "../limits.ts";
+import type { DiskFormat } from "./disk_format.ts";
 import { openLazyZero } from "./lazy_zero/mod.ts";
-import { type DiskFormat, formatOf } from "./open_disk.ts";
+import { formatOf } from "./open_disk.ts";
 import { readHeader } from "./qcow2/header.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
 import { ImageFile } from "./qcow2/image_file.ts";

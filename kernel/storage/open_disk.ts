@@ -9,15 +9,11 @@
 import { ConfigError } from "../base/errors.ts";
 import type { HostFile, HostFiles } from "../host/files.ts";
 import type { BlockDevice } from "./block_device.ts";
+import type { DiskFormat } from "./disk_format.ts";
 import { isLazyZero, openLazyZero } from "./lazy_zero/mod.ts";
 import { hasQcow2Magic } from "./qcow2/header.ts";
 import { openQcow2 } from "./qcow2/open.ts";
 import { openRawDisk } from "./raw.ts";
-
-/** Formats of images. */
-export const DISK_FORMATS = ["raw", "qcow2", "lazy-zero"] as const;
-/** See above. */
-export type DiskFormat = (typeof DISK_FORMATS)[number];
 
 /** An image to open. */
 export interface DiskImage {
