@@ -15,7 +15,6 @@ import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
 import type { CoreReport } from "./replay/replay_core.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
-import { openRawDisk } from "./storage/raw.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
@@ -153,7 +152,7 @@ export class Kernel {
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
     const images = await this.#readImages(spec);
-    const disks = openDisks(this.#host, spec);
+    const disks = await openDrives(this.#host, spec);
     const seed = spec.seed ?? (spec.clock === "virtual" ? 0 : undefined);
     using who = this.identities.draft({ name: spec.name, seed });
     const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
@@ -486,14 +485,9 @@ function buffersOf({ read }: Images): ArrayBuffer[] {
   return [...read].map(({ buffer }) => buffer);
 }
 
-/** Opens all disks of a VM, or none. */
-function openDisks(host: Host, spec: VmSpec): BlockDevice[] {
-  const disks: BlockDevice[] = [];
-  try {
-    for (const drive of spec.drives) disks.push(openRawDisk(host.files, drive.path, drive));
-    return disks;
-  } catch (error) {
-    for (const disk of disks) void disk.close();
-    throw error;
-  }
+/** Opens all disks of a VM, or none. Formats of images are loaded only where there are some. */
+async function openDrives(host: Host, { drives }: VmSpec): Promise<BlockDevice[]> {
+  if (drives.length === 0) return [];
+  const { openDisks } = await import("./storage/open_disk.ts");
+  return await openDisks(host.files, drives);
 }

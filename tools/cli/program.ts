@@ -4,6 +4,7 @@
  */
 import { Command } from "commander";
 import { completionCommand } from "./commands/completion.ts";
+import { diskCommand } from "./commands/disk.ts";
 import { execCommand } from "./commands/exec.ts";
 import { guestsCommand } from "./commands/guests.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -42,6 +43,7 @@ export function makeProgram(
   program.addCommand(psCommand());
   program.addCommand(guestsCommand());
   program.addCommand(inspectCommand());
+  program.addCommand(diskCommand(onStatus));
   program.addCommand(symbolsCommand(environment));
   program.addCommand(versionCommand());
   program.addCommand(completionCommand(() => program));
