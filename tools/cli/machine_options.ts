@@ -140,7 +140,8 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-function seconds(text: string): number {
+/** Parses a number of seconds. */
+export function seconds(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && value > 0 && value < 1e6) return value;
   throw new InvalidArgumentError("Expected a number of seconds.");
