@@ -271,7 +271,10 @@ Deno.test("a command whose output nobody reads is ended, and the VM goes on", as
       last = (last + new TextDecoder().decode(bytes)).slice(-1000);
       if (last.includes('"error"')) break;
     }
-    assert(/HostError.*The command was ended: \d+ bytes of its output were not read/.test(last), last);
+    assert(
+      /HostError.*The command was ended: \d+ bytes of its output were not read/.test(last),
+      last,
+    );
     assertEquals(vm.state, "running");
   });
 });

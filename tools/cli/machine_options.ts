@@ -75,7 +75,7 @@ export function addMachineOptions(command: Command): Command {
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
     .option("--trace <file>", "write each executed instruction; slow")
-    .option("--name <name>", "name of the VM, for messages");
+    .option("--name <name>", "name of the VM, for messages and other commands", checkName);
 }
 
 /** What to power on. */
@@ -119,6 +119,11 @@ export function choice(flags: string, help: string, choices: string[]): Option {
     const hint = near === undefined ? "" : ` (Did you mean ${near}?)`;
     throw new InvalidArgumentError(`Expected ${choices.join(" or ")}.${hint}`);
   });
+}
+
+function checkName(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected 1 to 64 letters, digits, dots, hyphens or underscores.");
 }
 
 function checkSize(text: string): string {

@@ -11,7 +11,7 @@ import { stopVm } from "../control/stop_vm.ts";
 import { DetachedReport, startDetached } from "../detached.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
-import { CliExit, EXIT } from "../errors.ts";
+import { CliExit, describeError, EXIT } from "../errors.ts";
 import { serveGdb } from "../gdb_server.ts";
 import { writeStatistics } from "../statistics.ts";
 import { powerOn, type RunOptions } from "./run.ts";
@@ -37,12 +37,14 @@ export async function runDetached(
   // Terminals come and go.
   Deno.addSignalListener("SIGHUP", () => {});
   try {
-    return await serve(environment, guest, options, ending, report);
+    const status = await serve(environment, guest, options, ending, report);
+    report.removeEmptyLog();
+    return status;
   } catch (error) {
     report.failed(error);
+    // What there is to say is written to the log when this is over.
+    if (describeError(error).text === "") report.removeEmptyLog();
     throw error;
-  } finally {
-    report.removeEmptyLog();
   }
 }
 

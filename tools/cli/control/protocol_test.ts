@@ -111,19 +111,22 @@ Deno.test("a kernel's lines are told apart, and what a newer one adds is ignored
 });
 
 Deno.test("bytes pass lines unchanged, in pieces that fit into one", () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(3), (some, times) => {
-    const bytes = new Uint8Array(times * DATA_BYTES_MAXIMUM + some.length);
-    bytes.set(some);
-    bytes.set(some.toReversed(), bytes.length - some.length);
-    const pieces = [...base64Pieces(bytes)];
-    for (const data of pieces) {
-      parsed(base64Data, data, "wrong");
-      const whole = formatLine({ id: 1e15, message: { kind: "input", data } });
-      assert(whole.length < LINE_BYTES_MAXIMUM);
-    }
-    const got = pieces.flatMap((piece) => [...bytesOf(piece)]);
-    assertEquals([got.length, got.every((byte, i) => byte === bytes[i])], [bytes.length, true]);
-  }), { numRuns: 20 });
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(3), (some, times) => {
+      const bytes = new Uint8Array(times * DATA_BYTES_MAXIMUM + some.length);
+      bytes.set(some);
+      bytes.set(some.toReversed(), bytes.length - some.length);
+      const pieces = [...base64Pieces(bytes)];
+      for (const data of pieces) {
+        parsed(base64Data, data, "wrong");
+        const whole = formatLine({ id: 1e15, message: { kind: "input", data } });
+        assert(whole.length < LINE_BYTES_MAXIMUM);
+      }
+      const got = pieces.flatMap((piece) => [...bytesOf(piece)]);
+      assertEquals([got.length, got.every((byte, i) => byte === bytes[i])], [bytes.length, true]);
+    }),
+    { numRuns: 20 },
+  );
 });
 
 Deno.test("data that is no base64, or too much, is refused", () => {
