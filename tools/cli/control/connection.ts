@@ -48,6 +48,12 @@ interface Stream {
   readonly done: Promise<void>;
 }
 
+/** What a verb runs with. */
+type OpenCall = Parameters<AnyVerb["run"]>[0] & {
+  /** Nothing may be told any more. */
+  finish(): void;
+};
+
 /** A client. */
 export class ControlConnection {
   readonly #surroundings: ControlSurroundings;
@@ -155,10 +161,18 @@ export class ControlConnection {
   }
 
   async #perform(id: ControlId, verb: AnyVerb, request: unknown): Promise<ControlReply> {
+    const call = this.#call(id, request, this.#gone.signal, () => {});
+    return await this.#run(id, verb, call);
+  }
+
+  /** Does what is asked; nothing is told of it after its reply. Never rejects. */
+  async #run(id: ControlId, verb: AnyVerb, call: OpenCall): Promise<ControlReply> {
     try {
-      return { id, result: await verb.run(this.#call(id, request, this.#gone.signal, () => {})) };
+      return { id, result: await verb.run(call) };
     } catch (error) {
       return errorReply(id, error);
+    } finally {
+      call.finish();
     }
   }
 
@@ -171,13 +185,8 @@ export class ControlConnection {
     const over = new AbortController();
     let handler: ((content: unknown) => void) | undefined;
     const running = (async () => {
-      let reply: ControlReply;
-      try {
-        const call = this.#call(id, request, over.signal, (receiver) => handler = receiver);
-        reply = { id, result: await verb.run(call) };
-      } catch (error) {
-        reply = errorReply(id, error);
-      }
+      const call = this.#call(id, request, over.signal, (receiver) => handler = receiver);
+      const reply = await this.#run(id, verb, call);
       this.#streams.delete(id);
       await this.#write(reply);
     })();
@@ -201,16 +210,21 @@ export class ControlConnection {
     request: unknown,
     over: AbortSignal,
     receive: (handler: (content: unknown) => void) => void,
-  ): Parameters<AnyVerb["run"]>[0] {
+  ): OpenCall {
     let telling = false;
+    let finished = false;
     return {
       ...this.#surroundings,
       request,
       over,
       receive,
-      emit: (event) => this.#write({ id, event }),
+      finish: () => finished = true,
+      emit: (event) => {
+        if (finished) return Promise.reject(new HostError("The request has ended"));
+        return this.#write({ id, event });
+      },
       progress: (event) => {
-        if (telling) return;
+        if (telling || finished) return;
         telling = true;
         const told = () => telling = false;
         this.#write({ id, event }).then(told, told);
