@@ -161,6 +161,7 @@ export class Kernel {
       host: this.#host,
       world,
       name: spec.name,
+      guest: options.guest,
       config,
       moved: buffersOf(images),
       images: async () => {

@@ -71,8 +71,12 @@ export interface VmStats extends MachineStats {
 export class VM {
   /** Its name. */
   readonly name: string;
+  /** Name of the guest that it was started with, if it was started by one. */
+  readonly guest: string | undefined;
   /** Number of its harts. */
   readonly harts: number;
+  /** Bytes of its memory. */
+  readonly memoryBytes: number;
   readonly #console: ConsoleEnd;
   readonly #host: Host;
   readonly #link: VmLink;
@@ -107,7 +111,9 @@ export class VM {
   constructor(parts: VmParts) {
     const { host, name, config } = parts;
     this.name = name;
+    this.guest = parts.guest;
     this.harts = config.harts;
+    this.memoryBytes = config.memoryBytes;
     this.#host = host;
     this.#network = parts.network;
     this.#images = parts.images;
@@ -182,6 +188,16 @@ export class VM {
   /** Instructions it has retired, as of its last slice. */
   get icount(): number {
     return this.#link.icount;
+  }
+
+  /** Milliseconds since it began to run; 0 before that. */
+  get uptimeMilliseconds(): number {
+    return isFinal(this.#state) ? this.#wall : this.#sinceStart();
+  }
+
+  /** Whether its guest can run commands (`exec`, `spawn`) now. */
+  get hasAgent(): boolean {
+    return this.#exec.hasAgent && !isFinal(this.#state);
   }
 
   /** Folder of the recording that is made of it, if one is. */

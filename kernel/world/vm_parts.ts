@@ -32,6 +32,8 @@ export interface VmParts {
   readonly world: EarlyWorld;
   /** Name, for messages. */
   readonly name: string;
+  /** Name of the guest that it starts with, if it has one. */
+  readonly guest?: string | undefined;
   /** The machine. */
   readonly config: MachineConfig;
   /** Images of `config` that nobody else needs: they move to the VM world instead of being copied. */

@@ -11,6 +11,7 @@ import type {
 import type { VmEvent } from "../../kernel/machine/event.ts";
 import {
   encodeExecFrame,
+  EXEC_PAYLOAD_BYTES,
   type ExecFrameKind,
   ExecFrameReader,
 } from "../../kernel/world/exec_protocol.ts";
@@ -276,7 +277,7 @@ function whoAgent(m: FakeMachine): StopReason {
 const sleeping = new Set<number>();
 const readers = new WeakMap<FakeMachine, ExecFrameReader>();
 
-/** Runs pretended commands: echo WORDS, cat, fail STATUS, both, sleep; refuses all others. */
+/** Runs pretended commands: echo WORDS, cat, fail STATUS, pour BYTES, sleep; refuses all others. */
 function agent(m: FakeMachine): StopReason {
   const send = (kind: ExecFrameKind, id: number, payload: Uint8Array | string = "") => {
     const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
@@ -296,7 +297,9 @@ function agent(m: FakeMachine): StopReason {
         send("O", id, payload);
       }
       if (kind === "E" && !sleeping.has(id)) send("Q", id, "0");
-      if (kind === "K") send("Q", id, `${128 + Number(new TextDecoder().decode(payload))}`);
+      const signal = Number(new TextDecoder().decode(payload));
+      // Stopping it and letting it go on are not seen by a pretended command.
+      if (kind === "K" && signal !== 18 && signal !== 19) send("Q", id, `${128 + signal}`);
     }
   }
   return IDLE;
@@ -317,6 +320,12 @@ function startCommand(
     case "echo":
       send("O", id, words.join(" ") + "\n");
       return send("Q", id, "0");
+    case "pour":
+      sleeping.add(id);
+      for (let left = Number(words[0]); left > 0; left -= EXEC_PAYLOAD_BYTES) {
+        send("O", id, "x".repeat(Math.min(left, EXEC_PAYLOAD_BYTES)));
+      }
+      return;
     case "fail":
       send("R", id, "it failed\n");
       return send("Q", id, words[0]);
