@@ -229,7 +229,7 @@ export class VmExec {
 
   /** Whether the guest's agent is there. */
   get hasAgent(): boolean {
-    return this.#agent;
+    return this.#agent !== 0;
   }
 
   /** Output that nobody took yet, in bytes. */
