@@ -25,6 +25,7 @@ import {
   recordedMachine,
 } from "./world/recordings.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
+import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
@@ -48,7 +49,7 @@ export interface KernelOptions {
   readonly progress?: (line: string) => void;
   /** Called with a line about a failure that guests survive. */
   readonly warn?: (line: string) => void;
-  /** Folder where translations of guest code are kept for later runs; none are by default. */
+  /** Folder where generated code is kept for later runs; none is by default. */
   readonly translations?: string;
 }
 
@@ -87,6 +88,7 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
+  readonly #cores: CoreModules;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -101,6 +103,7 @@ export class Kernel {
       options.translations,
       (line) => options.warn?.(line),
     );
+    this.#cores = new CoreModules(this.#host, options.translations);
   }
 
   /** VMs that have not ended. */
@@ -128,6 +131,7 @@ export class Kernel {
     const disks = openDisks(this.#host, spec);
     const config = this.#machineConfig(spec, images, disks);
     const recording = spec.record && this.#record(spec, spec.record, config, disks, options.shows);
+    const compiler = translates ? await this.#translations.connect(config) : undefined;
     const vm = new VM({
       host: this.#host,
       world,
@@ -142,7 +146,8 @@ export class Kernel {
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       recording,
       newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
@@ -182,6 +187,7 @@ export class Kernel {
       marksExecution: waitsForDebugger,
     });
     const { verify = false, to, speed = "max", replayOnly = true } = options;
+    const compiler = translates ? await this.#translations.connect(config) : undefined;
     const vm = new VM({
       host: this.#host,
       world,
@@ -193,7 +199,8 @@ export class Kernel {
       consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
       network: "none",
       onReset: "restart",
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       waitsForDebugger,
       replay: {
         start: {

@@ -31,12 +31,7 @@ import { call, type Expression, type FunctionBuilder, i32, i64, type Local } fro
 import { emitDropJumps, emitDropJumpsNear, REGION_REACH } from "./jump_cache.ts";
 import { ATTENTION, inRam, type MmuCode, pageOf, raiseAttention } from "./mmu_code.ts";
 import { emitTrackerLimit } from "./table_tracker.ts";
-import {
-  tlbOffsetOf,
-  WRITABLE_AT_ONE,
-  WRITABLE_AT_SEVERAL,
-  WRITABLE_BEFORE,
-} from "./tlb_place.ts";
+import { tlbOffsetOf, WRITABLE_AT_ONE, WRITABLE_AT_SEVERAL, WRITABLE_BEFORE } from "./tlb_place.ts";
 
 /** Offsets in an element's header. */
 const HEADER = { satp: 0, view: 8, stamp: 16, valid: 24 } as const;

@@ -9,6 +9,7 @@ import type { DiskRequest } from "../driver/mod.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine } from "../machine/machine.ts";
+import type { MachineTier } from "../machine/machine_plan.ts";
 import type { HostSource } from "../machine/nondeterminism.ts";
 import type { StopReason as MachineStop } from "../machine/turns.ts";
 import type { Recorder } from "../replay/recorder.ts";
@@ -66,6 +67,11 @@ export interface MachineConfig {
   readonly startWallNanoseconds: bigint;
   /** Whether each retired instruction is reported as a `trace` output. */
   readonly trace: boolean;
+}
+
+/** The tier of a machine; one that is traced executes in the interpreter. */
+export function tierOf({ trace, tier }: Pick<MachineConfig, "trace" | "tier">): MachineTier {
+  return trace ? "interpreter" : tier === "auto" ? "translator" : tier;
 }
 
 /** Something that leaves the machine. */

@@ -135,6 +135,7 @@ export class VM {
       waitsForDebugger: parts.waitsForDebugger ?? false,
       record: parts.recording?.sync,
       replay: parts.replay?.start,
+      core: parts.core,
       compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
     };
     this.#worker.post(start, [...compiler ? [compiler.port] : [], ...parts.moved]);
