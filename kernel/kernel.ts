@@ -26,10 +26,11 @@ import {
 } from "./world/recordings.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
-import { EarlyWorld } from "./world/early_world.ts";
+import type { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
+import { WorldPool } from "./world/world_pool.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -52,6 +53,12 @@ export interface KernelOptions {
   /** Folder where generated code is kept for later runs; none is by default. */
   readonly translations?: string;
 }
+
+/** The options that decide how a machine's memory and code are laid out. */
+export type MachineMake = Pick<
+  PowerOnOptions,
+  "memory" | "harts" | "clock" | "tier" | "tlbEntries" | "cacheElements"
+>;
 
 /** How to replay a recording. */
 export interface ReplayOptions {
@@ -89,6 +96,7 @@ export class Kernel {
   readonly #host: Host;
   readonly #translations: TranslationService;
   readonly #cores: CoreModules;
+  readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -103,6 +111,7 @@ export class Kernel {
       options.translations,
       (line) => options.warn?.(line),
     );
+    this.#worlds = new WorldPool(this.#host, options.world);
     this.#cores = new CoreModules(this.#host, options.translations);
   }
 
@@ -123,7 +132,7 @@ export class Kernel {
     // Workers load their modules while the images are read.
     if (translates) this.#translations.start();
     const called = options.name ?? options.guest ?? "vm";
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, called);
+    using world: EarlyWorld = this.#worlds.take(called);
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
@@ -169,7 +178,7 @@ export class Kernel {
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
     if (translates) this.#translations.start();
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
+    using world: EarlyWorld = this.#worlds.take("replay");
     const recording = await openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
@@ -224,11 +233,28 @@ export class Kernel {
     return vm;
   }
 
+  /**
+   * Keeps so many spare worlds from now on, so that VMs start in milliseconds; 0 ends them. Resolves when
+   * they are ready. Rejects with `ConfigError` when `like` is no machine that could be made.
+   *
+   * @param like the make of the machines that will be started
+   */
+  async keepSpareWorlds(count: number, like: MachineMake = {}): Promise<void> {
+    if (this.#stopped) throw new ConfigError("Cannot keep spare worlds: the kernel is stopped");
+    if (count === 0) return await this.#worlds.warm(0);
+    const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
+    const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
+    const config = this.#machineConfig(spec, images, []);
+    const core = await this.#cores.getIfPossible(coreRecipe(config, false));
+    await this.#worlds.warm(count, { config, core });
+  }
+
   /** Ends all VMs. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
     this.#translations.stop();
+    await this.#worlds.stop();
   }
 
   /** Same as `stop`, for `await using`. */

@@ -213,7 +213,7 @@ export interface MachineSurroundings {
   /** The compiled core of machines like this one; without it, the machine makes its own. */
   readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one. */
-  readonly compiler?: CompilePort | undefined;
+  readonly compiler?: Pick<CompilePort, "keeps" | "begin"> | undefined;
   /** What an exact clock reads. */
   readonly host?: HostSource | undefined;
 }
