@@ -129,8 +129,7 @@ export class Kernel {
     // Regions that are checked are made by the VM world itself, and none of them is kept.
     const translates = options.tier !== "interpreter" && options.tier !== "check" &&
       options.trace !== true;
-    // Workers load their modules while the images are read.
-    if (translates) this.#translations.start();
+    // Its worker loads its modules while the images are read.
     const called = options.name ?? options.guest ?? "vm";
     using world: EarlyWorld = this.#worlds.take(called);
     const guest = await this.#resolveGuest(options);
@@ -162,6 +161,7 @@ export class Kernel {
       waitsForDebugger: options.waitsForDebugger ?? false,
     });
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }
@@ -177,7 +177,6 @@ export class Kernel {
       throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
-    if (translates) this.#translations.start();
     using world: EarlyWorld = this.#worlds.take("replay");
     const recording = await openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
@@ -229,6 +228,7 @@ export class Kernel {
       },
     });
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }
