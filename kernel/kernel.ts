@@ -26,7 +26,8 @@ import {
   recordedMachine,
 } from "./world/recordings.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
-import { EarlyWorld } from "./world/early_world.ts";
+import { CoreModules, coreRecipe } from "./world/core_modules.ts";
+import type { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService, translationsName } from "./world/translation_service.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
@@ -41,6 +42,7 @@ import type { LoadOptions } from "./world/page_loader.ts";
 import { imagesOf, restoreVm } from "./world/restoring.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
+import { WorldPool } from "./world/world_pool.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -60,7 +62,7 @@ export interface KernelOptions {
   readonly progress?: (line: string) => void;
   /** Called with a line about a failure that guests survive. */
   readonly warn?: (line: string) => void;
-  /** Folder where translations of guest code are kept for later runs; none are by default. */
+  /** Folder where generated code is kept for later runs; none is by default. */
   readonly translations?: string;
   /** Folder where checkpoints are kept; without it there are none. */
   readonly checkpoints?: string;
@@ -73,6 +75,12 @@ export interface GoOnOptions extends LoadOptions {
   /** Which tiers execute; those that it was made with by default. */
   readonly tier?: PowerOnOptions["tier"];
 }
+
+/** The options that decide how a machine's memory and code are laid out. */
+export type MachineMake = Pick<
+  PowerOnOptions,
+  "memory" | "harts" | "clock" | "tier" | "tlbEntries" | "cacheElements"
+>;
 
 /** How to replay a recording. */
 export interface ReplayOptions {
@@ -112,6 +120,8 @@ export class Kernel {
   readonly #host: Host;
   readonly #translations: TranslationService;
   readonly #checkpoints: CheckpointService;
+  readonly #cores: CoreModules;
+  readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -128,6 +138,8 @@ export class Kernel {
       options.translations,
       (line) => options.warn?.(line),
     );
+    this.#worlds = new WorldPool(this.#host, options.world);
+    this.#cores = new CoreModules(this.#host, options.translations);
   }
 
   /** VMs that have not ended. */
@@ -144,10 +156,9 @@ export class Kernel {
     // Regions that are checked are made by the VM world itself, and none of them is kept.
     const translates = options.tier !== "interpreter" && options.tier !== "check" &&
       options.trace !== true;
-    // Workers load their modules while the images are read.
-    if (translates) this.#translations.start();
+    // Its worker loads its modules while the images are read.
     const called = options.name ?? options.guest ?? "vm";
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, called);
+    using world: EarlyWorld = this.#worlds.take(called);
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
@@ -157,6 +168,9 @@ export class Kernel {
     using who = this.identities.draft({ name: spec.name, seed });
     const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
     const recording = spec.record && this.#record(spec, spec.record, config, disks, options.shows);
+    const compiler = translates
+      ? await this.#translations.connect(translationsName(config))
+      : undefined;
     const vm = new VM({
       host: this.#host,
       world,
@@ -172,7 +186,8 @@ export class Kernel {
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
-      compiler: translates ? await this.#translations.connect(translationsName(config)) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       recording,
       newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
@@ -180,6 +195,7 @@ export class Kernel {
     });
     who.keep(vm.waitForExit());
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }
@@ -195,8 +211,7 @@ export class Kernel {
       throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
-    if (translates) this.#translations.start();
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
+    using world: EarlyWorld = this.#worlds.take("replay");
     const recording = await openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
@@ -214,6 +229,9 @@ export class Kernel {
       marksExecution: waitsForDebugger,
     });
     const { verify = false, to, speed = "max", replayOnly = true } = options;
+    const compiler = translates
+      ? await this.#translations.connect(translationsName(config))
+      : undefined;
     const vm = new VM({
       host: this.#host,
       world,
@@ -225,7 +243,8 @@ export class Kernel {
       consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
       network: "none",
       onReset: "restart",
-      compiler: translates ? await this.#translations.connect(translationsName(config)) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       waitsForDebugger,
       replay: {
         start: {
@@ -245,6 +264,7 @@ export class Kernel {
       },
     });
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }
@@ -290,12 +310,29 @@ export class Kernel {
     return this.#goOn(id, options);
   }
 
+  /**
+   * Keeps so many spare worlds from now on, so that VMs start in milliseconds; 0 ends them. Resolves when
+   * they are ready. Rejects with `ConfigError` when `like` is no machine that could be made.
+   *
+   * @param like the make of the machines that will be started
+   */
+  async keepSpareWorlds(count: number, like: MachineMake = {}): Promise<void> {
+    if (this.#stopped) throw new ConfigError("Cannot keep spare worlds: the kernel is stopped");
+    if (count === 0) return await this.#worlds.warm(0);
+    const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
+    const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
+    const config = this.#machineConfig(spec, images, []);
+    const core = await this.#cores.getIfPossible(coreRecipe(config, false));
+    await this.#worlds.warm(count, { config, core });
+  }
+
   /** Ends all VMs. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
     this.#checkpoints.stop();
     this.#translations.stop();
+    await this.#worlds.stop();
   }
 
   /** Same as `stop`, for `await using`. */
@@ -316,9 +353,10 @@ export class Kernel {
   /** @param beforeFirst is called when all is there and the guest is about to execute */
   async #goOn(id: string, options: GoOnOptions, beforeFirst = () => {}): Promise<VM> {
     if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, options.name ?? "vm");
+    using world: EarlyWorld = this.#worlds.take(options.name ?? "vm");
     const checkpoint = await this.checkpoints.open(id);
     let vm: VM;
+    let translates: boolean;
     try {
       const warn = (error: Error) => this.#options.warn?.(error.message);
       const restored = await restoreVm(this.#host, checkpoint, options, warn);
@@ -327,10 +365,11 @@ export class Kernel {
       const tier = options.tier ?? restored.config.tier;
       const config = { ...restored.config, tier };
       this.#checkMemory({ name, memoryBytes: config.memoryBytes });
-      const translates = (tier === "auto" || tier === "translator") && !config.trace;
+      translates = (tier === "auto" || tier === "translator") && !config.trace;
       const compiler = translates
         ? await this.#translations.connect(saved.translations)
         : undefined;
+      const core = await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
       beforeFirst();
       vm = new VM({
         host: this.#host,
@@ -344,6 +383,7 @@ export class Kernel {
         network: saved.network,
         onReset: saved.onReset,
         compiler,
+        core,
         agent: saved.agent,
         facts: { ...saved, name },
         restore,
@@ -353,6 +393,7 @@ export class Kernel {
       throw error;
     }
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }

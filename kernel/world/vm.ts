@@ -164,6 +164,7 @@ export class VM {
       record: parts.recording?.sync,
       replay: parts.replay?.start,
       restore: restore?.start,
+      core: parts.core,
       compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
     };
     this.#worker.post(start, [...compiler ? [compiler.port] : [], ...parts.moved]);

@@ -50,6 +50,8 @@ export interface VmParts {
   readonly network: "none" | "loopback";
   /** Whether a guest that resets itself starts again, or ends. */
   readonly onReset: "restart" | "end";
+  /** The compiled core of its machine; undefined: the VM world makes it. */
+  readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one; closed at its end. */
   readonly compiler: Connection | undefined;
   /** Where it is recorded, if it is; closed at its end. */
