@@ -12,7 +12,7 @@ import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { DebugTarget } from "../debug/target.ts";
 import { ByteOutput } from "./byte_output.ts";
-import type { SavedFacts } from "./checkpoint_service.ts";
+import { noteSaving } from "./savable_vms.ts";
 import { DiskService } from "./disk_service.ts";
 import { isFrozenVm } from "./frozen_vm.ts";
 import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
@@ -93,10 +93,7 @@ export class VM {
   readonly #recordings: VmRecordings;
   readonly #replay: VmReplay | undefined;
   readonly #restore: RestoreParts | undefined;
-  /** Its saves, for whoever makes checkpoints of it. */
-  readonly saves: VmSaves;
-  /** How it was made, if it can be saved. */
-  readonly facts: SavedFacts | undefined;
+  readonly #saves: VmSaves;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #watchers = new Set<() => void>();
   #state: VmState = "starting";
@@ -143,17 +140,17 @@ export class VM {
     const services = [...this.#disks.values()];
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
-    this.facts = parts.facts;
-    this.saves = new VmSaves(this.#link, () => ({
+    this.#saves = new VmSaves(this.#link, () => ({
       typed: this.#console.untaken,
       agent: exec.agent,
       wallNanoseconds: host.clock.wallNanoseconds(),
     }));
     this.#worker = parts.world.claim(
       (death) => this.#died(death),
-      (posted) => isFrozenVm(posted) && this.saves.posted(posted),
+      (posted) => isFrozenVm(posted) && this.#saves.posted(posted),
     );
     const restore = this.#restore = parts.restore;
+    noteSaving(this, { saves: this.#saves, facts: parts.facts });
     const { compiler } = parts;
     this.#compiler = compiler;
     const start: StartMessage = {
@@ -377,9 +374,9 @@ export class VM {
       case TO_KERNEL.record:
         return this.#recordings.arrived(got);
       case TO_KERNEL.frozen:
-        return this.saves.marked(got);
+        return this.#saves.marked(got);
       case TO_KERNEL.thawed:
-        return this.saves.thawed(got);
+        return this.#saves.thawed(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -405,7 +402,7 @@ export class VM {
 
   /** Goes on from a checkpoint. */
   #goOn({ base, typed, loader }: RestoreParts): void {
-    this.saves.base = base;
+    this.#saves.base = base;
     loader.start();
     // The VM may end before its guest takes it, as it might have without the checkpoint.
     if (typed.length > 0) this.#console.write(typed).catch(() => {});
@@ -506,7 +503,7 @@ export class VM {
     this.#exec.end();
     this.#replay?.end();
     this.#queries.close();
-    this.saves.close();
+    this.#saves.close();
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
     this.#finishing = this.#release().then(() => {
       if (outcome instanceof Error) this.#exit.reject(outcome);
