@@ -85,6 +85,24 @@ Deno.test("a start that fails says why, and leaves nothing behind", async () => 
   assertEquals(user.files(".log"), []);
 });
 
+Deno.test("a start that is given up leaves nothing behind", async () => {
+  await using user = await User.make();
+  const starting = user.start("run", "-d", "echo");
+  const isBegun = () => {
+    try {
+      return user.files(".log").length > 0;
+    } catch {
+      return false;
+    }
+  };
+  while (!isBegun()) await new Promise((resolve) => setTimeout(resolve, 5));
+  starting.kill("SIGINT");
+  const { code } = await starting.status;
+  // It may have been done by then.
+  assertEquals([code, (await list(user)).length], code === 0 ? [0, 1] : [130, 0]);
+  if (code !== 0) assertEquals(user.files(".log"), []);
+});
+
 Deno.test("a name that cannot be one is refused", async () => {
   await using user = await User.make();
   for (const name of ["", "-x", "a b", "a/b", "x".repeat(65), "a\nb"]) {
