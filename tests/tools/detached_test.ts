@@ -123,7 +123,12 @@ Deno.test("SIGTERM ends a detached VM in order, SIGHUP does nothing, SIGKILL lea
   await gone(user, process("a"));
   assertEquals(JSON.parse(await Deno.readTextFile(`${user.home}/a.json`)).state, "stopped");
 
+  const attached = user.start("attach", "b");
+  await readUntil(attached.stdout, (text) => text === "ready\n");
   Deno.kill(process("b"), "SIGKILL");
+  const why = await readUntil(attached.stderr, (text) => text.endsWith("\n"));
+  assertEquals(why, "chronovisor: The kernel ended the connection\n");
+  assertEquals((await attached.status).code, 1);
   // Until it is dead its socket may still take connections.
   for (let rows = await list(user); rows.length > 0;) rows = await list(user);
   assertEquals(user.files(), []);
@@ -131,13 +136,18 @@ Deno.test("SIGTERM ends a detached VM in order, SIGHUP does nothing, SIGKILL lea
   assertEquals((await user.cli("run", "-d", "echo", "--name", "b")).out, "b\n");
 });
 
-Deno.test("a detached VM has no terminal and a session of its own", async () => {
-  await using user = await User.make();
-  await user.cli("run", "-d", "echo");
-  const [{ process }] = await list(user) as [Listed];
-  const ps = new Deno.Command("ps", { args: ["-o", "sid=,tty=", "-p", `${process}`] });
-  const { stdout } = await ps.output();
-  assertEquals(new TextDecoder().decode(stdout).trim().split(/\s+/), [`${process}`, "?"]);
+Deno.test({
+  name: "a detached VM has no terminal and a session of its own",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    await using user = await User.make();
+    await user.cli("run", "-d", "echo");
+    const [{ process }] = await list(user) as [Listed];
+    const stat = await Deno.readTextFile(`/proc/${process}/stat`);
+    // After the name in parentheses: state, parent, group, session, terminal.
+    const [, , , session, terminal] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    assertEquals([session, terminal], [`${process}`, "0"]);
+  },
 });
 
 Deno.test("--timeout ends a detached VM, and its log says so", async () => {
