@@ -8,6 +8,7 @@ import { DEVICE_TARGETS } from "./devices_fuzz.ts";
 import type { FuzzTarget } from "./engine.ts";
 import fdt from "./fdt_fuzz.ts";
 import { IMAGE_TARGETS } from "./images_fuzz.ts";
+import qcow2 from "./qcow2_fuzz.ts";
 import { RECORDING_TARGETS } from "./recordings_fuzz.ts";
 import { RSP_TARGETS } from "./rsp_fuzz.ts";
 import sbi from "./sbi_fuzz.ts";
@@ -19,6 +20,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   control,
   decode,
   fdt,
+  qcow2,
   sbi,
   virtqueue,
   ...DEVICE_TARGETS,
