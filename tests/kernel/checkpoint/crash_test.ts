@@ -18,7 +18,7 @@ import { CrashFiles, PowerCut } from "../../_support/crash_files.ts";
 
 const PAGES = 24;
 /** Losses of power that are tried for each operation. */
-const POWER_CUTS = 8;
+const POWER_CUTS = 6;
 
 const ROOT: Memory = Array.from({ length: PAGES }, (_, i) => i % 4 === 0 ? 0 : 2000 + i);
 const CHILD: Memory = ROOT.map((n, i) => i % 3 === 0 ? 2100 + i : i % 3 === 1 ? 0 : n);
@@ -82,6 +82,11 @@ const CHANGES: readonly Change[] = [
     name: "deletion of a root and its child",
     act: (store, { root, child }) => store.delete([root, child]),
     goes: ["root", "child"],
+  },
+  {
+    name: "deletion of all",
+    act: (store, { root, child, grandchild }) => store.delete([root, child, grandchild]),
+    goes: ["root", "child", "grandchild"],
   },
   {
     name: "a new label",
