@@ -17,7 +17,7 @@ import type { PageCounts } from "../datastore/page_encoder.ts";
 import { PACKS_MAXIMUM } from "../datastore/page_map.ts";
 import { GUEST_MEMORY_MAXIMUM } from "../limits.ts";
 import type { MachineImage } from "../machine/machine_image.ts";
-import { MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
+import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
 import { checkRecordShape } from "../replay/record_shape.ts";
 
 /** Version of the values in a checkpoint's head and state. */
@@ -29,8 +29,8 @@ const TEXT_MAXIMUM = 1000;
 /** Most lists and maps around a value of a state. */
 const STATE_DEPTH = 16;
 
-/** Why a checkpoint was made: by a user, by a suspend, or as a start for `exec`. */
-export const CHECKPOINT_KINDS = ["checkpoint", "suspended", "ready"] as const;
+/** Why a checkpoint was made: by a user, by a suspend, as a start for `exec`, or for forks. */
+export const CHECKPOINT_KINDS = ["checkpoint", "suspended", "ready", "fork"] as const;
 /** One of these reasons. */
 export type CheckpointKind = typeof CHECKPOINT_KINDS[number];
 
@@ -177,9 +177,9 @@ export function readState(bytes: Uint8Array): CheckpointState {
 
 /** Throws FormatError when this program cannot run a machine of the head's version. */
 export function checkMachineVersion({ machineVersion }: CheckpointHead): void {
-  if (machineVersion >= MACHINE_VERSION_OLDEST && machineVersion <= MACHINE_VERSION) return;
-  const known = MACHINE_VERSION_OLDEST === MACHINE_VERSION
-    ? `version ${MACHINE_VERSION}`
-    : `versions ${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`;
-  throw new FormatError(`it is of machine version ${machineVersion}; this program runs ${known}`);
+  if (isMachineVersion(machineVersion)) return;
+  throw new FormatError(
+    `it is of machine version ${machineVersion}; this program runs versions ` +
+      `${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`,
+  );
 }

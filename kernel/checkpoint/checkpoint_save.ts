@@ -58,6 +58,11 @@ export class CheckpointSave {
     this.#writer = new PackWriter({ files, codec, path: folder.packPath(this.packId), pack });
   }
 
+  /** Id of the checkpoint that it makes a difference to. */
+  get parent(): string | undefined {
+    return this.#begin.parent;
+  }
+
   /** Bytes of pages that were written so far. */
   get bytes(): number {
     return this.#writer.bytes;

@@ -64,6 +64,15 @@ export class CheckpointStore {
     return this.#folder.has(id);
   }
 
+  /** Number of ancestors of a checkpoint. Throws FormatError and HostError. */
+  depth(id: string): number {
+    let depth = -1;
+    for (let next: string | null = id; next !== null; depth++) {
+      next = this.#folder.head(next).parent;
+    }
+    return depth;
+  }
+
   /** All checkpoints, the oldest first, those that cannot be read last. Throws HostError. */
   list(): CheckpointEntry[] {
     const entries = this.#folder.checkpointIds().flatMap((id) => this.#entry(id) ?? []);

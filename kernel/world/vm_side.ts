@@ -329,7 +329,7 @@ export class VmSide {
         this.#inputs.addIdentity(got);
         break;
       case TO_VM.wall:
-        this.#inputs.addWall(got);
+        this.#inputs.addWall(got, this.#time?.ticks() ?? this.#machine.ticks);
         break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);

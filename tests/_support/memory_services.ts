@@ -5,8 +5,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import type { Prng } from "../../kernel/base/prng.ts";
-import { newMemory } from "../../kernel/cpu/core.ts";
-import type { Machine, MachineConfig, RestoredMemory } from "../../kernel/machine/machine.ts";
+import { newMemory } from "../../kernel/memory/memory_plan.ts";
+import type { Machine, RestoredMemory } from "../../kernel/machine/machine.ts";
 import { resumeImage, saveImage } from "../../kernel/machine/machine_image.ts";
 import { ActivePages } from "../../kernel/memory/active_pages.ts";
 import { CopyAside } from "../../kernel/memory/copy_aside.ts";

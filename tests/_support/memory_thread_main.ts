@@ -1,5 +1,4 @@
 /** Entry of a thread of memory_threads.ts: it knows nothing but what it is sent. */
-/// <reference lib="webworker" />
 import { Prng } from "../../kernel/base/prng.ts";
 import { FrozenPages, NO_PAGE } from "../../kernel/memory/frozen_pages.ts";
 import { LazySource } from "../../kernel/memory/lazy_source.ts";
@@ -53,6 +52,6 @@ async function load(task: ThreadTask & { kind: "load" }): Promise<ThreadDone> {
   return { pages, twice: 0, overtaken: 0 };
 }
 
-self.onmessage = async ({ data }: MessageEvent<ThreadTask>) => {
-  self.postMessage(data.kind === "read" ? read(data) : await load(data));
-};
+globalThis.addEventListener("message", async ({ data }: MessageEvent<ThreadTask>) => {
+  globalThis.postMessage(data.kind === "read" ? read(data) : await load(data));
+});

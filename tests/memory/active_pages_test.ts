@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Broken } from "../../kernel/base/assert.ts";
-import { newMemory } from "../../kernel/cpu/core.ts";
+import { newMemory } from "../../kernel/memory/memory_plan.ts";
 import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
 import { resumeImage, saveImage } from "../../kernel/machine/machine_image.ts";
 import { ActivePages } from "../../kernel/memory/active_pages.ts";

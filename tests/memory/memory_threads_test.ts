@@ -3,7 +3,7 @@
  * (S17, S19.7): what was saved is what memory held, what is loaded is what the guest finds.
  */
 import { assert, assertEquals } from "@std/assert";
-import { newMemory } from "../../kernel/cpu/core.ts";
+import { newMemory } from "../../kernel/memory/memory_plan.ts";
 import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
 import { resumeImage, saveImage } from "../../kernel/machine/machine_image.ts";
 import { CopyAside } from "../../kernel/memory/copy_aside.ts";

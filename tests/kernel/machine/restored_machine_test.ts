@@ -6,7 +6,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Broken } from "../../../kernel/base/assert.ts";
 import { FormatError } from "../../../kernel/base/errors.ts";
 import { Prng } from "../../../kernel/base/prng.ts";
-import { newMemory } from "../../../kernel/cpu/core.ts";
+import { newMemory } from "../../../kernel/memory/memory_plan.ts";
 import { readImage } from "../../../kernel/machine/image.ts";
 import type { Machine, MachineConfig, RestoredMemory } from "../../../kernel/machine/machine.ts";
 import {
