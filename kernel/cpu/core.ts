@@ -19,7 +19,7 @@ import {
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { PageHash } from "../memory/page_hash.ts";
-import { TRACE_KINDS } from "../mmu/mmu_code.ts";
+import { TRACE_KIND, TRACE_KINDS } from "../mmu/mmu_code.ts";
 import { forgetWritable } from "../mmu/tlb_place.ts";
 import { DecodedPages } from "./decoded_pages.ts";
 import { Points } from "./points.ts";
@@ -311,6 +311,7 @@ export class Core {
     const { plan, flags, decodedPages } = this;
     return {
       traceHit: (kind: number, page: number, offset: number, size: number) => {
+        if (kind === TRACE_KIND.hint) return flags.hint(page);
         const gpa = plan.ramStart + page * 4096 + offset;
         const { isWrite, by } = TRACE_KINDS[kind]!;
         const value = isWrite ? this.control("storeValue") : 0n;

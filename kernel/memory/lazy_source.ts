@@ -76,7 +76,7 @@ export class LazySource {
     Atomics.notify(header, LAZY.changes);
   }
 
-  /** The page that the VM waits for and nobody has taken on; undefined when there is none. */
+  /** The page that the VM waits for, or would like to have, and nobody has taken on; undefined when there is none. */
   wanted(): number | undefined {
     const { header, states } = this.#table;
     const page = Atomics.load(header, LAZY.wanted) - 1;

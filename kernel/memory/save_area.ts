@@ -102,7 +102,10 @@ export function newSaveArea(pages: number, slots: number = SAVE_SLOTS_DEFAULT): 
   const header = new Int32Array(buffer, 0, HEADER_WORDS);
   header[SAVE.pages] = pages;
   header[SAVE.slots] = slots;
-  return saveAreaOf(buffer);
+  const area = saveAreaOf(buffer);
+  // Memory that was touched: the VM stands still when a save begins.
+  area.states.fill(NOT_TO_SAVE);
+  return area;
 }
 
 /** Views an area that the other side made. */

@@ -13,6 +13,8 @@ export const RAM = 0x8000_0000;
 
 /** What a test may want to differ. */
 export interface BareOptions {
+  /** Bytes of RAM; 16 MiB when it is left out. */
+  readonly ramBytes?: number;
   readonly harts?: number;
   readonly decodedPages?: number;
   /** Entries of the nondeterminism buffer: with any, the clock is exact. */
@@ -31,7 +33,7 @@ export class BareCore {
   constructor(options: BareOptions = {}) {
     this.core = new Core(
       {
-        ramBytes: 16 << 20,
+        ramBytes: options.ramBytes ?? 16 << 20,
         harts: options.harts ?? 1,
         deviceStateBytes: 64,
         tlbEntries: 64,

@@ -18,7 +18,7 @@ import { testMachine } from "../_support/machine.ts";
 import { copyRam, Loader } from "../_support/memory_services.ts";
 import { LEAF } from "../_support/page_tables.ts";
 import { CODE, DATA, NOP, PrivilegedCore } from "../_support/privileged.ts";
-import { Program } from "../_support/program.ts";
+import { type Place, Program } from "../_support/program.ts";
 import { Prng } from "../../kernel/base/prng.ts";
 import { Translation } from "./translation.ts";
 
@@ -154,6 +154,32 @@ Deno.test("watches are told while pages are noted and afterwards, and may come a
     "access read 3",
   ]);
   assertEquals(hart.core.flags.get(page(DATA)), 0);
+});
+
+Deno.test("a hot loop is fast while pages are noted, though a part of its code is never reached", () => {
+  const program = new Program(START);
+  const rare: Place = {};
+  const head = program.place();
+  for (let i = 0; i < 10; i++) program.op("addi", { rd: 5, rs1: 5, imm: 1 });
+  program.to("beq", rare, { rs1: 5, rs2: 6 });
+  program.to("jal", head);
+  program.align(4096);
+  program.place(rare);
+  program.to("jal", head);
+  const machine = testMachine({
+    kernel: { kind: "raw", bytes: program.bytes() },
+    memoryBytes: 4 << 20,
+    translator: { heat: 2, batch: 1 },
+  });
+  machine.core.setRegister(0, "x", 10n, 6);
+  machine.run(1000);
+  const active = new ActivePages(machine.watch, machine.core.plan);
+  active.begin();
+  const before = Number(machine.core.control("statRegionInstructions"));
+  machine.run(100_000);
+  const inRegions = Number(machine.core.control("statRegionInstructions")) - before;
+  assert(inRegions > 90_000, `${inRegions} instructions ran in regions`);
+  assertEquals([...active.end()].sort(), [0, 1]);
 });
 
 Deno.test("one at a time follows first touches; beginning again forgets", () => {

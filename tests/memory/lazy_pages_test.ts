@@ -218,6 +218,18 @@ Deno.test("pages that were loaded in the background cost a touch, and nothing wh
   flags.register(PAGE_FLAG.absent, () => true);
 });
 
+Deno.test("a peek asks for an absent page and does not wait; code there is found when it has come", () => {
+  const hart = hartWithData();
+  const absent = new Absent(hart, [DATA]);
+  const peek = () => hart.core.exports.peekFetch(DATA | 0, 0);
+  assertEquals([peek(), absent.source.wanted()], [-1, page(DATA)]);
+  assertEquals(absent.source.wanted(), page(DATA));
+  absent.load(page(DATA));
+  assertEquals([peek(), absent.source.wanted()], [page(DATA), undefined]);
+  assertEquals(hart.core.flags.get(page(DATA)) & PAGE_FLAG.absent, 0);
+  assertEquals(absent.lazy.counters.demanded, 0);
+});
+
 Deno.test("what cannot be loaded ends the access with the page's name", () => {
   for (const how of ["failed", "closed"] as const) {
     const hart = hartWithData();

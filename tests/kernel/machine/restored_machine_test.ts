@@ -127,8 +127,7 @@ Deno.test({
     assert(kept.length >= 2, "requests were in flight");
     for (const { step, image, ram, due } of kept) {
       for (const tier of ["translator", "interpreter"] as const) {
-        const { kernel: _, ...config } = { tier, restored: restored(ram, rng), kernel };
-        const machine = hello(config);
+        const machine = hello({ tier, restored: restored(ram, rng) });
         resumeImage(machine, structuredClone(image));
         const asked = inFlight(machine);
         assertEquals([...machine.state.diskDue], due, "a request ends when it would have ended");
