@@ -19,18 +19,24 @@ import {
   WASM_PAGE_BYTES,
 } from "./limits.ts";
 import type { ClockKind } from "./machine/clock.ts";
+import { DISK_FORMATS, type DiskFormat } from "./storage/disk_format.ts";
 import type { RecordOptions } from "./world/recording_session.ts";
 import type { ConsoleDevice } from "./world/vm_console.ts";
 
 /** An image: the path of a file, or its bytes. */
 export type ImageSource = string | URL | Uint8Array<ArrayBuffer>;
 
-/** A disk: the path of a raw image, writable unless it says otherwise. */
+/** A disk: the path of an image, writable unless it says otherwise. */
 export type DriveOption = string | {
   /** Path of the image. */
   readonly path: string;
   /** Whether the guest may not write. */
   readonly readOnly?: boolean;
+  /**
+   * Format of the image; told by what is in it by default. Say "raw" where guests that are not trusted write
+   * to a raw image: they can make it look like another format (docs/disks.md).
+   */
+  readonly format?: DiskFormat;
 };
 
 /** How to make a VM. Everything has a default except what to start: `guest`, `kernel` or `bios`. */
@@ -110,6 +116,8 @@ export interface DriveSpec {
   readonly path: string;
   /** Whether the guest may not write. */
   readonly readOnly: boolean;
+  /** Format of the image; undefined: what it looks like. */
+  readonly format: DiskFormat | undefined;
 }
 
 /** A VM, completely described. */
@@ -241,9 +249,9 @@ function drives(asked: readonly DriveOption[]): DriveSpec[] {
       `${asked.length} drives are too many: the board has ${DRIVES_MAXIMUM} slots`,
     );
   }
-  return asked.map((drive) =>
-    typeof drive === "string"
-      ? { path: drive, readOnly: false }
-      : { path: drive.path, readOnly: drive.readOnly ?? false }
-  );
+  return asked.map((drive) => {
+    const { path, readOnly = false, format } = typeof drive === "string" ? { path: drive } : drive;
+    if (format !== undefined) choice(`format of "${path}"`, format, DISK_FORMATS);
+    return { path, readOnly, format };
+  });
 }

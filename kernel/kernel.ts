@@ -15,7 +15,6 @@ import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
 import type { CoreReport } from "./replay/replay_core.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
-import { openRawDisk } from "./storage/raw.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
@@ -27,10 +26,23 @@ import {
   recordedMachine,
 } from "./world/recordings.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
-import { EarlyWorld } from "./world/early_world.ts";
-import { TranslationService } from "./world/translation_service.ts";
+import { CoreModules, coreRecipe } from "./world/core_modules.ts";
+import type { EarlyWorld } from "./world/early_world.ts";
+import { TranslationService, translationsName } from "./world/translation_service.ts";
+import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
+import {
+  type CheckpointOptions,
+  CheckpointService,
+  type MadeCheckpoint,
+  type SavableVm,
+  type SavedFacts,
+} from "./world/checkpoint_service.ts";
+import type { LoadOptions } from "./world/page_loader.ts";
+import { imagesOf, restoreVm } from "./world/restoring.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
+import { WorldPool } from "./world/world_pool.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -50,9 +62,25 @@ export interface KernelOptions {
   readonly progress?: (line: string) => void;
   /** Called with a line about a failure that guests survive. */
   readonly warn?: (line: string) => void;
-  /** Folder where translations of guest code are kept for later runs; none are by default. */
+  /** Folder where generated code is kept for later runs; none is by default. */
   readonly translations?: string;
+  /** Folder where checkpoints are kept; without it there are none. */
+  readonly checkpoints?: string;
 }
+
+/** How a VM goes on from a checkpoint. */
+export interface GoOnOptions extends LoadOptions {
+  /** Name of the VM; its own by default. */
+  readonly name?: string;
+  /** Which tiers execute; those that it was made with by default. */
+  readonly tier?: PowerOnOptions["tier"];
+}
+
+/** The options that decide how a machine's memory and code are laid out. */
+export type MachineMake = Pick<
+  PowerOnOptions,
+  "memory" | "harts" | "clock" | "tier" | "tlbEntries" | "cacheElements"
+>;
 
 /** How to replay a recording. */
 export interface ReplayOptions {
@@ -91,6 +119,9 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
+  readonly #checkpoints: CheckpointService;
+  readonly #cores: CoreModules;
+  readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -101,11 +132,14 @@ export class Kernel {
     this.#options = options;
     this.#host = options.host ?? denoHost;
     this.identities = new IdentityService(this.#host.entropy);
+    this.#checkpoints = new CheckpointService(this.#host, options.checkpoints);
     this.#translations = new TranslationService(
       this.#host,
       options.translations,
       (line) => options.warn?.(line),
     );
+    this.#worlds = new WorldPool(this.#host, options.world);
+    this.#cores = new CoreModules(this.#host, options.translations);
   }
 
   /** VMs that have not ended. */
@@ -122,23 +156,26 @@ export class Kernel {
     // Regions that are checked are made by the VM world itself, and none of them is kept.
     const translates = options.tier !== "interpreter" && options.tier !== "check" &&
       options.trace !== true;
-    // Workers load their modules while the images are read.
-    if (translates) this.#translations.start();
+    // Its worker loads its modules while the images are read.
     const called = options.name ?? options.guest ?? "vm";
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, called);
+    using world: EarlyWorld = this.#worlds.take(called);
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
     const images = await this.#readImages(spec);
-    const disks = openDisks(this.#host, spec);
+    const disks = await openDrives(this.#host, spec);
     const seed = spec.seed ?? (spec.clock === "virtual" ? 0 : undefined);
     using who = this.identities.draft({ name: spec.name, seed });
     const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
     const recording = spec.record && this.#record(spec, spec.record, config, disks, options.shows);
+    const compiler = translates
+      ? await this.#translations.connect(translationsName(config))
+      : undefined;
     const vm = new VM({
       host: this.#host,
       world,
       name: spec.name,
+      guest: options.guest,
       config,
       moved: buffersOf(images),
       images: async () => {
@@ -149,13 +186,16 @@ export class Kernel {
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       recording,
       newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
+      facts: factsOf(spec, config),
     });
     who.keep(vm.waitForExit());
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }
@@ -171,8 +211,7 @@ export class Kernel {
       throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
-    if (translates) this.#translations.start();
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
+    using world: EarlyWorld = this.#worlds.take("replay");
     const recording = await openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
@@ -190,6 +229,9 @@ export class Kernel {
       marksExecution: waitsForDebugger,
     });
     const { verify = false, to, speed = "max", replayOnly = true } = options;
+    const compiler = translates
+      ? await this.#translations.connect(translationsName(config))
+      : undefined;
     const vm = new VM({
       host: this.#host,
       world,
@@ -201,7 +243,8 @@ export class Kernel {
       consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
       network: "none",
       onReset: "restart",
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       waitsForDebugger,
       replay: {
         start: {
@@ -221,15 +264,75 @@ export class Kernel {
       },
     });
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
+  }
+
+  /** The checkpoints that this kernel keeps. Throws ConfigError when it keeps none. */
+  get checkpoints(): CheckpointStore {
+    return this.#checkpoints.store;
+  }
+
+  /**
+   * Makes a checkpoint of a VM, which runs on meanwhile. Rejects with `ConfigError` for a VM that has none, and
+   * with `HostError`; the VM goes on then, too, and the store is what it was.
+   */
+  checkpoint(vm: VM, options: CheckpointOptions = {}): Promise<MadeCheckpoint> {
+    return this.#checkpoints.checkpoint(savable(vm), options);
+  }
+
+  /** Suspends a VM: all of it is kept, and it ends. Rejects like `checkpoint`; the VM goes on then. */
+  async suspend(vm: VM, options: CheckpointOptions = {}): Promise<CheckpointHead> {
+    const head = await this.#checkpoints.suspend(savable(vm), options);
+    await vm.powerOff();
+    return head;
+  }
+
+  /**
+   * Lets a suspended VM go on: once. Rejects with `ConfigError` when it goes on already, or went on before,
+   * and with `FormatError` and `HostError` when it cannot be read.
+   */
+  async resume(id: string, options: GoOnOptions = {}): Promise<VM> {
+    const claim = await this.checkpoints.claim(id);
+    try {
+      const vm = await this.#goOn(id, options, () => claim.consume());
+      void vm.waitForExit().catch(() => {}).then(() => claim.release());
+      return vm;
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+  }
+
+  /** Makes the VM of a checkpoint once more, as it was then. Rejects like `resume`. */
+  restore(id: string, options: GoOnOptions = {}): Promise<VM> {
+    return this.#goOn(id, options);
+  }
+
+  /**
+   * Keeps so many spare worlds from now on, so that VMs start in milliseconds; 0 ends them. Resolves when
+   * they are ready. Rejects with `ConfigError` when `like` is no machine that could be made.
+   *
+   * @param like the make of the machines that will be started
+   */
+  async keepSpareWorlds(count: number, like: MachineMake = {}): Promise<void> {
+    if (this.#stopped) throw new ConfigError("Cannot keep spare worlds: the kernel is stopped");
+    if (count === 0) return await this.#worlds.warm(0);
+    const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
+    const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
+    const config = this.#machineConfig(spec, images, []);
+    const core = await this.#cores.getIfPossible(coreRecipe(config, false));
+    await this.#worlds.warm(count, { config, core });
   }
 
   /** Ends all VMs. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    this.#checkpoints.stop();
     this.#translations.stop();
+    await this.#worlds.stop();
   }
 
   /** Same as `stop`, for `await using`. */
@@ -245,6 +348,54 @@ export class Kernel {
       gone();
       this.#failed.add();
     });
+  }
+
+  /** @param beforeFirst is called when all is there and the guest is about to execute */
+  async #goOn(id: string, options: GoOnOptions, beforeFirst = () => {}): Promise<VM> {
+    if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
+    using world: EarlyWorld = this.#worlds.take(options.name ?? "vm");
+    const checkpoint = await this.checkpoints.open(id);
+    let vm: VM;
+    let translates: boolean;
+    try {
+      const warn = (error: Error) => this.#options.warn?.(error.message);
+      const restored = await restoreVm(this.#host, checkpoint, options, warn);
+      const { saved, restore } = restored;
+      const name = options.name ?? saved.name;
+      const tier = options.tier ?? restored.config.tier;
+      const config = { ...restored.config, tier };
+      this.#checkMemory({ name, memoryBytes: config.memoryBytes });
+      translates = (tier === "auto" || tier === "translator") && !config.trace;
+      const compiler = translates
+        ? await this.#translations.connect(saved.translations)
+        : undefined;
+      const core = await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
+      beforeFirst();
+      vm = new VM({
+        host: this.#host,
+        world,
+        name,
+        config,
+        moved: [],
+        images: () => imagesOf(this.#host, saved),
+        disks: [],
+        consoleDevice: saved.console,
+        network: saved.network,
+        onReset: saved.onReset,
+        compiler,
+        core,
+        agent: saved.agent,
+        facts: { ...saved, name },
+        restore,
+      });
+    } catch (error) {
+      checkpoint.close();
+      throw error;
+    }
+    this.#follow(vm);
+    if (translates) this.#translations.start();
+    await vm.started();
+    return vm;
   }
 
   async #resolveGuest({ guest, packages = [] }: PowerOnOptions): Promise<ResolvedGuest> {
@@ -342,19 +493,43 @@ function pathOf(source: string | URL): string {
   return source instanceof URL ? decodeURIComponent(source.pathname) : source;
 }
 
+/** A VM that can be saved. Throws ConfigError for one that cannot. */
+function savable(vm: VM): SavableVm {
+  const { name, saves, facts, identity } = vm;
+  if (facts === undefined) {
+    throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
+  }
+  return { name, saves, facts, identity };
+}
+
+/** What a checkpoint keeps of how a VM was made. */
+function factsOf(spec: VmSpec, config: MachineConfig): SavedFacts {
+  const { kernel: _, initrd: __, bios, identity: ___, ...machine } = config;
+  const sources = (["kernel", "initrd", "bios"] as const).flatMap((role) => {
+    const source = spec[role];
+    const isFile = source instanceof URL ||
+      typeof source === "string" && source !== "builtin" && source !== "none";
+    return isFile ? [{ role, path: pathOf(source) }] : [];
+  });
+  return {
+    name: spec.name,
+    machine: { ...machine, bios: typeof bios === "string" ? bios : "image" },
+    sources,
+    console: spec.console,
+    network: spec.network,
+    onReset: spec.onReset,
+    translations: translationsName(config),
+  };
+}
+
 /** Memory that the VM world may have, because it was read for it. */
 function buffersOf({ read }: Images): ArrayBuffer[] {
   return [...read].map(({ buffer }) => buffer);
 }
 
-/** Opens all disks of a VM, or none. */
-function openDisks(host: Host, spec: VmSpec): BlockDevice[] {
-  const disks: BlockDevice[] = [];
-  try {
-    for (const drive of spec.drives) disks.push(openRawDisk(host.files, drive.path, drive));
-    return disks;
-  } catch (error) {
-    for (const disk of disks) void disk.close();
-    throw error;
-  }
+/** Opens all disks of a VM, or none. Formats of images are loaded only where there are some. */
+async function openDrives(host: Host, { drives }: VmSpec): Promise<BlockDevice[]> {
+  if (drives.length === 0) return [];
+  const { openDisks } = await import("./storage/open_disk.ts");
+  return await openDisks(host.files, drives);
 }

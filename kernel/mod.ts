@@ -41,7 +41,7 @@ export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
 export type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./world/vm_exec.ts";
 export type { AnnouncementOutcome, IdentityAnnouncement } from "./world/vm_identity.ts";
 export { IdentityService } from "./world/identity_service.ts";
-export type { IdentityRequest } from "./world/identity_service.ts";
+export type { IdentityDraft, IdentityRequest } from "./world/identity_service.ts";
 export type { VmState } from "./world/vm_state.ts";
 export type { RecordOptions } from "./world/recording_session.ts";
 export { checkRecording, type RecordingFacts, recordingFacts } from "./world/recording_facts.ts";

@@ -14,6 +14,7 @@ import {
   HART_BLOCK,
   type MemoryPlan,
   type MemoryPlanOptions,
+  newMemory,
   planMemory,
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
@@ -97,12 +98,6 @@ export interface CoreExports {
 /** The bits of a bus access: a device is not trusted to answer with no more than it was asked for. */
 function sizeMask(size: number): number {
   return size === 4 ? 0xffffffff : (1 << size * 8) - 1;
-}
-
-/** A VM's memory, all zeros. Throws RangeError when the host cannot give that much. */
-export function newMemory(plan: MemoryPlan): WebAssembly.Memory {
-  const { wasmPages } = plan;
-  return new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
 }
 
 /** One VM's memory and harts. */

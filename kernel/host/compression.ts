@@ -33,3 +33,11 @@ export const hostCompression: HostCompression = {
     return { add: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };
   },
 };
+
+/**
+ * Unpacks raw deflate (RFC 1951) at the front of bytes, whatever lies behind its end; at most so many
+ * bytes. Throws when it is damaged or longer.
+ */
+export function inflateRaw(packed: Uint8Array, bytes: number): Uint8Array {
+  return zlib().inflateRawSync(packed, { maxOutputLength: Math.max(1, bytes) });
+}

@@ -35,6 +35,7 @@
 import { assert } from "../base/assert.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
 import { PAGE_FLAG, type PageFlags } from "./page_flags.ts";
+import { blockForWord, type WaitForWord } from "./wait_for_word.ts";
 import {
   newSaveArea,
   NOT_TO_SAVE,
@@ -45,6 +46,9 @@ import {
   type SaveArea,
 } from "./save_area.ts";
 
+/** Slots whose memory is kept for the next save; more go back to the host. */
+const KEPT_SLOTS = 4096;
+
 /** What copying aside needs of its VM. */
 export interface CopyAsideOptions {
   readonly buffer: ArrayBufferLike;
@@ -53,7 +57,7 @@ export interface CopyAsideOptions {
   /** Pages that may have been copied aside and not read yet. */
   readonly slots?: number;
   /** Waits until a word of the area is not a value, or until it is told to look; Atomics.wait by default. */
-  readonly wait?: (words: Int32Array<SharedArrayBuffer>, index: number, value: number) => void;
+  readonly wait?: WaitForWord;
 }
 
 /** What was done so far; never seen by the guest. */
@@ -73,7 +77,7 @@ export interface CopyAsideCounters {
 /** Freezes the pages of one VM, and copies them aside. */
 export class CopyAside {
   readonly #ram: Uint8Array;
-  readonly #wait: NonNullable<CopyAsideOptions["wait"]>;
+  readonly #wait: WaitForWord;
   #area: SaveArea;
   #serves = false;
   /** A save is under way. */
@@ -90,13 +94,18 @@ export class CopyAside {
   constructor(private readonly options: CopyAsideOptions) {
     const { buffer, plan, slots, wait } = options;
     this.#ram = new Uint8Array(buffer, plan.ram, plan.ramBytes);
-    this.#wait = wait ?? ((words, index, value) => void Atomics.wait(words, index, value));
+    this.#wait = wait ?? blockForWord;
     this.#area = newSaveArea(plan.ramPages, slots);
   }
 
   /** Whether a save is under way: `begin` was called, and neither `end` nor `abort` since. */
   get saving(): boolean {
     return this.#saving;
+  }
+
+  /** Whether it is known what was written since the last save: a `begin` that does not want all takes that. */
+  get knowsWritten(): boolean {
+    return this.#serves && !this.#lost;
   }
 
   /** Whether the reader, or whoever holds the area, has given the save up: `abort` is to be called. */
@@ -129,7 +138,7 @@ export class CopyAside {
   begin({ all }: { readonly all: boolean }): SharedArrayBuffer {
     assert(!this.#saving, "a save is under way");
     const { flags } = this.options;
-    const whole = all || !this.#serves || this.#lost;
+    const whole = all || !this.knowsWritten;
     const { header, states, buffer } = this.#area;
     if (whole) this.#markAll();
     else flags.copyTo(states);
@@ -160,6 +169,7 @@ export class CopyAside {
     assert(this.finished, "the reader has had all pages");
     this.#saving = false;
     Atomics.store(this.#area.header, SAVE.phase, SAVE_PHASE.idle);
+    if (this.#filled > KEPT_SLOTS) this.#renew();
   }
 
   /** Gives a save up; the next one takes all pages, because what this one has is no base for it. */
@@ -172,8 +182,7 @@ export class CopyAside {
     Atomics.add(header, SAVE.readerBell, 1);
     Atomics.notify(header, SAVE.readerBell);
     // Its reader may still be at work there.
-    const { plan, slots } = this.options;
-    this.#area = newSaveArea(plan.ramPages, slots);
+    this.#renew();
   }
 
   /** Ends all: nothing is paid until the next `begin`, which saves all pages. */
@@ -194,6 +203,11 @@ export class CopyAside {
     const pages = flags.pagesWithout(without);
     if (!flags.mayBeAbsent) return pages;
     return pages.filter((page) => (flags.get(page) & PAGE_FLAG.absent) === 0);
+  }
+
+  #renew(): void {
+    const { plan, slots } = this.options;
+    this.#area = newSaveArea(plan.ramPages, slots);
   }
 
   #serve(): void {

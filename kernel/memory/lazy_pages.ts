@@ -24,16 +24,10 @@ import { HostError } from "../base/errors.ts";
 import { LAZY, LAZY_STATE, type LazyTable, lazyTableOf } from "./lazy_table.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
 import { PAGE_FLAG, type PageFlags } from "./page_flags.ts";
+import { blockForWord, type WaitForWord } from "./wait_for_word.ts";
 
 /** Pages that `settle` looks at in one call: about 20 µs. */
 const SETTLE_PAGES = 4096;
-
-/** Waits until a word is not a value any more, or until it is told to look. */
-export type WaitForWord = (
-  words: Int32Array<SharedArrayBuffer>,
-  index: number,
-  value: number,
-) => void;
 
 /** What was loaded so far; never seen by the guest. */
 export interface LazyCounters {
@@ -70,7 +64,7 @@ export class LazyPages {
     wait?: WaitForWord,
   ) {
     this.#table = lazyTableOf(table);
-    this.#wait = wait ?? ((words, index, value) => void Atomics.wait(words, index, value));
+    this.#wait = wait ?? blockForWord;
     const { header, states } = this.#table;
     assert(states.length === plan.ramPages, "the table has the VM's pages");
     this.#absent = Atomics.load(header, LAZY.left);

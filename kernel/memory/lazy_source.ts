@@ -86,7 +86,7 @@ export class LazySource {
 
   /**
    * Resolves when the VM may want a page that it did not want when `wanted` was last asked, or after so many
-   * milliseconds. `close` of this side does not end it.
+   * milliseconds. It keeps no event loop going, and `close` of this side does not end it.
    */
   async wish(milliseconds = Infinity): Promise<void> {
     const { header } = this.#table;

@@ -4,7 +4,7 @@
  * "Formats"). Records are lists of values, with at most a list or a map of values among them; the image in
  * a recording's start is a map that holds lists of maps.
  *
- * Invariant: what passes here is whole, nests no deeper than DEPTH_MAXIMUM, and decodes into at most
+ * Invariant: what passes here is whole, nests no deeper than asked for, and decodes into at most
  * CLUSTER_ITEMS_MAXIMUM values.
  */
 import { FormatError } from "../base/errors.ts";
@@ -41,8 +41,8 @@ const LENGTH_BYTES: ReadonlyMap<number, readonly [bytes: 1 | 2 | 4, of: "bytes" 
   ],
 );
 
-/** Looks over a cluster. Throws FormatError. */
-export function checkRecordShape(cluster: Uint8Array): void {
+/** Looks over a cluster, or other msgpack that may nest this deeply. Throws FormatError. */
+export function checkRecordShape(cluster: Uint8Array, depth = DEPTH_MAXIMUM): void {
   const view = new DataView(cluster.buffer, cluster.byteOffset, cluster.length);
   /** Values that are still to come in each list and map around the present place. */
   const left: number[] = [];
@@ -80,7 +80,7 @@ export function checkRecordShape(cluster: Uint8Array): void {
     need(bytes + values);
     at += bytes;
     if (values > 0) {
-      if (left.length === DEPTH_MAXIMUM) throw new FormatError("a record is nested too deeply");
+      if (left.length === depth) throw new FormatError("a record is nested too deeply");
       left.push(values);
       continue;
     }

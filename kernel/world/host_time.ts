@@ -18,10 +18,11 @@ export class HostTime {
   #start: number;
   #stoppedAt: number | undefined;
 
-  /** Guest time is 0, and stands still until `go`. */
-  constructor(clock: HostClock) {
+  /** Guest time is so many ticks, and stands still until `go`. */
+  constructor(clock: HostClock, ticks = 0) {
     this.#clock = clock;
-    this.#start = this.#stoppedAt = clock.monotonicMilliseconds();
+    this.#stoppedAt = clock.monotonicMilliseconds();
+    this.#start = this.#stoppedAt - ticks / TICKS_PER_MILLISECOND;
   }
 
   /** Guest time in ticks. */

@@ -14,24 +14,25 @@ import type { MachineCode } from "../machine/machine_code.ts";
 import type { RemoteCompiler } from "./remote_compiler.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import type { Recorder } from "../replay/recorder.ts";
-import type {
-  HartReport,
-  MachineConfig,
-  MachineOutput,
-  MachinePort,
-  MachineStats,
-  MachineSurroundings,
-  StopReason,
+import {
+  type HartReport,
+  type MachineConfig,
+  type MachineOutput,
+  type MachinePort,
+  type MachineStats,
+  type MachineSurroundings,
+  type StopReason,
+  tierOf,
 } from "./machine_port.ts";
 
 /** Makes a machine with a registry's devices. Rejects with FormatError or ConfigError. */
 export async function createMachine(
   config: MachineConfig,
   registry: DeviceRegistry,
-  { core, compiler: port, host }: MachineSurroundings = {},
+  { core, compiler: port, host, restored }: MachineSurroundings = {},
 ): Promise<MachinePort> {
   let compiler: RemoteCompiler | undefined;
-  const tier = config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier;
+  const tier = tierOf(config);
   const makesRegions = tier !== "interpreter" && port === undefined;
   const code = core === undefined || makesRegions ? await ownCode(core) : coreOnly(core);
   const { bios, kernel, initrd } = config;
@@ -43,6 +44,7 @@ export async function createMachine(
     disks: config.disks,
     clock: config.clock,
     ...(host === undefined ? {} : { host }),
+    ...(restored === undefined ? {} : { restored }),
     seed: BigInt(config.seed),
     ...(config.tlbEntries === undefined ? {} : { tlbEntries: config.tlbEntries }),
     ...(config.cacheElements === undefined ? {} : { cacheElements: config.cacheElements }),

@@ -45,6 +45,14 @@ export const TO_VM = {
   identity: 16,
   /** bytes: nanoseconds since 1970 as decimal text. The wall clock is moved to this moment. */
   wall: 17,
+  /** Make room for a checkpoint; 1: note which pages are used first from now on. */
+  savePrepare: 18,
+  /** (id, 1 if all pages are to be saved, 1 to stand still until `saveGo`) Freeze: answered with `frozen`. */
+  freeze: 19,
+  /** (1 if the saver has had all pages, 0 if it gave up) The save that `freeze` began is over. */
+  saveEnded: 20,
+  /** A VM that stands still behind `freeze` goes on. */
+  saveGo: 21,
 } as const;
 
 /** TABLE of messages to the kernel world. */
@@ -90,6 +98,10 @@ export const TO_KERNEL = {
   replayOnly: 17,
   /** What a plugin of a replay prints. */
   pluginOutput: 19,
+  /** (id) The machine was frozen here; what it is comes through the worker's port (save_side.ts). */
+  frozen: 20,
+  /** (id, microseconds) The machine runs again, having stood still for so long. */
+  thawed: 21,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

@@ -17,7 +17,6 @@ import {
 } from "../replay/manifest.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
 import { EarlierDisk, KeepingDisk } from "../storage/before_image.ts";
-import { openRawDisk } from "../storage/raw.ts";
 import type { MachineConfig } from "./machine_port.ts";
 import { type ImageFact, RecordingSession, type RecordOptions } from "./recording_session.ts";
 
@@ -251,7 +250,7 @@ export async function openRecordedDisks(
     for (const [i, shape] of manifest.machine.disks.entries()) {
       const image = manifest.images.find(({ role }) => role === `disk${i}`);
       if (image === undefined) throw new FormatError(`"${folder}": the manifest has no disk${i}`);
-      const disk = openRecordedDisk(host, folder, image, shape.readOnly);
+      const disk = await openRecordedDisk(host, folder, image, shape);
       disks.push(disk);
       await checkDisk(host, disk, image, shape.sectors);
     }
@@ -262,16 +261,19 @@ export async function openRecordedDisks(
   }
 }
 
-function openRecordedDisk(
+async function openRecordedDisk(
   host: RecordingHost,
   folder: string,
   image: RecordedImage,
-  readOnly: boolean,
-): BlockDevice {
+  { sectors, readOnly }: { readonly sectors: number; readonly readOnly: boolean },
+): Promise<BlockDevice> {
   const path = placeOf(folder, image);
   let disk: BlockDevice;
   try {
-    disk = openRawDisk(host.files, path, { readOnly: true });
+    // Whatever format it is taken for, its digest says whether it holds what the disk did.
+    const isRaw = image.kept !== undefined || isOfSize(host, path, sectors * SECTOR_BYTES);
+    const { openDisk } = await import("../storage/open_disk.ts");
+    disk = await openDisk(host.files, { path, readOnly: true, ...isRaw && { format: "raw" } });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new ConfigError(`The recording's ${image.role} image is missing: ${why}`, { cause });
@@ -280,6 +282,15 @@ function openRecordedDisk(
   const before = `${folder}/${image.role}.before`;
   const wasWritten = !readOnly && image.kept === undefined;
   return wasWritten ? new EarlierDisk(disk, host.files.open(before)) : disk;
+}
+
+function isOfSize(host: RecordingHost, path: string, bytes: number): boolean {
+  const file = host.files.open(path);
+  try {
+    return file.size === bytes;
+  } finally {
+    file.close();
+  }
 }
 
 async function checkDisk(

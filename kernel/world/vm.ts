@@ -12,7 +12,9 @@ import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { DebugTarget } from "../debug/target.ts";
 import { ByteOutput } from "./byte_output.ts";
+import type { SavedFacts } from "./checkpoint_service.ts";
 import { DiskService } from "./disk_service.ts";
+import { isFrozenVm } from "./frozen_vm.ts";
 import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
@@ -35,9 +37,10 @@ import { VmExec } from "./vm_exec.ts";
 import type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { type AnnouncementOutcome, type IdentityAnnouncement, VmWho } from "./vm_identity.ts";
 import { VmLink } from "./vm_link.ts";
-import type { VmParts } from "./vm_parts.ts";
+import type { RestoreParts, VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
+import { VmSaves } from "./vm_saves.ts";
 import { isFinal, nextState, type VmHappening, type VmState } from "./vm_state.ts";
 import type { StartMessage } from "./vm_world.ts";
 
@@ -68,8 +71,12 @@ export interface VmStats extends MachineStats {
 export class VM {
   /** Its name. */
   readonly name: string;
+  /** Name of the guest that it was started with, if it was started by one. */
+  readonly guest: string | undefined;
   /** Number of its harts. */
   readonly harts: number;
+  /** Bytes of its memory. */
+  readonly memoryBytes: number;
   readonly #console: ConsoleEnd;
   readonly #host: Host;
   readonly #link: VmLink;
@@ -85,6 +92,11 @@ export class VM {
   readonly #images: VmParts["images"];
   readonly #recordings: VmRecordings;
   readonly #replay: VmReplay | undefined;
+  readonly #restore: RestoreParts | undefined;
+  /** Its saves, for whoever makes checkpoints of it. */
+  readonly saves: VmSaves;
+  /** How it was made, if it can be saved. */
+  readonly facts: SavedFacts | undefined;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #watchers = new Set<() => void>();
   #state: VmState = "starting";
@@ -99,7 +111,9 @@ export class VM {
   constructor(parts: VmParts) {
     const { host, name, config } = parts;
     this.name = name;
+    this.guest = parts.guest;
     this.harts = config.harts;
+    this.memoryBytes = config.memoryBytes;
     this.#host = host;
     this.#network = parts.network;
     this.#images = parts.images;
@@ -129,7 +143,17 @@ export class VM {
     const services = [...this.#disks.values()];
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
-    this.#worker = parts.world.claim((death) => this.#died(death));
+    this.facts = parts.facts;
+    this.saves = new VmSaves(this.#link, () => ({
+      typed: this.#console.untaken,
+      agent: exec.agent,
+      wallNanoseconds: host.clock.wallNanoseconds(),
+    }));
+    this.#worker = parts.world.claim(
+      (death) => this.#died(death),
+      (posted) => isFrozenVm(posted) && this.saves.posted(posted),
+    );
+    const restore = this.#restore = parts.restore;
     const { compiler } = parts;
     this.#compiler = compiler;
     const start: StartMessage = {
@@ -139,9 +163,12 @@ export class VM {
       waitsForDebugger: parts.waitsForDebugger ?? false,
       record: parts.recording?.sync,
       replay: parts.replay?.start,
+      restore: restore?.start,
+      core: parts.core,
       compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
     };
     this.#worker.post(start, [...compiler ? [compiler.port] : [], ...parts.moved]);
+    if (restore !== undefined) this.#goOn(restore);
   }
 
   /** Its terminal. */
@@ -162,6 +189,16 @@ export class VM {
   /** Instructions it has retired, as of its last slice. */
   get icount(): number {
     return this.#link.icount;
+  }
+
+  /** Milliseconds since it began to run; 0 before that. */
+  get uptimeMilliseconds(): number {
+    return isFinal(this.#state) ? this.#wall : this.#sinceStart();
+  }
+
+  /** Whether its guest can run commands (`exec`, `spawn`) now. */
+  get hasAgent(): boolean {
+    return this.#exec.hasAgent && !isFinal(this.#state);
   }
 
   /** Folder of the recording that is made of it, if one is. */
@@ -339,6 +376,10 @@ export class VM {
       }
       case TO_KERNEL.record:
         return this.#recordings.arrived(got);
+      case TO_KERNEL.frozen:
+        return this.saves.marked(got);
+      case TO_KERNEL.thawed:
+        return this.saves.thawed(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -360,6 +401,14 @@ export class VM {
       default:
         throw new Broken(`message ${got.kind} is unknown to the kernel world`);
     }
+  }
+
+  /** Goes on from a checkpoint. */
+  #goOn({ base, typed, loader }: RestoreParts): void {
+    this.saves.base = base;
+    loader.start();
+    // The VM may end before its guest takes it, as it might have without the checkpoint.
+    if (typed.length > 0) this.#console.write(typed).catch(() => {});
   }
 
   /** The guest starts again: its images are read again, because nobody kept them. */
@@ -457,6 +506,7 @@ export class VM {
     this.#exec.end();
     this.#replay?.end();
     this.#queries.close();
+    this.saves.close();
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
     this.#finishing = this.#release().then(() => {
       if (outcome instanceof Error) this.#exit.reject(outcome);
@@ -471,6 +521,7 @@ export class VM {
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
     await this.#recordings.close();
     await this.#replay?.close();
+    await this.#restore?.loader.close();
   }
 
   #now(): number {

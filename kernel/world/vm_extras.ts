@@ -10,11 +10,13 @@ import { TO_VM } from "./protocol.ts";
 export class VmExtras {
   recording: typeof import("./live_recording.ts") | undefined;
   debugging: typeof import("./live_debug.ts") | undefined;
+  saving: typeof import("./save_side.ts") | undefined;
 
   /** Whether the parts for a kind of message are here. */
   has(kind: number): boolean {
     if (kind === TO_VM.debug) return this.debugging !== undefined;
     if (kind === TO_VM.recordGo) return this.recording !== undefined;
+    if (kind === TO_VM.savePrepare) return this.saving !== undefined;
     return true;
   }
 
@@ -22,6 +24,12 @@ export class VmExtras {
   async load(kind: number): Promise<void> {
     if (kind === TO_VM.debug) this.debugging ??= await import("./live_debug.ts");
     if (kind === TO_VM.recordGo) await this.loadRecording();
+    if (kind === TO_VM.savePrepare) await this.loadSaving();
+  }
+
+  /** Loads what freezes a machine. */
+  async loadSaving(): Promise<typeof import("./save_side.ts")> {
+    return this.saving ??= await import("./save_side.ts");
   }
 
   /** Loads what records. */

@@ -18,6 +18,7 @@ import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./mac
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
 import { addStats, type EndReport } from "./reports.ts";
+import type { SaveSide } from "./save_side.ts";
 import { SliceSizer } from "./slices.ts";
 import { answerQuestion, sendOutput } from "./vm_answers.ts";
 import { VmInputs } from "./vm_inputs.ts";
@@ -38,6 +39,15 @@ export interface VmSideOptions {
   readonly waitsForDebugger?: boolean;
   /** What drove the VM until its guest reset itself: what it began goes on. */
   readonly before?: VmSide | undefined;
+  /** What freezes the machine, where it was restored; made when it is wanted otherwise. */
+  readonly saves?: SaveSide | undefined;
+}
+
+/** A wish to freeze the machine. */
+interface FreezeWish {
+  readonly id: number;
+  readonly all: boolean;
+  readonly holds: boolean;
 }
 
 /** Drives one machine until it ends. */
@@ -60,6 +70,12 @@ export class VmSide {
   #waitsForDebugger: boolean;
   /** The guest reset itself: this is how it ends when its disks are quiet. */
   #reset: EndReport | undefined;
+  #saves: SaveSide | undefined;
+  #freeze: FreezeWish | undefined;
+  /** The machine stands still because it was frozen for good, unless `saveGo` comes. */
+  #isHeldFrozen = false;
+  /** The machine was frozen, and has not run since. */
+  #frozen: { readonly id: number; readonly at: number } | undefined;
 
   /** Prepares to drive the machine; guest time starts now. */
   constructor(machine: MachinePort, mailbox: VmMailbox, options: VmSideOptions) {
@@ -69,6 +85,7 @@ export class VmSide {
     this.#extras = options.extras;
     this.#recording = options.recording;
     this.#waitsForDebugger = options.waitsForDebugger ?? false;
+    this.#saves = options.saves;
     if (options.before) this.#goOnFrom(options.before);
     this.#time = options.time;
     this.#time?.go();
@@ -80,6 +97,7 @@ export class VmSide {
     this.#wanted = before.#wanted;
     this.#inputs = before.#inputs;
     this.#inputs.forgetDisks();
+    this.#freeze = before.#freeze;
     if (before.#debug) this.#debugBy(before.#debug);
   }
 
@@ -99,6 +117,7 @@ export class VmSide {
         continue;
       }
       if (this.#stop) return this.#ended("stopped", 0);
+      if (this.#reset === undefined && this.#freeze !== undefined) this.#freezeNow(this.#freeze);
       if (this.#reset === undefined && this.#wanted !== undefined) this.#prepareRecording();
       if (this.#mustStandStill()) {
         this.#standStill(bell);
@@ -130,7 +149,7 @@ export class VmSide {
   }
 
   #mustStandStill(): boolean {
-    if (this.#paused || this.#mailbox.held) return true;
+    if (this.#paused || this.#isHeldFrozen || this.#mailbox.held) return true;
     // What the disks did for this machine is nothing to the one after it, whose requests have the same tags.
     if (this.#reset !== undefined) return this.#diskRequests > 0;
     return this.#waitsForDebugger || this.#debug?.goesOn === false || this.#wanted !== undefined;
@@ -184,11 +203,31 @@ export class VmSide {
     return this.#recording;
   }
 
+  /** Makes what freezes this machine. */
+  #saveSide(): SaveSide {
+    return this.#saves ??= this.#extras.saving!.saveSideOf(this.#machine, this.#mailbox);
+  }
+
+  #freezeNow({ id, all, holds }: FreezeWish): void {
+    const at = this.#clock.monotonicMilliseconds();
+    this.#freeze = undefined;
+    this.#send(this.#machine.takeOutputs());
+    this.#saveSide().freeze(id, all);
+    this.#isHeldFrozen = holds;
+    this.#frozen = { id, at };
+  }
+
+  #thawed({ id, at }: { readonly id: number; readonly at: number }, now: number): void {
+    this.#frozen = undefined;
+    this.#mailbox.send(TO_KERNEL.thawed, message("", [id, Math.round((now - at) * 1000)]));
+  }
+
   #slice(): StopReason {
     const machine = this.#machine;
     if (this.#time) machine.anchor(this.#time.ticks());
     const before = machine.icount;
     const started = this.#clock.monotonicMilliseconds();
+    if (this.#frozen !== undefined) this.#thawed(this.#frozen, started);
     const reason = machine.run(this.#slices.budget);
     this.#slices.record(machine.icount - before, this.#clock.monotonicMilliseconds() - started);
     this.#mailbox.publish(machine.icount);
@@ -251,6 +290,20 @@ export class VmSide {
         this.#recording = undefined;
         this.#machine.stopRecording?.();
         break;
+      case TO_VM.savePrepare:
+        this.#saveSide().prepare(got.numbers[0] === 1);
+        break;
+      case TO_VM.freeze: {
+        const [id = 0, all = 1, holds = 0] = got.numbers;
+        this.#freeze = { id, all: all !== 0, holds: holds !== 0 };
+        break;
+      }
+      case TO_VM.saveEnded:
+        this.#saves?.ended(got.numbers[0] === 1);
+        break;
+      case TO_VM.saveGo:
+        this.#isHeldFrozen = false;
+        break;
       case TO_VM.debug:
         this.#debugCall(got);
         break;
@@ -277,7 +330,7 @@ export class VmSide {
         this.#inputs.addIdentity(got);
         break;
       case TO_VM.wall:
-        this.#inputs.addWall(got);
+        this.#inputs.addWall(got, this.#time?.ticks() ?? this.#machine.ticks);
         break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);

@@ -7,6 +7,7 @@
 import { assert, unreachable } from "../base/assert.ts";
 import { hostClock } from "../host/clock.ts";
 import { hostEntropy } from "../host/entropy.ts";
+import type { MachineImage } from "../machine/machine_image.ts";
 import type { Decompress } from "../replay/log_reader.ts";
 import type { RecordSync } from "../replay/recording_writer.ts";
 import { hostSource, HostTime } from "./host_time.ts";
@@ -14,6 +15,7 @@ import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.
 import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
+import { type Rehearsal, rehearse } from "./rehearsal.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
 import type { ReplayedMachine, ReplayStart } from "./replay_side.ts";
 import { VmExtras } from "./vm_extras.ts";
@@ -26,6 +28,18 @@ const NANOSECONDS_PER_TICK = 100n;
 export interface ImagesMessage {
   readonly kernel: Uint8Array<ArrayBuffer> | undefined;
   readonly initrd: Uint8Array<ArrayBuffer> | undefined;
+}
+
+/** What a machine that goes on from a checkpoint is made from. */
+export interface RestoreStart {
+  /** All its state but RAM. */
+  readonly image: MachineImage;
+  /** Guest time of the image, in ticks of 100 ns. */
+  readonly ticks: number;
+  /** Its memory, with what was loaded already; the rest is asked for by way of the table. */
+  readonly memory: WebAssembly.Memory;
+  /** Table of the pages that are not loaded (memory/lazy_table.ts). */
+  readonly lazy: SharedArrayBuffer;
 }
 
 /** The first message that a VM world gets through its worker's port; most go by the mailbox. */
@@ -42,6 +56,8 @@ export interface StartMessage {
   readonly record: RecordSync | undefined;
   /** What is to be replayed; undefined: the machine runs by itself. */
   readonly replay: ReplayStart | undefined;
+  /** What the machine goes on from; undefined: power-on. */
+  readonly restore?: RestoreStart | undefined;
   /** The compiled core of machines like this one; undefined: the world makes its own. */
   readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one. */
@@ -55,16 +71,41 @@ export interface StartMessage {
  * @param unpack unpacks zstd, for a world that may replay
  */
 export function serveVmWorld(create: MachineFactory, unpack: Decompress = cannotUnpack): void {
-  void nextMessage<StartMessage>().then((start) => new Life(start, create, unpack).live());
+  const inbox = new Inbox();
+  void firstMessage(inbox, create).then((start) => new Life(start, inbox, create, unpack).live());
+}
+
+/** Rehearses as often as it is asked to before the start. */
+async function firstMessage(inbox: Inbox, create: MachineFactory): Promise<StartMessage> {
+  for (;;) {
+    const first = await inbox.next<StartMessage | { readonly rehearsal: Rehearsal }>();
+    if (!("rehearsal" in first)) return first;
+    await rehearse(first.rehearsal, create);
+    (globalThis as unknown as Pick<Worker, "postMessage">).postMessage("rehearsed");
+  }
 }
 
 const cannotUnpack: Decompress = () => unreachable("this VM world does not replay");
 
-function nextMessage<T>(): Promise<T> {
-  const { promise, resolve } = Promise.withResolvers<T>();
-  const receive = (event: Event) => resolve((event as MessageEvent<T>).data);
-  globalThis.addEventListener("message", receive, { once: true });
-  return promise;
+/** What is posted to this worker, in order. */
+class Inbox {
+  readonly #came: unknown[] = [];
+  #wants: ((message: unknown) => void) | undefined;
+
+  constructor() {
+    globalThis.addEventListener("message", (event) => {
+      const { data } = event as MessageEvent<unknown>;
+      if (this.#wants === undefined) this.#came.push(data);
+      else this.#wants(data);
+      this.#wants = undefined;
+    });
+  }
+
+  /** The next message; one at a time. */
+  next<T>(): Promise<T> {
+    if (this.#came.length > 0) return Promise.resolve(this.#came.shift() as T);
+    return new Promise((resolve) => this.#wants = resolve as (message: unknown) => void);
+  }
 }
 
 /** Gives the memory of the images back at once, which garbage collection would do late. */
@@ -75,8 +116,8 @@ function freeImages({ kernel, initrd }: ImagesMessage): void {
 }
 
 /** The images once more, for a guest that starts again. */
-function imagesAgain(mailbox: VmMailbox): Promise<ImagesMessage> {
-  const answer = nextMessage<ImagesMessage>();
+function imagesAgain(inbox: Inbox, mailbox: VmMailbox): Promise<ImagesMessage> {
+  const answer = inbox.next<ImagesMessage>();
   mailbox.send(TO_KERNEL.imagesWanted, message());
   return answer;
 }
@@ -95,6 +136,7 @@ class Life {
 
   constructor(
     start: StartMessage,
+    private readonly inbox: Inbox,
     private readonly create: MachineFactory,
     private readonly unpack: Decompress,
   ) {
@@ -117,11 +159,13 @@ class Life {
   }
 
   async #run(): Promise<EndReport> {
-    const { config, onReset, record } = this.#start;
+    const { config, onReset, record, restore } = this.#start;
     let wallStart = config.startWallNanoseconds;
-    let time = this.#hostTime();
-    let machine = await this.#make(wallStart, time);
+    let time = this.#hostTime(restore?.ticks);
+    let machine = await this.#make(wallStart, time, restore);
     const extras = new VmExtras();
+    const saves = restore &&
+      (await extras.loadSaving()).restoreMachine(machine, this.#mailbox, restore.image);
     const recording = record &&
       (await extras.loadRecording())
         .beginRecording(machine, this.#mailbox, hostClock, record, "power-on");
@@ -132,6 +176,7 @@ class Life {
       extras,
       recording,
       waitsForDebugger,
+      saves,
     });
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
@@ -169,18 +214,23 @@ class Life {
   }
 
   /** What the guest's time follows; it stands still until the machine runs. */
-  #hostTime(): HostTime | undefined {
-    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock);
+  #hostTime(ticks = 0): HostTime | undefined {
+    return this.#start.config.clock === "virtual" ? undefined : new HostTime(hostClock, ticks);
   }
 
   /** @param time what an exact clock reads; nothing does on replay */
-  async #make(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
+  async #make(
+    startWallNanoseconds: bigint,
+    time?: HostTime,
+    restored?: RestoreStart,
+  ): Promise<MachinePort> {
     this.#machine = undefined;
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
     const machine = await this.create(config, {
       core: this.#start.core,
       compiler: this.#port,
       host: time && hostSource(time, hostEntropy),
+      restored,
     });
     freeImages(this.#images);
     this.#machine = machine;
@@ -188,7 +238,7 @@ class Life {
   }
 
   async #makeAgain(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
-    this.#images = await imagesAgain(this.#mailbox);
+    this.#images = await imagesAgain(this.inbox, this.#mailbox);
     return await this.#make(startWallNanoseconds, time);
   }
 }

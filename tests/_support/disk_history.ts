@@ -70,6 +70,11 @@ export class DiskHistory {
     this.#durable = Math.max(this.#durable, begun);
   }
 
+  /** Notes that a disk was closed: what was written is durable. */
+  markDurable(): void {
+    this.#durable = this.#order;
+  }
+
   /** What sectors hold. */
   now(sector: number, count: number): number[] {
     return this.#versions.slice(sector, sector + count).map((versions) => versions.at(-1)!.stamp);

@@ -30,7 +30,7 @@ const KINDS: readonly Kind[] = [
         ["version", `${view.getUint32(4)}`],
         ["disk", size(Number(view.getBigUint64(24)))],
         ["clusters", size(2 ** view.getUint32(20))],
-        ["use", "convert it to a raw image first: drives are raw images"],
+        ["use", "a disk: --drive; `disk info` says more"],
       ];
     },
   },

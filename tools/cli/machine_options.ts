@@ -42,7 +42,11 @@ export function addMachineOptions(command: Command): Command {
     .option("--bios <firmware>", "builtin, none (start in M-mode) or a firmware file")
     .option("--memory <size>", "guest memory, such as 512M or 2G", checkSize)
     .option("--harts <n>", "number of harts, 1 to 8", wholeNumber(1, 8))
-    .option("--drive <file[,readonly]>", "raw disk image; may be given again", collectDrive)
+    .option(
+      "--drive <file[,readonly][,format=raw|qcow2|lazy-zero]>",
+      "disk image, by default of the format it looks like; may be given again",
+      collectDrive,
+    )
     .option("--packages <names>", "packages to add to the guest, with commas between", splitNames)
     .addOption(choice("--clock <kind>", "whose time the guest sees", ["host", "virtual", "exact"]))
     .addOption(
@@ -75,7 +79,7 @@ export function addMachineOptions(command: Command): Command {
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
     .option("--trace <file>", "write each executed instruction; slow")
-    .option("--name <name>", "name of the VM, for messages");
+    .option("--name <name>", "name of the VM, for messages and other commands", checkName);
 }
 
 /** What to power on. */
@@ -121,6 +125,13 @@ export function choice(flags: string, help: string, choices: string[]): Option {
   });
 }
 
+const DRIVE_FLAGS = ["readonly", "format=raw", "format=qcow2", "format=lazy-zero"];
+
+function checkName(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected 1 to 64 letters, digits, dots, hyphens or underscores.");
+}
+
 function checkSize(text: string): string {
   try {
     parseSize(text);
@@ -140,23 +151,27 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-function seconds(text: string): number {
+/** Parses a number of seconds. */
+export function seconds(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && value > 0 && value < 1e6) return value;
   throw new InvalidArgumentError("Expected a number of seconds.");
 }
 
 function collectDrive(text: string, before: DriveOption[] = []): DriveOption[] {
-  const readOnly = text.endsWith(",readonly");
-  const path = readOnly ? text.slice(0, -",readonly".length) : text;
-  const flag = /^(.*),(\w*)$/.exec(path);
-  if (flag && nearMatch(flag[2]!, ["readonly"])) {
+  const flags = /(?:,(?:readonly|format=(?:raw|qcow2|lazy-zero)))*$/.exec(text)![0];
+  const path = text.slice(0, text.length - flags.length);
+  const flag = /^(.*),([\w=-]*)$/.exec(path);
+  const near = flag && nearMatch(flag[2]!, DRIVE_FLAGS);
+  if (near) {
     throw new InvalidArgumentError(
-      `Expected FILE or FILE,readonly. (Did you mean ${flag[1]},readonly?)`,
+      `Expected FILE or FILE,${DRIVE_FLAGS.join(" or FILE,")}. (Did you mean ${flag[1]},${near}?)`,
     );
   }
   if (path === "") throw new InvalidArgumentError("Expected the name of a file.");
-  return [...before, { path, readOnly }];
+  const format = /,format=([\w-]+)/.exec(flags)?.[1] as "raw" | "qcow2" | "lazy-zero" | undefined;
+  const readOnly = flags.includes(",readonly");
+  return [...before, { path, readOnly, ...format && { format } }];
 }
 
 function splitNames(text: string, before: string[] = []): string[] {

@@ -1,0 +1,266 @@
+/**
+ * A folder of checkpoints of all VMs (issue 5, "One checkpoint format"; S17): saves, lists, opens, renames,
+ * deletes and looks over. Several processes may use one folder; README.md beside this file tells how.
+ *
+ * Invariants: what was acknowledged survives kill -9 and loss of power at any instant; a file that is
+ * damaged, or of another version, is listed as such and never read half.
+ */
+import { ConfigError, FormatError } from "../base/errors.ts";
+import { isStoreId } from "../datastore/pack_format.ts";
+import type { HostLock } from "../host/files.ts";
+import { type Claim, Claims, type ClaimState } from "./claims.ts";
+import {
+  checkMachineVersion,
+  type CheckpointHead,
+  type CheckpointKind,
+  MEMORY_PAGES_MAXIMUM,
+} from "./checkpoint_format.ts";
+import { withHead } from "./checkpoint_file.ts";
+import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
+import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
+import { OpenCheckpoint } from "./open_checkpoint.ts";
+import { type StoreProblem, verifyStore } from "./store_check.ts";
+import { StoreFolder, type StoreHost } from "./store_folder.ts";
+
+/** A checkpoint in a list. */
+export interface CheckpointEntry {
+  readonly id: string;
+  /** What is known of it; undefined when it cannot be read. */
+  readonly head: CheckpointHead | undefined;
+  /** Why it cannot be read or run. */
+  readonly problem: string | undefined;
+}
+
+/** A checkpoint with its children. */
+export interface CheckpointTree extends CheckpointEntry {
+  readonly children: readonly CheckpointTree[];
+}
+
+/** Which checkpoints are looked for. */
+export interface CheckpointWanted {
+  readonly vm?: string;
+  readonly kind?: CheckpointKind;
+  readonly key?: string;
+}
+
+/** The store. */
+export class CheckpointStore {
+  readonly #folder: StoreFolder;
+  readonly #claims: Claims;
+
+  /** Makes nothing yet, so that listing a store that does not exist leaves no trace. */
+  constructor(host: StoreHost, path: string) {
+    this.#folder = new StoreFolder(host, path);
+    this.#claims = new Claims(this.#folder);
+  }
+
+  /** The folder. */
+  get path(): string {
+    return this.#folder.path;
+  }
+
+  /** Whether there is a checkpoint of this id. Throws HostError. */
+  has(id: string): boolean {
+    return this.#folder.has(id);
+  }
+
+  /** Number of ancestors of a checkpoint. Throws FormatError and HostError. */
+  depth(id: string): number {
+    let depth = -1;
+    for (let next: string | null = id; next !== null; depth++) {
+      next = this.#folder.head(next).parent;
+    }
+    return depth;
+  }
+
+  /** All checkpoints, the oldest first, those that cannot be read last. Throws HostError. */
+  list(): CheckpointEntry[] {
+    const entries = this.#folder.checkpointIds().flatMap((id) => this.#entry(id) ?? []);
+    const created = ({ head }: CheckpointEntry) => head?.created ?? Infinity;
+    return entries.sort((a, b) => {
+      const [first, second] = [created(a), created(b)];
+      return first === second ? (a.id < b.id ? -1 : 1) : first - second;
+    });
+  }
+
+  /** The newest checkpoint that can be read and is what is wanted. Throws HostError. */
+  find(wanted: CheckpointWanted): CheckpointHead | undefined {
+    const { vm, kind, key } = wanted;
+    return this.list().findLast(({ head, problem }) =>
+      head !== undefined && problem === undefined && (vm ?? head.vm) === head.vm &&
+      (kind ?? head.kind) === head.kind && (key ?? head.key) === head.key
+    )?.head;
+  }
+
+  /** All checkpoints as trees; one whose parent is not there is a root. Throws HostError. */
+  tree(): CheckpointTree[] {
+    const entries = this.list();
+    const ids = new Set(entries.map(({ id }) => id));
+    const childrenOf = (parent: string | null): CheckpointTree[] =>
+      entries.filter(({ id, head }) => {
+        const has = head?.parent;
+        const isRoot = has === undefined || has === null || !ids.has(has) || has === id;
+        return parent === null ? isRoot : !isRoot && has === parent;
+      }).map((entry) => ({ ...entry, children: childrenOf(entry.id) }));
+    return childrenOf(null);
+  }
+
+  /**
+   * Begins a save. Nothing of the store is deleted until it is committed or given up. Rejects with
+   * ConfigError when the parent is not there: then all pages must be saved; with FormatError when it is
+   * damaged; and with HostError.
+   */
+  async beginSave(begin: SaveBegin): Promise<CheckpointSave> {
+    const { parent, memoryPages } = begin;
+    if (
+      !Number.isSafeInteger(memoryPages) || memoryPages < 1 || memoryPages > MEMORY_PAGES_MAXIMUM
+    ) {
+      throw new ConfigError(`A guest has 1 to ${MEMORY_PAGES_MAXIMUM} pages, not ${memoryPages}`);
+    }
+    this.#folder.ensureDurable();
+    return await this.#shared((lock) => {
+      if (parent !== undefined) {
+        this.#require(parent);
+        const head = this.#folder.head(parent);
+        if (head.memoryPages !== memoryPages) {
+          throw new ConfigError(
+            `Checkpoint ${parent} has ${head.memoryPages} pages of memory, its child ${memoryPages}`,
+          );
+        }
+      }
+      return new CheckpointSave(this.#folder, begin, lock);
+    }, true);
+  }
+
+  /** Opens a checkpoint to be read. Rejects with ConfigError, FormatError and HostError. */
+  open(id: string): Promise<OpenCheckpoint> {
+    return this.#shared(() => {
+      this.#require(id);
+      return OpenCheckpoint.open(this.#folder, id);
+    });
+  }
+
+  /** Claims a suspended state, to run from it: see claims.ts. Rejects with ConfigError and HostError. */
+  async claim(id: string): Promise<Claim> {
+    const lock = await this.#folder.lock(false);
+    try {
+      this.#require(id);
+      const head = this.#folder.head(id);
+      if (head.kind !== "suspended") {
+        throw new ConfigError(
+          `Checkpoint ${id} is no suspended state: expected a restore or a fork`,
+        );
+      }
+      return await this.#claims.claim(id);
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** Where a suspended state stands. Rejects with HostError. */
+  claimState(id: string): Promise<ClaimState> {
+    return this.#claims.state(id);
+  }
+
+  /** Changes a label. Rejects with ConfigError, FormatError and HostError. */
+  rename(id: string, label: string): Promise<void> {
+    return this.#exclusive(async () => {
+      this.#require(id);
+      this.#folder.ensureDurable();
+      sweepPartials(this.#folder);
+      const file = this.#folder.open(id);
+      const bytes = withHead(file, { ...file.head, label }, this.#folder.host.codec);
+      await this.#folder.replaceCheckpoint(id, bytes);
+    });
+  }
+
+  /**
+   * Deletes checkpoints and frees what only they had; their children keep all pages. Waits until saves of
+   * any process are over. Rejects with ConfigError when one does not exist or a VM runs from it, with
+   * FormatError when one that has children is damaged, and with HostError.
+   */
+  delete(ids: readonly string[]): Promise<Collected> {
+    return this.#exclusive(async () => {
+      await deleteCheckpoints(this.#folder, this.#claims, ids);
+      return await collect(this.#folder, this.#claims);
+    });
+  }
+
+  /** Frees what nothing refers to: after crashes. Waits as `delete` does. Rejects with HostError. */
+  collect(): Promise<Collected> {
+    return this.#exclusive(() => collect(this.#folder, this.#claims));
+  }
+
+  /** The same if nobody uses the store just now, else undefined. Rejects with HostError. */
+  async tryCollect(): Promise<Collected | undefined> {
+    const lock = this.#folder.tryLock(true);
+    if (lock === undefined) return undefined;
+    try {
+      return await collect(this.#folder, this.#claims);
+    } finally {
+      lock.release();
+    }
+  }
+
+  /**
+   * Looks over checkpoints, all by default: every checksum, hash and reference. Rejects with HostError when
+   * the store itself cannot be read.
+   */
+  verify(
+    ids?: readonly string[],
+    progress?: (done: number, of: number) => void,
+  ): Promise<StoreProblem[]> {
+    return this.#shared(() => {
+      for (const id of ids ?? []) this.#require(id);
+      return verifyStore(this.#folder, ids ?? this.#folder.checkpointIds(), progress);
+    });
+  }
+
+  #require(id: string): void {
+    if (!isStoreId(id) || !this.#folder.has(id)) {
+      throw new ConfigError(`There is no checkpoint ${id} in "${this.path}"`);
+    }
+  }
+
+  /** A checkpoint in a list; undefined when it has just been deleted. */
+  #entry(id: string): CheckpointEntry | undefined {
+    try {
+      const head = this.#folder.head(id);
+      return { id, head, problem: this.#problemOf(head) };
+    } catch (error) {
+      if (error instanceof FormatError) return { id, head: undefined, problem: error.message };
+      if (!this.#folder.has(id)) return undefined;
+      throw error;
+    }
+  }
+
+  #problemOf(head: CheckpointHead): string | undefined {
+    try {
+      checkMachineVersion(head);
+      return undefined;
+    } catch (error) {
+      return `checkpoint ${head.id}: ${(error as Error).message}`;
+    }
+  }
+
+  async #shared<T>(act: (lock: HostLock) => T, keeps = false): Promise<T> {
+    const lock = await this.#folder.lock(false);
+    try {
+      const result = act(lock);
+      if (!keeps) lock.release();
+      return result;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  async #exclusive<T>(act: () => Promise<T>): Promise<T> {
+    const lock = await this.#folder.lock(true);
+    try {
+      return await act();
+    } finally {
+      lock.release();
+    }
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * A checkpoint that is open: where each page is, and the pages (S17, S19.6, S19.7). It stays readable when
+ * the checkpoint is deleted or its packs are replaced, because their files are open.
+ *
+ * Invariant: a page is given as it was saved, or a FormatError names checkpoint, guest page and pack.
+ */
+import { assert } from "../base/assert.ts";
+import { equalBytes } from "../base/bytes.ts";
+import { FormatError } from "../base/errors.ts";
+import { PAGE_BYTES } from "../base/units.ts";
+import { PLAIN_PAGES_MAXIMUM } from "../datastore/pack_format.ts";
+import { ClusterCache, PackReader } from "../datastore/pack_reader.ts";
+import { type FlatMap, flatten } from "../datastore/page_map.ts";
+import type { CheckpointHead, CheckpointState } from "./checkpoint_format.ts";
+import { checkMachineVersion } from "./checkpoint_format.ts";
+import type { CheckpointFile } from "./checkpoint_file.ts";
+import { named, type StoreFolder } from "./store_folder.ts";
+
+/** An open checkpoint. */
+export class OpenCheckpoint {
+  /** What is known of it. */
+  readonly head: CheckpointHead;
+  /** Heads of it and its ancestors, the root first. */
+  readonly chain: readonly CheckpointHead[];
+  /** Where each page is; pages of pack 0 hold zeros. */
+  readonly map: FlatMap;
+  /** Runs of active pages: first page and pages of each, as they were given to the encoder. */
+  readonly active: Uint32Array;
+  readonly #file: CheckpointFile;
+  readonly #packs: (PackReader | undefined)[];
+  readonly #cache = new ClusterCache();
+  #closed = false;
+
+  private constructor(
+    chain: readonly CheckpointFile[],
+    map: FlatMap,
+    packs: readonly (PackReader | undefined)[],
+  ) {
+    this.#file = chain.at(-1)!;
+    this.head = this.#file.head;
+    this.chain = chain.map(({ head }) => head);
+    this.map = map;
+    this.active = named(this.head.id, () => this.#file.active());
+    this.#packs = packs.slice();
+  }
+
+  /** Opens a checkpoint, whose store must be locked meanwhile. Throws FormatError and HostError. */
+  static open(folder: StoreFolder, id: string): OpenCheckpoint {
+    const chain = folder.chain(id);
+    named(id, () => checkMachineVersion(chain.at(-1)!.head));
+    const maps = chain.map((file) =>
+      named(file.head.id, () => ({ map: file.map(), packs: file.head.packs }))
+    );
+    const map = named(id, () => flatten(maps, chain[0]!.head.memoryPages));
+    const packs: (PackReader | undefined)[] = [undefined];
+    try {
+      const used = new Uint8Array(map.packs.length + 1);
+      for (const pack of map.packOf) used[pack] = 1;
+      map.packs.forEach((pack, i) => {
+        packs.push(used[i + 1] === 1 ? openPack(folder, id, pack) : undefined);
+      });
+      return new OpenCheckpoint(chain, map, packs);
+    } catch (error) {
+      for (const pack of packs) pack?.close();
+      throw error;
+    }
+  }
+
+  /** The machine's state and what belongs to it. Throws FormatError. */
+  get state(): CheckpointState {
+    return named(this.head.id, () => this.#file.state());
+  }
+
+  /** Guest pages that `active` names. */
+  get activePages(): number {
+    let pages = 0;
+    for (let i = 1; i < this.active.length; i += 2) pages += this.active[i]!;
+    return pages;
+  }
+
+  /** Whether a page holds zeros alone, by the map. */
+  isZero(page: number): boolean {
+    return this.map.packOf[page] === 0;
+  }
+
+  /** Reads a guest page; `into` may be a view of shared memory. Throws FormatError and HostError. */
+  readPage(page: number, into: Uint8Array): void {
+    assert(
+      !this.#closed && page >= 0 && page < this.map.packOf.length && into.length === PAGE_BYTES,
+    );
+    const pack = this.#packs[this.map.packOf[page]!];
+    if (pack === undefined) into.fill(0);
+    else this.#named(page, () => pack.readPage(this.map.indexOf[page]!, into, this.#cache));
+  }
+
+  /**
+   * Reads the active pages into guest RAM, which may be shared memory. Where the encoder was given them
+   * together they are read in large parts. Throws FormatError and HostError.
+   *
+   * @param loaded is told of each run of pages that is in its place
+   */
+  loadActive(ram: Uint8Array, loaded: (first: number, pages: number) => void = () => {}): void {
+    assert(!this.#closed && ram.length === this.map.packOf.length * PAGE_BYTES, "the guest's RAM");
+    const staging = new Staging();
+    for (let i = 0; i < this.active.length; i += 2) {
+      const end = this.active[i]! + this.active[i + 1]!;
+      for (let page = this.active[i]!; page < end;) {
+        const count = this.#loadRun(page, end - page, ram, staging);
+        loaded(page, count);
+        page += count;
+      }
+    }
+  }
+
+  /** Guest pages that differ between two checkpoints of guests with as much memory. Throws FormatError. */
+  differingPages(other: OpenCheckpoint): Uint32Array {
+    const [a, b] = [this.map, other.map];
+    assert(a.packOf.length === b.packOf.length, "both have as much memory");
+    const [one, two] = [new Uint8Array(PAGE_BYTES), new Uint8Array(PAGE_BYTES)];
+    const pages: number[] = [];
+    for (let page = 0; page < a.packOf.length; page++) {
+      const [packA, packB] = [a.packs[a.packOf[page]! - 1], b.packs[b.packOf[page]! - 1]];
+      if (packA === packB && a.indexOf[page] === b.indexOf[page]) continue;
+      this.readPage(page, one);
+      other.readPage(page, two);
+      if (!equalBytes(one, two)) pages.push(page);
+    }
+    return Uint32Array.from(pages);
+  }
+
+  /** Closes the files. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const pack of this.#packs) pack?.close();
+    this.#cache.clear();
+  }
+
+  /** Loads pages from one on, at most so many; gives how many. */
+  #loadRun(page: number, most: number, ram: Uint8Array, staging: Staging): number {
+    const { packOf, indexOf } = this.map;
+    const number = packOf[page]!;
+    const pack = this.#packs[number];
+    const target = (count: number) => ram.subarray(page * PAGE_BYTES, (page + count) * PAGE_BYTES);
+    return this.#named(page, () => {
+      const run = pack?.plainRun(indexOf[page]!, most);
+      if (pack === undefined || run === undefined) {
+        this.readPage(page, target(1));
+        return 1;
+      }
+      let count = 1;
+      while (
+        count < run.pages && packOf[page + count] === number &&
+        indexOf[page + count] === indexOf[page]! + count
+      ) count++;
+      const from = run.slot * PAGE_BYTES;
+      const cluster = staging.read(pack, run.cluster);
+      target(count).set(cluster.subarray(from, from + count * PAGE_BYTES));
+      return count;
+    });
+  }
+
+  #named<T>(page: number, act: () => T): T {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof FormatError) || error.message.startsWith("checkpoint ")) throw error;
+      throw new FormatError(`checkpoint ${this.head.id}: guest page ${page}: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** The plain cluster that was read last. */
+class Staging {
+  #bytes = new Uint8Array(0);
+  #pack: PackReader | undefined;
+  #cluster = -1;
+
+  read(pack: PackReader, cluster: number): Uint8Array {
+    if (this.#pack === pack && this.#cluster === cluster) return this.#bytes;
+    const { offsets } = pack.directory;
+    const length = offsets[cluster + 1]! - offsets[cluster]!;
+    assert(length <= PLAIN_PAGES_MAXIMUM * PAGE_BYTES);
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
+    this.#pack = undefined;
+    pack.readPlain(cluster, this.#bytes);
+    [this.#pack, this.#cluster] = [pack, cluster];
+    return this.#bytes;
+  }
+}
+
+function openPack(folder: StoreFolder, id: string, pack: string): PackReader {
+  const { files, codec } = folder.host;
+  const path = folder.packPath(pack);
+  if (!files.exists(path)) throw new FormatError(`checkpoint ${id}: pack ${pack} is missing`);
+  return PackReader.open(files, path, pack, codec);
+}

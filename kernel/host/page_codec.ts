@@ -1,0 +1,43 @@
+/**
+ * What the page store hashes, checks and compresses with: the host's native libraries. It needs no
+ * permission, so a worker without any can use it.
+ */
+import { hash } from "node:crypto";
+import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+
+/** Words of a page's hash. */
+export const HASH_WORDS = 4;
+
+/** Hashes, checks and compresses. All functions take views of shared memory, too. */
+export interface PageCodec {
+  /** Puts the first 128 bits of the SHA-256 of bytes into four words. */
+  hash(bytes: Uint8Array, into: Uint32Array, at: number): void;
+  /** CRC-32 (ISO 3309) of bytes; `from` goes on from an earlier result. */
+  crc32(bytes: Uint8Array, from?: number): number;
+  /** zstd form of bytes; fast rather than small. */
+  pack(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
+  /** Bytes of a zstd form. Throws when it is none, or of more bytes than the given number. */
+  unpack(packed: Uint8Array, bytes: number): Uint8Array;
+}
+
+const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+
+/** What the runtime has. */
+export const hostPageCodec: PageCodec = {
+  hash: (bytes, into, at) => {
+    // Of the ways to get a digest out, a string of bytes costs least: no buffer is made.
+    const digest = hash("sha256", bytes, "binary");
+    for (let word = 0; word < HASH_WORDS; word++) {
+      const i = 4 * word;
+      into[at + word] = digest.charCodeAt(i) | digest.charCodeAt(i + 1) << 8 |
+        digest.charCodeAt(i + 2) << 16 | digest.charCodeAt(i + 3) << 24;
+    }
+  },
+  crc32: (bytes, from) => crc32(bytes, from),
+  pack: (bytes) => new Uint8Array(zstdCompressSync(bytes, FAST)),
+  unpack: (packed, bytes) => {
+    const whole = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
+    // Not as node's Buffer, whose slices are no copies.
+    return new Uint8Array(whole.buffer, whole.byteOffset, whole.length);
+  },
+};

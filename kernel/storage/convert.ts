@@ -1,0 +1,155 @@
+/**
+ * Copies disks from one image to another, of the same or another format; what is zeros takes no room in
+ * the copy where that can be (issue 5, section 3).
+ *
+ * Invariant: the copy reads as the source does, and is on stable storage when the promise resolves; a copy
+ * that fails leaves no file.
+ */
+import { assert } from "../base/assert.ts";
+import type { HostFiles } from "../host/files.ts";
+import { SECTOR_BYTES } from "../limits.ts";
+import type { BlockDevice } from "./block_device.ts";
+import { createLazyZero } from "./lazy_zero/mod.ts";
+import type { DiskFormat } from "./disk_format.ts";
+import { openDisk } from "./open_disk.ts";
+import { createQcow2, createRaw } from "./qcow2/create.ts";
+import { Qcow2Image } from "./qcow2/image.ts";
+
+/** Most sectors that are read at once. */
+const STEP_SECTORS = 4096;
+/** Sectors that are left out of a copy together when all are zeros. */
+const GRAIN_SECTORS = 8;
+
+/** The image to make. */
+export interface ConvertTarget {
+  readonly path: string;
+  readonly format: DiskFormat;
+  /** Bytes of a cluster of a qcow2 image. */
+  readonly clusterBytes?: number;
+}
+
+/** What a conversion did. */
+export interface ConvertResult {
+  /** Bytes of the disk. */
+  readonly bytes: number;
+  /** Bytes that were not zeros, and were copied. */
+  readonly copiedBytes: number;
+}
+
+/** Makes an image without anything in it. Rejects with `ConfigError` and `HostError`. */
+export async function createDisk(
+  files: HostFiles,
+  { path, format, clusterBytes }: ConvertTarget,
+  bytes: number,
+): Promise<void> {
+  switch (format) {
+    case "raw":
+      return await createRaw(files, path, bytes);
+    case "lazy-zero":
+      return createLazyZero(files, path, { bytes });
+    case "qcow2":
+      return await createQcow2(files, path, { bytes, ...clusterBytes && { clusterBytes } });
+  }
+}
+
+/**
+ * Copies a disk into an image that must not exist. Rejects with `HostError`, `ConfigError` and `FormatError`.
+ */
+export async function convertDisk(
+  files: HostFiles,
+  source: { readonly path: string; readonly format?: DiskFormat | undefined },
+  target: ConvertTarget,
+  options: { readonly progress?: (sectors: number, of: number) => void } = {},
+): Promise<ConvertResult> {
+  const from = await openDisk(files, { ...source, readOnly: true });
+  try {
+    const bytes = from.sectors * SECTOR_BYTES;
+    await createDisk(files, target, bytes);
+    try {
+      const to = await openDisk(files, { ...target, readOnly: false });
+      let copiedBytes: number;
+      try {
+        const grain = target.format === "qcow2" ? target.clusterBytes ?? 65536 : 0;
+        copiedBytes = await copy(from, to, grain / SECTOR_BYTES, options.progress);
+        await to.flush();
+      } finally {
+        await to.close();
+      }
+      return { bytes, copiedBytes };
+    } catch (error) {
+      files.remove(target.path);
+      throw error;
+    }
+  } finally {
+    await from.close();
+  }
+}
+
+async function copy(
+  from: BlockDevice,
+  to: BlockDevice,
+  grainSectors: number,
+  progress: (sectors: number, of: number) => void = () => {},
+): Promise<number> {
+  const grain = Math.max(GRAIN_SECTORS, Math.min(grainSectors, STEP_SECTORS));
+  const buffer = new Uint8Array(STEP_SECTORS * SECTOR_BYTES);
+  let copied = 0;
+  for (let sector = 0; sector < from.sectors;) {
+    const { isZeros, sectors } = contentsOf(from, sector);
+    const count = isZeros ? sectors : Math.min(sectors, STEP_SECTORS - sector % grain);
+    if (!isZeros) {
+      const part = buffer.subarray(0, count * SECTOR_BYTES);
+      await from.read(sector, part);
+      copied += await writeNonZeros(to, sector, part, grain);
+    }
+    sector += count;
+    progress(sector, from.sectors);
+  }
+  return copied;
+}
+
+/** Writes runs of grains that are not all zeros. */
+async function writeNonZeros(
+  to: BlockDevice,
+  sector: number,
+  bytes: Uint8Array,
+  grain: number,
+): Promise<number> {
+  const grainEnd = (at: number) => {
+    const next = (Math.floor((sector + at / SECTOR_BYTES) / grain) + 1) * grain - sector;
+    return Math.min(bytes.length, next * SECTOR_BYTES);
+  };
+  let written = 0;
+  for (let at = 0; at < bytes.length;) {
+    let end = at;
+    while (end < bytes.length && !areZeros(bytes.subarray(end, grainEnd(end)))) end = grainEnd(end);
+    if (end > at) await to.write(sector + at / SECTOR_BYTES, bytes.subarray(at, end));
+    written += end - at;
+    at = end === bytes.length ? end : grainEnd(end);
+  }
+  return written;
+}
+
+function areZeros(bytes: Uint8Array): boolean {
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
+  return true;
+}
+
+interface Contents {
+  readonly isZeros: boolean;
+  readonly sectors: number;
+}
+
+/** Whether a disk is known to be zeros from a sector on, and for how many sectors that is known. */
+export function contentsOf(disk: BlockDevice, sector: number): Contents {
+  const rest = disk.sectors - sector;
+  assert(rest > 0, "nothing is asked of what lies behind the end of a disk");
+  if (!(disk instanceof Qcow2Image)) return { isZeros: false, sectors: rest };
+  const { kind, sectors } = disk.extent(sector);
+  if (kind !== "backing") return { isZeros: kind === "zero", sectors };
+  const { backing } = disk;
+  if (backing === undefined || sector >= backing.sectors) return { isZeros: true, sectors };
+  const below = contentsOf(backing, sector);
+  return { isZeros: below.isZeros, sectors: Math.min(below.sectors, sectors) };
+}

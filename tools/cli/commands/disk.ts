@@ -1,0 +1,188 @@
+/** `disk`: makes, describes, checks, converts and commits images of disks (issue 5, section 3). */
+import { Command } from "commander";
+import type { DiskFormat, DiskInfo, Qcow2Check } from "../../../kernel/storage/mod.ts";
+import { ConfigError, formatSize, parseSize } from "../../../mod.ts";
+import { choice } from "../machine_options.ts";
+import { writeError, writeOut } from "../streams.ts";
+
+/** Status of a check that found clusters that are not free and not used. */
+const STATUS_LEAKS = 3;
+/** Status of a check that found damage. */
+const STATUS_DAMAGE = 4;
+
+const FORMATS: DiskFormat[] = ["raw", "qcow2", "lazy-zero"];
+
+interface CreateOptions {
+  readonly format: DiskFormat;
+  readonly backing?: string;
+  readonly backingFormat?: "raw" | "qcow2";
+  readonly cluster?: string;
+  readonly lazyRefcounts?: boolean;
+  readonly preallocation?: "none" | "metadata";
+}
+
+/** The command. */
+export function diskCommand(onStatus: (status: number) => void): Command {
+  const command = new Command("disk").description("make and look after images of disks");
+  command.command("create").description("make an image of a disk full of zeros")
+    .argument("<file>", "a file that does not exist")
+    .argument("[size]", "of the disk, such as 20G; with --backing its size by default")
+    .addOption(choice("--format <format>", "of the image", FORMATS).default("qcow2"))
+    .option("--backing <file>", "what the disk holds at first; relative to the image's folder")
+    .addOption(choice("--backing-format <format>", "format of that", ["raw", "qcow2"]))
+    .option("--cluster <size>", "of a qcow2 image, 512 to 2M; 64K by default")
+    .option("--lazy-refcounts", "write the refcounts of a qcow2 image only when it is closed")
+    .addOption(choice("--preallocation <what>", "what to make at once", ["none", "metadata"]))
+    .action(create);
+  command.command("info").description("describe an image, and the files that it is based on")
+    .argument("<file>", "an image")
+    .addOption(choice("--format <format>", "of the image; by default what it looks like", FORMATS))
+    .option("--json", "print one JSON object")
+    .action(info);
+  command.command("check").description("look for damage in a qcow2 image that nobody uses")
+    .argument("<file>", "an image")
+    .addOption(choice("--repair <what>", "what to put right", ["leaks", "all"]))
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      `\nStatus: 0 for none, ${STATUS_LEAKS} for leaks, ${STATUS_DAMAGE} for damage.`,
+    )
+    .action((path: string, options) => check(path, options, onStatus));
+  command.command("convert").description("copy a disk into an image of any format")
+    .argument("<source>", "an image")
+    .argument("<target>", "a file that does not exist")
+    .addOption(choice("--from <format>", "of the source; by default what it looks like", FORMATS))
+    .addOption(choice("--to <format>", "of the target", FORMATS).default("qcow2"))
+    .option("--cluster <size>", "of a qcow2 image, 512 to 2M; 64K by default")
+    .action(convert);
+  command.command("commit")
+    .description("write what a qcow2 image holds into the file that it is based on, and empty it")
+    .argument("<file>", "an image that nobody uses, nor the file that it is based on")
+    .action(commit);
+  return command;
+}
+
+/** The modules that do it, loaded when they are needed. */
+async function load() {
+  const [storage, { hostFiles }] = await Promise.all([
+    import("../../../kernel/storage/mod.ts"),
+    import("../../../kernel/host/files.ts"),
+  ]);
+  return { ...storage, files: hostFiles };
+}
+
+const clusterOption = (cluster: string | undefined) =>
+  cluster === undefined ? {} : { clusterBytes: parseSize(cluster) };
+
+async function create(
+  path: string,
+  size: string | undefined,
+  options: CreateOptions,
+): Promise<void> {
+  const { format, backing, backingFormat, cluster, lazyRefcounts, preallocation } = options;
+  const { files, createDisk, createQcow2, diskInfo, resolvePath } = await load();
+  const isPlain = [backing, cluster, lazyRefcounts, preallocation].every((o) => o === undefined);
+  if (format !== "qcow2" && !isPlain) {
+    throw new ConfigError(`An image of format ${format} takes no such options: expected qcow2`);
+  }
+  if ((backing === undefined) !== (backingFormat === undefined)) {
+    throw new ConfigError("--backing and --backing-format go together");
+  }
+  // It must exist and be what is said, or the new image is of no use.
+  const below = backing === undefined
+    ? undefined
+    : diskInfo(files, resolvePath(path, backing), backingFormat);
+  if (size === undefined && below === undefined) {
+    throw new ConfigError("Expected the size of the disk, such as 20G");
+  }
+  const bytes = size === undefined ? below!.bytes : parseSize(size);
+  if (format !== "qcow2") return await createDisk(files, { path, format }, bytes);
+  await createQcow2(files, path, {
+    bytes,
+    ...clusterOption(cluster),
+    ...lazyRefcounts && { lazyRefcounts },
+    ...preallocation && { preallocation },
+    ...backing !== undefined && { backing: { path: backing, format: backingFormat! } },
+  });
+}
+
+async function info(
+  path: string,
+  { format, json }: { readonly format?: DiskFormat; readonly json?: boolean },
+): Promise<void> {
+  const { files, diskInfo } = await load();
+  const found = diskInfo(files, path, format);
+  writeOut(json ? JSON.stringify(found) + "\n" : infoLines(found));
+}
+
+function infoLines(found: NonNullable<DiskInfo["backing"]>, indent = ""): string {
+  const line = (name: string, value: string) => `${indent}${name.padEnd(12)}${value}\n`;
+  let text = line("image", found.path);
+  if ("problem" in found) return text + line("problem", found.problem);
+  text += line("format", found.format) + line("disk", size(found.bytes)) +
+    line("file", size(found.fileBytes));
+  if (found.qcow2 !== undefined) {
+    const { version, clusterBytes, allocatedBytes, snapshots, features } = found.qcow2;
+    text += line("version", `${version}`) + line("clusters", size(clusterBytes)) +
+      line("allocated", size(allocatedBytes));
+    if (snapshots > 0) text += line("snapshots", `${snapshots}`);
+    if (features.length > 0) text += line("features", features.join(", "));
+  }
+  return found.backing === undefined
+    ? text
+    : `${text}${indent}based on\n${infoLines(found.backing, indent + "  ")}`;
+}
+
+async function check(
+  path: string,
+  { repair, json }: { readonly repair?: "leaks" | "all"; readonly json?: boolean },
+  onStatus: (status: number) => void,
+): Promise<void> {
+  const { files, checkQcow2 } = await load();
+  const found = await checkQcow2(files, path, repair && { repair });
+  writeOut(json ? JSON.stringify({ path, ...found }) + "\n" : checkLines(found));
+  if (found.corruptions > 0) onStatus(STATUS_DAMAGE);
+  else if (found.leaks > 0) onStatus(STATUS_LEAKS);
+}
+
+function checkLines(found: Qcow2Check): string {
+  const { corruptions, leaks, corruptionsFixed, leaksFixed } = found;
+  for (const line of found.problems) writeError(`${line}\n`);
+  const fixed = corruptionsFixed + leaksFixed > 0
+    ? `${corruptionsFixed} corruptions and ${leaksFixed} leaked clusters were repaired\n`
+    : "";
+  const left = corruptions + leaks > 0
+    ? `${corruptions} corruptions, ${leaks} leaked clusters\n`
+    : "no damage\n";
+  const { allocatedClusters, totalClusters, compressedClusters } = found;
+  const packed = compressedClusters > 0 ? `, ${compressedClusters} of them compressed` : "";
+  return `${fixed}${left}${allocatedClusters} of ${totalClusters} clusters allocated${packed}\n`;
+}
+
+async function convert(
+  source: string,
+  target: string,
+  options: { readonly from?: DiskFormat; readonly to: DiskFormat; readonly cluster?: string },
+): Promise<void> {
+  const { from, to, cluster } = options;
+  if (cluster !== undefined && to !== "qcow2") {
+    throw new ConfigError(`An image of format ${to} has no clusters: expected qcow2`);
+  }
+  const { files, convertDisk } = await load();
+  const { bytes, copiedBytes } = await convertDisk(
+    files,
+    { path: source, format: from },
+    { path: target, format: to, ...clusterOption(cluster) },
+  );
+  writeOut(`a disk of ${size(bytes)}, of which ${size(copiedBytes)} are not zeros\n`);
+}
+
+async function commit(path: string): Promise<void> {
+  const { files, commitQcow2 } = await load();
+  const { into, copiedBytes, zeroedBytes } = await commitQcow2(files, path);
+  writeOut(`${size(copiedBytes)} copied into ${into}, ${size(zeroedBytes)} zeroed there\n`);
+}
+
+function size(bytes: number): string {
+  return bytes < 1024 ? `${bytes} bytes` : `${formatSize(bytes)} (${bytes} bytes)`;
+}
