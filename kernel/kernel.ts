@@ -17,13 +17,7 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { openRawDisk } from "./storage/raw.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
-import {
-  beginRecording,
-  openRecordedDisks,
-  openRecording,
-  readRecordedImages,
-  recordedMachine,
-} from "./world/recordings.ts";
+import { beginRecording } from "./world/recording_start.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
@@ -178,7 +172,9 @@ export class Kernel {
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
     using world: EarlyWorld = this.#worlds.take("replay");
-    const recording = await openRecording(this.#host, folder);
+    const recordings = await import("./world/recordings.ts");
+    const { openRecordedDisks, readRecordedImages, recordedMachine } = recordings;
+    const recording = await recordings.openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
     const images = async () => {

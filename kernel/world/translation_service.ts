@@ -36,7 +36,8 @@ interface Connected {
 export class TranslationService {
   readonly #connected = new Map<number, Connected>();
   /** What is to be said to a compile world that has not been started. */
-  readonly #unsaid: { readonly what: KernelToCompileWorld; readonly transfer: Transferable[] }[] = [];
+  readonly #unsaid: { readonly what: KernelToCompileWorld; readonly transfer: Transferable[] }[] =
+    [];
   #worker: WorldWorker | undefined;
   #died: WorldDeath | undefined;
   #count = 0;
