@@ -1,7 +1,7 @@
 /** What the command line runs on; tests put a kernel with other machines in its place. */
 import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
-import { type Kernel, VMKernel } from "../../mod.ts";
+import type { Kernel } from "../../mod.ts";
 
 /** Surroundings of the command line. */
 export interface CliEnvironment {
@@ -14,10 +14,12 @@ export interface CliEnvironment {
 
 /** The real surroundings. */
 export const realEnvironment: CliEnvironment = {
-  startKernel: (progress, { translationCache = true }) =>
-    VMKernel.start({
+  startKernel: async (progress, { translationCache = true }) => {
+    const { VMKernel } = await import("../../mod.ts");
+    return await VMKernel.start({
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
       ...(translationCache && { translations: `${cacheFolder()}/translations` }),
-    }),
+    });
+  },
 };

@@ -1,18 +1,12 @@
 /**
- * The table of commands. Each is one file in commands/; the help and the shell completions are made
- * from this table.
+ * The table of commands. Each is one file in commands/, which is loaded when the command line names it, with
+ * all that it imports: `run` loads no debugger, and `version` no kernel. What one command uses in few cases
+ * only, it imports there (`await import`). The help, and the shell completions, are made from all of them.
+ *
+ * Invariant: what this file and main.ts import without being asked is what every command needs
+ * (tests/tools/start_test.ts).
  */
 import { Command } from "commander";
-import { completionCommand } from "./commands/completion.ts";
-import { execCommand } from "./commands/exec.ts";
-import { guestsCommand } from "./commands/guests.ts";
-import { inspectCommand } from "./commands/inspect.ts";
-import { psCommand } from "./commands/ps.ts";
-import { recordCommand } from "./commands/record.ts";
-import { replayCommand } from "./commands/replay.ts";
-import { runCommand } from "./commands/run.ts";
-import { symbolsCommand } from "./commands/symbols.ts";
-import { versionCommand } from "./commands/version.ts";
 import type { CliEnvironment } from "./environment.ts";
 import { writeError, writeOut } from "./streams.ts";
 
@@ -25,26 +19,55 @@ Examples:
   run --kernel Image --initrd initrd.gz --append "console=ttyS0"
 `;
 
-/** Makes the program; `onStatus` is called with the exit status of a command that has one. */
-export function makeProgram(
+/** What a command may be made with. */
+interface Surroundings {
+  readonly environment: CliEnvironment;
+  /** Called with the exit status of a command that has one. */
+  readonly onStatus: (status: number) => void;
+  /** The whole table. */
+  readonly program: () => Command;
+}
+
+/** TABLE of the commands by name, in the order of the help. */
+const COMMANDS: Readonly<Record<string, (has: Surroundings) => Promise<Command>>> = {
+  run: async (has) =>
+    (await import("./commands/run.ts")).runCommand(has.environment, has.onStatus),
+  exec: async (has) =>
+    (await import("./commands/exec.ts")).execCommand(has.environment, has.onStatus),
+  replay: async (has) =>
+    (await import("./commands/replay.ts")).replayCommand(has.environment, has.onStatus),
+  record: async () => (await import("./commands/record.ts")).recordCommand(),
+  ps: async () => (await import("./commands/ps.ts")).psCommand(),
+  guests: async () => (await import("./commands/guests.ts")).guestsCommand(),
+  inspect: async () => (await import("./commands/inspect.ts")).inspectCommand(),
+  symbols: async (has) => (await import("./commands/symbols.ts")).symbolsCommand(has.environment),
+  version: async () => (await import("./commands/version.ts")).versionCommand(),
+  completion: async (has) =>
+    (await import("./commands/completion.ts")).completionCommand(has.program),
+};
+
+/** Commands that are about all the others. */
+const WANT_ALL = ["completion", "help"];
+
+/**
+ * Makes the program for a command line: with the command that it names, or with all of them when it names
+ * none, or one that is about all.
+ */
+export async function makeProgram(
+  words: readonly string[],
   environment: CliEnvironment,
   onStatus: (status: number) => void,
-): Command {
+): Promise<Command> {
   const program = new Command("chronovisor")
     .description("Runs RISC-V virtual machines anywhere Deno runs.")
     .addHelpText("after", EXAMPLES)
     .helpCommand("help [command]", "show the help of a command")
     .showHelpAfterError("(help shows what is possible)");
-  program.addCommand(runCommand(environment, onStatus));
-  program.addCommand(execCommand(environment, onStatus));
-  program.addCommand(replayCommand(environment, onStatus));
-  program.addCommand(recordCommand());
-  program.addCommand(psCommand());
-  program.addCommand(guestsCommand());
-  program.addCommand(inspectCommand());
-  program.addCommand(symbolsCommand(environment));
-  program.addCommand(versionCommand());
-  program.addCommand(completionCommand(() => program));
+  const named = words[0] ?? "";
+  const one = Object.hasOwn(COMMANDS, named) && !WANT_ALL.includes(named);
+  for (const name of one ? [named] : Object.keys(COMMANDS)) {
+    program.addCommand(await COMMANDS[name]!({ environment, onStatus, program: () => program }));
+  }
   configureAll(program);
   return program;
 }

@@ -42,9 +42,9 @@ async function exec(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  await using _control = await serveControl(kernel);
   const trace = await openTrace(options.trace);
   const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
+  await using _control = serveControl(kernel);
   const copying = copyTrace(vm, trace);
   await using _server = await serveGdb(vm, options.gdb);
   copying.catch((error) => ending.fail(error));

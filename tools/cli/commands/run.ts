@@ -44,8 +44,8 @@ async function run(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  await using _control = await serveControl(kernel);
   const { vm, trace } = await powerOn(kernel, guest, options, ending, progress);
+  await using _control = serveControl(kernel);
   await using _server = await serveGdb(vm, options.gdb);
   return await follow(vm, trace, options, ending);
 }

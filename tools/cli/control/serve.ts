@@ -1,15 +1,24 @@
 /** The control socket of a command that runs a VM. */
-import { HostError, type Kernel } from "../../../mod.ts";
+import { HostError } from "../../../kernel/base/errors.ts";
+import type { Kernel } from "../../../mod.ts";
 import { writeError } from "../streams.ts";
-import { openControlSocket } from "./sockets.ts";
 
-/** Opens the kernel's control socket; says so when it cannot, for the VM runs without one too. */
-export async function serveControl(kernel: Kernel): Promise<AsyncDisposable> {
+/**
+ * Opens the kernel's control socket while the caller goes on: no VM waits for it, nor for the modules that it
+ * takes. Says so when it cannot be opened, for the VM runs without one too.
+ */
+export function serveControl(kernel: Kernel): AsyncDisposable {
+  const opening = open(kernel);
+  return { [Symbol.asyncDispose]: async () => await (await opening)?.[Symbol.asyncDispose]() };
+}
+
+async function open(kernel: Kernel): Promise<AsyncDisposable | undefined> {
+  const { openControlSocket } = await import("./sockets.ts");
   try {
     return await openControlSocket(kernel);
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
     writeError(`chronovisor: ${error.message}\nhint: ps and record do not see this VM\n`);
-    return { [Symbol.asyncDispose]: () => Promise.resolve() };
+    return undefined;
   }
 }
