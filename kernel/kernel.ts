@@ -25,6 +25,7 @@ import { TranslationService } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
 import { WorldPool } from "./world/world_pool.ts";
+import { importLate } from "./host/late_import.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -172,7 +173,10 @@ export class Kernel {
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
     using world: EarlyWorld = this.#worlds.take("replay");
-    const recordings = await import("./world/recordings.ts");
+    const recordings = await importLate<typeof import("./world/recordings.ts")>(
+      "./world/recordings.ts",
+      import.meta.url,
+    );
     const { openRecordedDisks, readRecordedImages, recordedMachine } = recordings;
     const recording = await recordings.openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;

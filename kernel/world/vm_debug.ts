@@ -18,6 +18,7 @@ import type { DebugCall, DebugCalls } from "./debug_protocol.ts";
 import type { Received } from "./mailbox.ts";
 import { message, TO_VM } from "./protocol.ts";
 import type { VmLink } from "./vm_link.ts";
+import { importLate } from "../host/late_import.ts";
 
 /** Calls to a VM world and what waits for their answers. */
 export class VmDebug {
@@ -36,7 +37,10 @@ export class VmDebug {
 
   /** Takes hold of the VM, which then stands still. */
   async attach(harts: number): Promise<DebugTarget> {
-    this.#codec ??= await import("./debug_protocol.ts");
+    this.#codec ??= await importLate<typeof import("./debug_protocol.ts")>(
+      "./debug_protocol.ts",
+      import.meta.url,
+    );
     const { replaying } = await this.call("attach");
     return new RemoteTarget(this, harts, replaying);
   }

@@ -29,15 +29,19 @@ export class BareCore {
   readonly core: Core;
 
   constructor(options: BareOptions = {}) {
-    this.core = new Core({
-      ramBytes: 16 << 20,
-      harts: options.harts ?? 1,
-      deviceStateBytes: 64,
-      tlbEntries: 64,
-      cacheElements: 4,
-      decodedPages: options.decodedPages ?? 64,
-      nondetEntries: options.nondetEntries ?? 0,
-    }, options.bus ?? { read: () => undefined, write: () => false }, coreWithout);
+    this.core = new Core(
+      {
+        ramBytes: 16 << 20,
+        harts: options.harts ?? 1,
+        deviceStateBytes: 64,
+        tlbEntries: 64,
+        cacheElements: 4,
+        decodedPages: options.decodedPages ?? 64,
+        nondetEntries: options.nondetEntries ?? 0,
+      },
+      options.bus ?? { read: () => undefined, write: () => false },
+      coreWithout,
+    );
     this.reset();
   }
 

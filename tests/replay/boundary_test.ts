@@ -35,6 +35,7 @@ const PORT_READERS: Readonly<Record<string, string>> = {
   "kernel/world/remote_compiler.ts": "regions, which are checked to be what the guest's code means",
   "kernel/world/compile_world.ts": "not a VM world",
   "kernel/world/translation_server.ts": "not a VM world",
+  "kernel/world/core_world.ts": "what code to make; it runs no guest",
 };
 
 /** Files outside kernel/host that may ask for the host's time or chance, and why the guest sees none. */
@@ -44,6 +45,7 @@ const HOST_READERS: Readonly<Record<string, string>> = {
   "kernel/world/vm_recording.ts": "when to send what was recorded",
   "kernel/world/host_time.ts": "the source of `time` events and of exact reads",
   "kernel/world/vm_world.ts": "hands the host's clock to the files above",
+  "kernel/world/live_recording.ts": "hands it to vm_recording.ts",
 };
 
 /** Folders whose code decides what a machine does. */
@@ -104,13 +106,15 @@ Deno.test("workers' ports are read in the listed places only", () => {
   assertEquals(readers.filter((path) => !(path in PORT_READERS)), []);
   const shared = SOURCES.filter((path) => /new SharedArrayBuffer|shared: true/.test(text(path)));
   // The machine's own memory (and how regions and the hash of pages name it), the mailbox, a memory that
-  // only warms functions up, and the counter of regions that have come.
+  // only warms functions up, and the counter of regions that have come, in a rehearsal none.
   assertEquals(shared, [
     "kernel/cpu/core.ts",
+    "kernel/cpu/core_code.ts",
     "kernel/memory/page_hash.ts",
     "kernel/translator/region_maker.ts",
     "kernel/world/mailbox.ts",
     "kernel/world/region_warmer.ts",
+    "kernel/world/rehearsal.ts",
     "kernel/world/remote_compiler.ts",
   ]);
 });

@@ -2,6 +2,7 @@
 import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
 import type { Kernel } from "../../mod.ts";
+import { importLate } from "../../kernel/host/late_import.ts";
 
 /** Surroundings of the command line. */
 export interface CliEnvironment {
@@ -15,7 +16,10 @@ export interface CliEnvironment {
 /** The real surroundings. */
 export const realEnvironment: CliEnvironment = {
   startKernel: async (progress, { translationCache = true }) => {
-    const { VMKernel } = await import("../../mod.ts");
+    const { VMKernel } = await importLate<typeof import("../../mod.ts")>(
+      "../../mod.ts",
+      import.meta.url,
+    );
     return await VMKernel.start({
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),

@@ -1,7 +1,7 @@
 /**
  * The table of commands. Each is one file in commands/, which is loaded when the command line names it, with
  * all that it imports: `run` loads no debugger, and `version` no kernel. What one command uses in few cases
- * only, it imports there (`await import`). The help, and the shell completions, are made from all of them.
+ * only, it imports there (`importLate`). The help, and the shell completions, are made from all of them.
  *
  * Invariant: what this file and main.ts import without being asked is what every command needs
  * (tests/tools/start_test.ts).
@@ -9,6 +9,7 @@
 import { Command } from "commander";
 import type { CliEnvironment } from "./environment.ts";
 import { writeError, writeOut } from "./streams.ts";
+import { importLate } from "../../kernel/host/late_import.ts";
 
 const EXAMPLES = `
 Examples:
@@ -28,22 +29,30 @@ interface Surroundings {
   readonly program: () => Command;
 }
 
+/** Loads a file of commands/. */
+const load = <Module>(name: string) => importLate<Module>(`./commands/${name}.ts`, import.meta.url);
+
 /** TABLE of the commands by name, in the order of the help. */
 const COMMANDS: Readonly<Record<string, (has: Surroundings) => Promise<Command>>> = {
-  run: async (has) =>
-    (await import("./commands/run.ts")).runCommand(has.environment, has.onStatus),
-  exec: async (has) =>
-    (await import("./commands/exec.ts")).execCommand(has.environment, has.onStatus),
-  replay: async (has) =>
-    (await import("./commands/replay.ts")).replayCommand(has.environment, has.onStatus),
-  record: async () => (await import("./commands/record.ts")).recordCommand(),
-  ps: async () => (await import("./commands/ps.ts")).psCommand(),
-  guests: async () => (await import("./commands/guests.ts")).guestsCommand(),
-  inspect: async () => (await import("./commands/inspect.ts")).inspectCommand(),
-  symbols: async (has) => (await import("./commands/symbols.ts")).symbolsCommand(has.environment),
-  version: async () => (await import("./commands/version.ts")).versionCommand(),
-  completion: async (has) =>
-    (await import("./commands/completion.ts")).completionCommand(has.program),
+  run: async ({ environment, onStatus }) =>
+    (await load<typeof import("./commands/run.ts")>("run")).runCommand(environment, onStatus),
+  exec: async ({ environment, onStatus }) =>
+    (await load<typeof import("./commands/exec.ts")>("exec")).execCommand(environment, onStatus),
+  replay: async ({ environment, onStatus }) =>
+    (await load<typeof import("./commands/replay.ts")>("replay"))
+      .replayCommand(environment, onStatus),
+  record: async () => (await load<typeof import("./commands/record.ts")>("record")).recordCommand(),
+  ps: async () => (await load<typeof import("./commands/ps.ts")>("ps")).psCommand(),
+  guests: async () => (await load<typeof import("./commands/guests.ts")>("guests")).guestsCommand(),
+  inspect: async () =>
+    (await load<typeof import("./commands/inspect.ts")>("inspect")).inspectCommand(),
+  symbols: async ({ environment }) =>
+    (await load<typeof import("./commands/symbols.ts")>("symbols")).symbolsCommand(environment),
+  version: async () =>
+    (await load<typeof import("./commands/version.ts")>("version")).versionCommand(),
+  completion: async ({ program }) =>
+    (await load<typeof import("./commands/completion.ts")>("completion"))
+      .completionCommand(program),
 };
 
 /** Commands that are about all the others. */

@@ -2,6 +2,7 @@
 import { HostError } from "../../../kernel/base/errors.ts";
 import type { Kernel } from "../../../mod.ts";
 import { writeError } from "../streams.ts";
+import { importLate } from "../../../kernel/host/late_import.ts";
 
 /**
  * Opens the kernel's control socket while the caller goes on: no VM waits for it, nor for the modules that it
@@ -13,7 +14,10 @@ export function serveControl(kernel: Kernel): AsyncDisposable {
 }
 
 async function open(kernel: Kernel): Promise<AsyncDisposable | undefined> {
-  const { openControlSocket } = await import("./sockets.ts");
+  const { openControlSocket } = await importLate<typeof import("./sockets.ts")>(
+    "./sockets.ts",
+    import.meta.url,
+  );
   try {
     return await openControlSocket(kernel);
   } catch (error) {
