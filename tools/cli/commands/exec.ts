@@ -43,8 +43,11 @@ async function exec(
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
   const trace = await openTrace(options.trace);
-  const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
-  await using _control = serveControl(kernel);
+  const starting = start(kernel, guest, options, ending).finally(() => progress.clear());
+  starting.catch(() => {});
+  await using control = serveControl(kernel);
+  const vm = await starting;
+  await control.opened;
   const copying = copyTrace(vm, trace);
   await using _server = await serveGdb(vm, options.gdb);
   copying.catch((error) => ending.fail(error));

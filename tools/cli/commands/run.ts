@@ -44,8 +44,11 @@ async function run(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  const { vm, trace } = await powerOn(kernel, guest, options, ending, progress);
-  await using _control = serveControl(kernel);
+  const starting = powerOn(kernel, guest, options, ending, progress);
+  starting.catch(() => {});
+  await using control = serveControl(kernel);
+  const { vm, trace } = await starting;
+  await control.opened;
   await using _server = await serveGdb(vm, options.gdb);
   return await follow(vm, trace, options, ending);
 }

@@ -4,13 +4,22 @@ import type { Kernel } from "../../../mod.ts";
 import { writeError } from "../streams.ts";
 import { importLate } from "../../../kernel/host/late_import.ts";
 
+/** A control socket that is being opened, or open. */
+export interface Control extends AsyncDisposable {
+  /** Resolves when others can see the VMs, or cannot. */
+  readonly opened: Promise<unknown>;
+}
+
 /**
- * Opens the kernel's control socket while the caller goes on: no VM waits for it, nor for the modules that it
- * takes. Says so when it cannot be opened, for the VM runs without one too.
+ * Opens the kernel's control socket, with the modules that it takes, while the caller's VM starts. Says so
+ * when it cannot be opened, for the VM runs without one too.
  */
-export function serveControl(kernel: Kernel): AsyncDisposable {
-  const opening = open(kernel);
-  return { [Symbol.asyncDispose]: async () => await (await opening)?.[Symbol.asyncDispose]() };
+export function serveControl(kernel: Kernel): Control {
+  const opened = open(kernel);
+  return {
+    opened,
+    [Symbol.asyncDispose]: async () => await (await opened)?.[Symbol.asyncDispose](),
+  };
 }
 
 async function open(kernel: Kernel): Promise<AsyncDisposable | undefined> {
