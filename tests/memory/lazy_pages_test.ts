@@ -14,6 +14,7 @@ import { GuestMemory } from "../../kernel/memory/guest_memory.ts";
 import { LazyPages } from "../../kernel/memory/lazy_pages.ts";
 import { LazySource } from "../../kernel/memory/lazy_source.ts";
 import { PAGE_FLAG } from "../../kernel/memory/page_flags.ts";
+import { PageUndo } from "../../kernel/memory/page_undo.ts";
 import { encode } from "../../tools/asm/encode.ts";
 import { RAM } from "../_support/bare_core.ts";
 import { LEAF } from "../_support/page_tables.ts";
@@ -272,6 +273,27 @@ Deno.test("a save leaves absent pages alone, and has those that were written whe
   assertEquals([seen.has(page(DATA)), seen.has(page(DATA) + 1)], [true, false]);
   aside.end();
   assertEquals([...aside.writtenPages()].includes(page(DATA) + 1), true);
+});
+
+Deno.test("an interval of page undo that is written before its pages came is undone to what came", () => {
+  const hart = hartWithData();
+  const { core } = hart;
+  const memory = guestMemory(hart);
+  new Absent(hart, [DATA, DATA + 4096]);
+  const undo = new PageUndo({
+    ...core,
+    limitBytes: 1 << 20,
+    isZero: (at) => core.hash.isZero(at),
+    wrote: () => {},
+  });
+  const interval = undo.begin();
+  hart.setX(11, BigInt(DATA));
+  hart.setX(12, 9n);
+  hart.attempt([encode("sd", { rs1: 11, rs2: 12 })], "machine");
+  memory.write(DATA + 4096, new Uint8Array(4096));
+  assertEquals([hart.memory(DATA), hart.memory(DATA + 4096)], [9n, 0n]);
+  undo.undoTo(interval);
+  assertEquals([hart.memory(DATA), hart.memory(DATA + 4096)], [0x1111n, 0x6666_7777_8888_9999n]);
 });
 
 Deno.test("waiting for a wish ends when the machine wants a page, and in time", async () => {

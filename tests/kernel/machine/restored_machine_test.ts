@@ -17,6 +17,8 @@ import {
 import { planOptions } from "../../../kernel/machine/machine_plan.ts";
 import { DISK_REQUESTS_MAXIMUM, PHASE } from "../../../kernel/machine/machine_state.ts";
 import { planMemory } from "../../../kernel/memory/memory_plan.ts";
+import { touchedBytes } from "../../../kernel/machine/digest.ts";
+import { stateClusters } from "../../../kernel/replay/start_state.ts";
 import { START } from "../../_support/hot_program.ts";
 import { testMachine } from "../../_support/machine.ts";
 import { copyRam, Loader, somePages } from "../../_support/memory_services.ts";
@@ -94,11 +96,13 @@ function hello(config: Partial<MachineConfig> = {}): Machine {
   });
 }
 
-/** What is restored from an image and a copy of RAM, some of which comes later. */
-function restored(ram: Uint8Array, rng: Prng): RestoredMemory {
+/** What is restored from an image and a copy of RAM, of which some pages, at least so many, come later. */
+function restored(ram: Uint8Array, rng: Prng, least = 0): RestoredMemory {
   const plan = planMemory(planOptions({ memoryBytes: MEMORY, harts: 1, clock: "virtual" }));
   const memory = newMemory(plan);
-  const loader = new Loader(memory, plan, ram, somePages(rng, plan.ramPages), rng);
+  let absent = somePages(rng, plan.ramPages);
+  while (absent.length < least) absent = somePages(rng, plan.ramPages);
+  const loader = new Loader(memory, plan, ram, absent, rng);
   return { memory, lazy: loader.source.table, wait: loader.wait };
 }
 
@@ -187,6 +191,20 @@ Deno.test("tohost ends a machine that was restored as it ends the one that was l
     const broken = { ...image, toHost } as unknown as MachineImage;
     assertThrows(() => resumeImage(machine, broken), FormatError, "tohost");
   }
+});
+
+Deno.test("a recording that begins with pages that are not loaded has what they hold", () => {
+  const machine = hello();
+  machine.run(5000);
+  machine.takeOutputs();
+  const image = saveImage(machine);
+  const expected = [...stateClusters(machine)];
+  const other = hello({ restored: restored(copyRam(machine.core), new Prng(3), 1) });
+  resumeImage(other, image);
+  other.takeOutputs();
+  assert(other.lazy!.counters.left > 0);
+  assertEquals([...stateClusters(other)], expected);
+  assertEquals(touchedBytes(other) >= touchedBytes(machine), true);
 });
 
 Deno.test("a machine that is made to be restored holds nothing, and takes the memory of its plan alone", () => {
