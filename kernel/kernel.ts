@@ -30,16 +30,10 @@ import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService, translationsName } from "./world/translation_service.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
-import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
-import {
-  type CheckpointOptions,
-  CheckpointService,
-  type MadeCheckpoint,
-  type SavableVm,
-  type SavedFacts,
-} from "./world/checkpoint_service.ts";
-import type { LoadOptions } from "./world/page_loader.ts";
-import { imagesOf, restoreVm } from "./world/restoring.ts";
+import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
+import type { ParkedVm } from "./parked_vm.ts";
+import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
+import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
 import { WorldPool } from "./world/world_pool.ts";
@@ -66,14 +60,6 @@ export interface KernelOptions {
   readonly translations?: string;
   /** Folder where checkpoints are kept; without it there are none. */
   readonly checkpoints?: string;
-}
-
-/** How a VM goes on from a checkpoint. */
-export interface GoOnOptions extends LoadOptions {
-  /** Name of the VM; its own by default. */
-  readonly name?: string;
-  /** Which tiers execute; those that it was made with by default. */
-  readonly tier?: PowerOnOptions["tier"];
 }
 
 /** The options that decide how a machine's memory and code are laid out. */
@@ -119,7 +105,7 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
-  readonly #checkpoints: CheckpointService;
+  #saved: SavedVms | undefined;
   readonly #cores: CoreModules;
   readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
@@ -132,7 +118,6 @@ export class Kernel {
     this.#options = options;
     this.#host = options.host ?? denoHost;
     this.identities = new IdentityService(this.#host.entropy);
-    this.#checkpoints = new CheckpointService(this.#host, options.checkpoints);
     this.#translations = new TranslationService(
       this.#host,
       options.translations,
@@ -269,45 +254,43 @@ export class Kernel {
     return vm;
   }
 
-  /** The checkpoints that this kernel keeps. Throws ConfigError when it keeps none. */
-  get checkpoints(): CheckpointStore {
-    return this.#checkpoints.store;
+  /** The checkpoints that this kernel keeps. Rejects with `ConfigError` when it keeps none. */
+  async checkpoints(): Promise<Checkpoints> {
+    return (await this.#savedVms()).store;
   }
 
   /**
    * Makes a checkpoint of a VM, which runs on meanwhile. Rejects with `ConfigError` for a VM that has none, and
    * with `HostError`; the VM goes on then, too, and the store is what it was.
    */
-  checkpoint(vm: VM, options: CheckpointOptions = {}): Promise<MadeCheckpoint> {
-    return this.#checkpoints.checkpoint(savable(vm), options);
+  async checkpoint(vm: VM, options: CheckpointOptions = {}): Promise<MadeCheckpoint> {
+    return await (await this.#savedVms()).checkpoint(vm, options);
   }
 
   /** Suspends a VM: all of it is kept, and it ends. Rejects like `checkpoint`; the VM goes on then. */
   async suspend(vm: VM, options: CheckpointOptions = {}): Promise<CheckpointHead> {
-    const head = await this.#checkpoints.suspend(savable(vm), options);
-    await vm.powerOff();
-    return head;
+    return await (await this.#savedVms()).suspend(vm, options);
   }
 
   /**
-   * Lets a suspended VM go on: once. Rejects with `ConfigError` when it goes on already, or went on before,
-   * and with `FormatError` and `HostError` when it cannot be read.
+   * Lets a suspended VM go on, once, by the id of its checkpoint. Rejects with `ConfigError` when it goes on
+   * already, or went on before, and with `FormatError` and `HostError` when it cannot be read.
    */
   async resume(id: string, options: GoOnOptions = {}): Promise<VM> {
-    const claim = await this.checkpoints.claim(id);
-    try {
-      const vm = await this.#goOn(id, options, () => claim.consume());
-      void vm.waitForExit().catch(() => {}).then(() => claim.release());
-      return vm;
-    } catch (error) {
-      claim.release();
-      throw error;
-    }
+    return await (await this.#savedVms()).resume(id, options);
   }
 
-  /** Makes the VM of a checkpoint once more, as it was then. Rejects like `resume`. */
-  restore(id: string, options: GoOnOptions = {}): Promise<VM> {
-    return this.#goOn(id, options);
+  /** Makes the VM of a checkpoint once more, as it was then and who it was. Rejects like `resume`. */
+  async restore(id: string, options: GoOnOptions = {}): Promise<VM> {
+    return await (await this.#savedVms()).restore(id, options);
+  }
+
+  /**
+   * Makes forks of a VM, which runs on, or of a checkpoint's: VMs with identities of their own that share its
+   * state until they run. Rejects like `checkpoint` and `resume`.
+   */
+  async fork(from: VM | string, options: ForkOptions = {}): Promise<ParkedVm[]> {
+    return await (await this.#savedVms()).fork(from, options);
   }
 
   /**
@@ -330,7 +313,7 @@ export class Kernel {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
-    this.#checkpoints.stop();
+    await this.#saved?.stop();
     this.#translations.stop();
     await this.#worlds.stop();
   }
@@ -350,52 +333,24 @@ export class Kernel {
     });
   }
 
-  /** @param beforeFirst is called when all is there and the guest is about to execute */
-  async #goOn(id: string, options: GoOnOptions, beforeFirst = () => {}): Promise<VM> {
-    if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
-    using world: EarlyWorld = this.#worlds.take(options.name ?? "vm");
-    const checkpoint = await this.checkpoints.open(id);
-    let vm: VM;
-    let translates: boolean;
-    try {
-      const warn = (error: Error) => this.#options.warn?.(error.message);
-      const restored = await restoreVm(this.#host, checkpoint, options, warn);
-      const { saved, restore } = restored;
-      const name = options.name ?? saved.name;
-      const tier = options.tier ?? restored.config.tier;
-      const config = { ...restored.config, tier };
-      this.#checkMemory({ name, memoryBytes: config.memoryBytes });
-      translates = (tier === "auto" || tier === "translator") && !config.trace;
-      const compiler = translates
-        ? await this.#translations.connect(saved.translations)
-        : undefined;
-      const core = await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
-      beforeFirst();
-      vm = new VM({
-        host: this.#host,
-        world,
-        name,
-        config,
-        moved: [],
-        images: () => imagesOf(this.#host, saved),
-        disks: [],
-        consoleDevice: saved.console,
-        network: saved.network,
-        onReset: saved.onReset,
-        compiler,
-        core,
-        agent: saved.agent,
-        facts: { ...saved, name },
-        restore,
-      });
-    } catch (error) {
-      checkpoint.close();
-      throw error;
-    }
-    this.#follow(vm);
-    if (translates) this.#translations.start();
-    await vm.started();
-    return vm;
+  /** What saves VMs is loaded when it is wanted. */
+  async #savedVms(): Promise<SavedVms> {
+    if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
+    const { SavedVms } = await import("./saved_vms.ts");
+    return this.#saved ??= new SavedVms({
+      host: this.#host,
+      folder: this.#options.checkpoints,
+      translations: this.#translations,
+      cores: this.#cores,
+      worlds: this.#worlds,
+      identities: this.identities,
+      warn: (line) => this.#options.warn?.(line),
+      admit: (vm) => {
+        if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
+        this.#checkMemory(vm);
+      },
+      follow: (vm) => this.#follow(vm),
+    });
   }
 
   async #resolveGuest({ guest, packages = [] }: PowerOnOptions): Promise<ResolvedGuest> {
@@ -491,15 +446,6 @@ interface Images {
 
 function pathOf(source: string | URL): string {
   return source instanceof URL ? decodeURIComponent(source.pathname) : source;
-}
-
-/** A VM that can be saved. Throws ConfigError for one that cannot. */
-function savable(vm: VM): SavableVm {
-  const { name, saves, facts, identity } = vm;
-  if (facts === undefined) {
-    throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
-  }
-  return { name, saves, facts, identity };
 }
 
 /** What a checkpoint keeps of how a VM was made. */

@@ -30,9 +30,14 @@ const TEXT_MAXIMUM = 1000;
 const STATE_DEPTH = 16;
 
 /** Why a checkpoint was made: by a user, by a suspend, as a start for `exec`, or for forks. */
-export const CHECKPOINT_KINDS = ["checkpoint", "suspended", "ready", "fork"] as const;
+export const CHECKPOINT_KINDS: readonly CheckpointKind[] = [
+  "checkpoint",
+  "suspended",
+  "ready",
+  "fork",
+];
 /** One of these reasons. */
-export type CheckpointKind = typeof CHECKPOINT_KINDS[number];
+export type CheckpointKind = "checkpoint" | "suspended" | "ready" | "fork";
 
 /** Data that msgpack keeps as it is. */
 export type PlainData =
@@ -52,9 +57,11 @@ export interface CheckpointAbout {
   readonly label: string;
   /** When it was taken: milliseconds since 1970. */
   readonly created: number;
+  /** Why it was made. */
   readonly kind: CheckpointKind;
   /** Version of the machine: kernel/machine/version.ts. */
   readonly machineVersion: number;
+  /** Instructions that its machine had executed. */
   readonly icount: number;
   /** What the owner finds it by, such as a digest of images and options; may be empty. */
   readonly key: string;
@@ -62,7 +69,9 @@ export interface CheckpointAbout {
 
 /** What is known of a checkpoint without reading all of it. */
 export interface CheckpointHead extends CheckpointAbout {
+  /** Version of these values. */
   readonly schema: number;
+  /** Its id: 32 hexadecimal digits. */
   readonly id: string;
   /** Id of the checkpoint whose map this one's is a difference to; null when it has all pages itself. */
   readonly parent: string | null;

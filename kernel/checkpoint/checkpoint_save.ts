@@ -133,9 +133,9 @@ export class CheckpointSave {
       try {
         this.#writer.publish();
         // Also of others' packs that this checkpoint refers to, whose names may not be durable yet.
-        files.syncFolder(folder.packs);
+        await files.flushFolder(folder.packs);
         partial.publish();
-        files.syncFolder(folder.checkpoints);
+        await files.flushFolder(folder.checkpoints);
       } catch (error) {
         attempt(partial.abort);
         throw error;

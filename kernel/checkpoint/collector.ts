@@ -62,7 +62,7 @@ export async function deleteCheckpoints(
       else await adopt(folder, id, child);
     }
     await claims.unclaimed([id], () => files.remove(folder.checkpointPath(id)));
-    files.syncFolder(folder.checkpoints);
+    await files.flushFolder(folder.checkpoints);
   };
   for (const id of ids) if (left.has(id)) await deleteOne(id);
 }
@@ -120,7 +120,7 @@ export async function collect(folder: StoreFolder, claims: Claims): Promise<Coll
   folder.ensureDurable();
   sweepPartials(folder);
   // A checkpoint that a crash removed halfway must not come back after its pages have gone.
-  files.syncFolder(folder.checkpoints);
+  await files.flushFolder(folder.checkpoints);
   await claims.sweep();
   const problems: string[] = [];
   const live = livePages(folder, problems);
@@ -147,7 +147,7 @@ export async function collect(folder: StoreFolder, claims: Claims): Promise<Coll
       pack.close();
     }
   }
-  files.syncFolder(folder.packs);
+  await files.flushFolder(folder.packs);
   return { bytes, removed, rewritten, problems };
 }
 

@@ -9,6 +9,7 @@ import { parseIdentity, type VmIdentity } from "../base/identity.ts";
 import { Shape } from "../base/shape.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { Host } from "../host/host.ts";
+import type { MachineImage } from "../machine/machine_image.ts";
 import { planOptions } from "../machine/machine_plan.ts";
 import { newMemory, planMemory } from "../memory/memory_plan.ts";
 import type { MachineConfig } from "./machine_port.ts";
@@ -26,6 +27,23 @@ export interface RestoredVm {
   readonly restore: RestoreParts;
 }
 
+/** What a checkpoint says of its VM. Throws FormatError. */
+export function describeSaved({ head, state }: OpenCheckpoint): {
+  readonly saved: SavedVm;
+  readonly identity: VmIdentity | undefined;
+  /** Guest time in ticks of 100 ns. */
+  readonly ticks: number;
+  readonly image: MachineImage;
+} {
+  const where = `checkpoint ${head.id}`;
+  return {
+    saved: decodeSavedVm(state.config, where),
+    identity: state.identity === null ? undefined : parseIdentity(state.identity, where),
+    ticks: new Shape(state.config, where).field("ticks").whole(0),
+    image: state.image,
+  };
+}
+
 /**
  * Makes what a VM goes on from. Rejects with FormatError, ConfigError and HostError. The checkpoint is the
  * loader's to close.
@@ -36,11 +54,8 @@ export async function restoreVm(
   options: LoadOptions,
   failed: (error: Error) => void,
 ): Promise<RestoredVm> {
-  const { head, state } = checkpoint;
-  const where = `checkpoint ${head.id}`;
-  const saved = decodeSavedVm(state.config, where);
-  const ticks = new Shape(state.config, where).field("ticks").whole(0);
-  const identity = state.identity === null ? undefined : parseIdentity(state.identity, where);
+  const { head } = checkpoint;
+  const { saved, identity, ticks, image } = describeSaved(checkpoint);
   const { machine, sources } = saved;
   const config = {
     ...machine,
@@ -51,7 +66,7 @@ export async function restoreVm(
   const memory = newMemory(plan);
   const ram = new Uint8Array(memory.buffer, plan.ram, plan.ramBytes);
   const loader = new PageLoader(checkpoint, ram, host.timers, failed, options);
-  const start = { image: state.image, ticks, memory, lazy: loader.table };
+  const start = { image, ticks, memory, lazy: loader.table };
   return { saved, identity, config, restore: { start, base: head.id, typed: saved.typed, loader } };
 }
 

@@ -11,7 +11,7 @@ import type { Connection } from "./translation_service.ts";
 import type { ConsoleDevice } from "./vm_console.ts";
 import type { AgentPlace } from "./vm_exec.ts";
 import type { NewRecording } from "./vm_recordings.ts";
-import type { ImagesMessage, RestoreStart } from "./vm_world.ts";
+import type { ImagesMessage, RestoreStart, StartMessage } from "./vm_world.ts";
 
 /** What a VM goes on from. */
 export interface RestoreParts {
@@ -68,4 +68,20 @@ export interface VmParts {
   readonly replay?: ReplayParts | undefined;
   /** Whether it stands still until a debugger comes. */
   readonly waitsForDebugger?: boolean;
+}
+
+/** The first message to the world of a VM. */
+export function startMessage(parts: VmParts, mailbox: SharedArrayBuffer): StartMessage {
+  const { compiler } = parts;
+  return {
+    mailbox,
+    config: parts.config,
+    onReset: parts.onReset,
+    waitsForDebugger: parts.waitsForDebugger ?? false,
+    record: parts.recording?.sync,
+    replay: parts.replay?.start,
+    restore: parts.restore?.start,
+    core: parts.core,
+    compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
+  };
 }

@@ -182,8 +182,9 @@ export class VmSide {
 
   /** Stands still until no disk request is under way: their results are part of the state. */
   #prepareRecording(): void {
-    this.#send(this.#machine.takeOutputs());
     this.#inputs.offerDiskResults(this.#machine);
+    // Also what the end of a request made the device ask for.
+    this.#send(this.#machine.takeOutputs());
     const isQuiet = this.#diskRequests === 0 && !this.#inputs.hasDiskResults;
     if (this.#wanted !== "drain" || !isQuiet) return;
     this.#wanted = "waits";

@@ -9,7 +9,7 @@ import { ControlConnection, type ControlTransport } from "../../tools/cli/contro
 import { Consoles } from "../../tools/cli/control/consoles.ts";
 import { LineReader } from "../../tools/cli/control/line_reader.ts";
 import { parseClientLine, parseKernelLine } from "../../tools/cli/control/protocol.ts";
-import type { ControlledVm } from "../../tools/cli/control/verb.ts";
+import type { ControlledVm, ControlSurroundings } from "../../tools/cli/control/verb.ts";
 import { VERBS } from "../../tools/cli/control/verbs.ts";
 import type { FuzzTarget } from "./engine.ts";
 import { damaged, edge32, orRefused } from "./support.ts";
@@ -171,7 +171,13 @@ const target: FuzzTarget = {
     }
     const transport = new Pieces(random, bytes);
     const kernel = { vms: [pretendedVm(random)] };
-    const surroundings = { kernel, consoles: new Consoles(), claims: new Set(""), log: undefined };
+    const surroundings: ControlSurroundings = {
+      kernel,
+      consoles: new Consoles(),
+      claims: new Set(),
+      claimName: () => Promise.reject(new Error("none")),
+      log: undefined,
+    };
     await new ControlConnection(surroundings, transport).serve();
     assert(transport.closed, "it is closed");
     const said = new TextDecoder().decode(concatBytes(transport.written)).split("\n");

@@ -85,6 +85,24 @@ Deno.test("a start that fails says why, and leaves nothing behind", async () => 
   assertEquals(user.files(".log"), []);
 });
 
+Deno.test("a start that is given up leaves nothing behind", async () => {
+  await using user = await User.make();
+  const starting = user.start("run", "-d", "echo");
+  const isBegun = () => {
+    try {
+      return user.files(".log").length > 0;
+    } catch {
+      return false;
+    }
+  };
+  while (!isBegun()) await new Promise((resolve) => setTimeout(resolve, 5));
+  starting.kill("SIGINT");
+  const { code } = await starting.status;
+  // It may have been done by then.
+  assertEquals([code, (await list(user)).length], code === 0 ? [0, 1] : [130, 0]);
+  if (code !== 0) assertEquals(user.files(".log"), []);
+});
+
 Deno.test("a name that cannot be one is refused", async () => {
   await using user = await User.make();
   for (const name of ["", "-x", "a b", "a/b", "x".repeat(65), "a\nb"]) {
@@ -105,7 +123,12 @@ Deno.test("SIGTERM ends a detached VM in order, SIGHUP does nothing, SIGKILL lea
   await gone(user, process("a"));
   assertEquals(JSON.parse(await Deno.readTextFile(`${user.home}/a.json`)).state, "stopped");
 
+  const attached = user.start("attach", "b");
+  await readUntil(attached.stdout, (text) => text === "ready\n");
   Deno.kill(process("b"), "SIGKILL");
+  const why = await readUntil(attached.stderr, (text) => text.endsWith("\n"));
+  assertEquals(why, "chronovisor: The kernel ended the connection\n");
+  assertEquals((await attached.status).code, 1);
   // Until it is dead its socket may still take connections.
   for (let rows = await list(user); rows.length > 0;) rows = await list(user);
   assertEquals(user.files(), []);
@@ -113,13 +136,18 @@ Deno.test("SIGTERM ends a detached VM in order, SIGHUP does nothing, SIGKILL lea
   assertEquals((await user.cli("run", "-d", "echo", "--name", "b")).out, "b\n");
 });
 
-Deno.test("a detached VM has no terminal and a session of its own", async () => {
-  await using user = await User.make();
-  await user.cli("run", "-d", "echo");
-  const [{ process }] = await list(user) as [Listed];
-  const ps = new Deno.Command("ps", { args: ["-o", "sid=,tty=", "-p", `${process}`] });
-  const { stdout } = await ps.output();
-  assertEquals(new TextDecoder().decode(stdout).trim().split(/\s+/), [`${process}`, "?"]);
+Deno.test({
+  name: "a detached VM has no terminal and a session of its own",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    await using user = await User.make();
+    await user.cli("run", "-d", "echo");
+    const [{ process }] = await list(user) as [Listed];
+    const stat = await Deno.readTextFile(`/proc/${process}/stat`);
+    // After the name in parentheses: state, parent, group, session, terminal.
+    const [, , , session, terminal] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    assertEquals([session, terminal], [`${process}`, "0"]);
+  },
 });
 
 Deno.test("--timeout ends a detached VM, and its log says so", async () => {

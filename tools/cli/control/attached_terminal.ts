@@ -4,7 +4,7 @@
  * Invariant: after `close` the terminal is as it was; nothing that happens here ends the VM but the
  * monitor's own commands.
  */
-import { writeOut } from "../streams.ts";
+import { writeError, writeOut } from "../streams.ts";
 import { escapeHelp, EscapeParser } from "../terminal/escape.ts";
 import { Monitor } from "../terminal/monitor.ts";
 import { RawTerminal } from "../terminal/raw_terminal.ts";
@@ -69,7 +69,7 @@ export class AttachedTerminal {
       case "output":
         return writeOut(Uint8Array.fromBase64(event.data));
       case "dropped":
-        return writeOut(`\r\n[chronovisor: ${event.bytes} bytes were not shown in time]\r\n`);
+        return tellDropped(event.bytes);
       case "taken":
         return this.#credit.give(event.bytes);
     }
@@ -133,4 +133,11 @@ export class AttachedTerminal {
     // A connection that broke is known by the request's result.
     this.#request.send(message).catch(() => {});
   }
+}
+
+function tellDropped(count: number): void {
+  const what = `${count} bytes of output came too fast to be shown`;
+  // On a terminal it stands where they are missing; in a file it is none of the guest's output.
+  if (Deno.stdout.isTerminal()) writeOut(`\r\n[chronovisor: ${what}]\r\n`);
+  else writeError(`chronovisor: ${what}\n`);
 }

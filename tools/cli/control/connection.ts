@@ -78,7 +78,9 @@ export class ControlConnection {
       const hello = { version: CONTROL_VERSION, program: VERSION, process: Deno.pid };
       await this.#write({ hello });
       await this.#readAll();
-      this.#endStreams(new HostError("The client ended its connection"));
+      const left = new HostError("The client ended its connection");
+      this.#gone.abort(left);
+      this.#endStreams(left);
       // Who sends no more may still read the replies.
       await this.settled();
     } catch {

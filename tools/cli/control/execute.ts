@@ -16,9 +16,9 @@ const OUTPUT_HIGH = 1024 * 1024;
 /** Unread output in bytes at which it goes on. */
 const OUTPUT_LOW = 256 * 1024;
 /** Unread output in bytes at which it is ended. */
-const OUTPUT_MAXIMUM = 16 * 1024 * 1024;
+const OUTPUT_MAXIMUM = 8 * 1024 * 1024;
 /** Most commands of one VM that clients asked for and that have not ended. */
-const COMMANDS_MAXIMUM = 64;
+const COMMANDS_MAXIMUM = 32;
 /** Most signals of a command that wait for the guest's agent. */
 const SIGNALS_MAXIMUM = 16;
 
@@ -40,17 +40,17 @@ const running = new WeakMap<ControlledVm, number>();
 export async function execute(call: ExecCall): Promise<{ status: number }> {
   const { kernel, request, over } = call;
   const vm = namedVm(kernel, request.vm);
-  const over2 = Promise.withResolvers<never>();
-  over2.promise.catch(() => {});
-  over.addEventListener("abort", () => over2.reject(over.reason), { once: true });
+  const ended = Promise.withResolvers<never>();
+  ended.promise.catch(() => {});
+  over.addEventListener("abort", () => ended.reject(over.reason), { once: true });
   const starting = spawn(vm, request.words, over);
-  takeMessages(call, starting, (error) => over2.reject(error));
-  const process = await Promise.race([starting, over2.promise]);
+  takeMessages(call, starting, (error) => ended.reject(error));
+  const process = await Promise.race([starting, ended.promise]);
   const output = new Output(process);
   const showing = output.show(call.emit);
-  showing.catch((error) => over2.reject(error));
-  const status = await Promise.race([process.status, over2.promise]);
-  await Promise.race([showing, over2.promise]);
+  showing.catch((error) => ended.reject(error));
+  const status = await Promise.race([process.status, ended.promise]);
+  await Promise.race([showing, ended.promise]);
   return { status };
 }
 

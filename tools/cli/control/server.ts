@@ -8,12 +8,20 @@ import { HostError } from "../../../mod.ts";
 import { ControlConnection } from "./connection.ts";
 import { Consoles } from "./consoles.ts";
 import { errorReply, formatLine } from "./protocol.ts";
-import type { ControlledKernel, ControlSurroundings } from "./verb.ts";
+import type { ClaimedName, ControlledKernel, ControlSurroundings } from "./verb.ts";
 
 /** Most clients at once. */
 export const CONNECTIONS_MAXIMUM = 64;
 /** Milliseconds that clients get at the end to read what was said. */
 const CLOSE_MILLISECONDS = 1_000;
+
+/** What a server is told beside its kernel. */
+export interface ControlServerOptions {
+  /** File that this process' messages go to, if it has no terminal. */
+  readonly log?: string | undefined;
+  /** Takes a name that no VM of this user has, and puts it among the claims. */
+  claimName(claims: Set<string>, names: Iterable<string>): Promise<ClaimedName>;
+}
 
 /** Serves one kernel. */
 export class ControlServer {
@@ -26,10 +34,15 @@ export class ControlServer {
   readonly #connections = new Set<ControlConnection>();
   readonly #accepting: Promise<void>;
 
-  /** Serves connections of a listener, which is closed with it; `log` is told to those who ask. */
-  constructor(kernel: ControlledKernel, listener: Deno.Listener<Deno.Conn>, log?: string) {
+  /** Serves connections of a listener, which is closed with it. */
+  constructor(
+    kernel: ControlledKernel,
+    listener: Deno.Listener<Deno.Conn>,
+    { log, claimName }: ControlServerOptions,
+  ) {
     const { consoles, claims } = this;
-    this.#surroundings = { kernel, consoles, claims, log };
+    const claim: ControlSurroundings["claimName"] = (names) => claimName(claims, names);
+    this.#surroundings = { kernel, consoles, claims, claimName: claim, log };
     this.#listener = listener;
     this.#accepting = this.#accept();
   }

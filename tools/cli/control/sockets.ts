@@ -11,15 +11,15 @@ import { cacheFolder } from "../../guests/cache.ts";
 import { ControlClient } from "./client.ts";
 import type { Consoles } from "./consoles.ts";
 import { ControlServer } from "./server.ts";
-import type { ControlledKernel } from "./verb.ts";
+import type { ClaimedName, ControlledKernel } from "./verb.ts";
 import type { ListedVm } from "./verbs.ts";
 
 /** Most bytes of a socket's path on every system (sun_path of macOS, without its end). */
 const PATH_BYTES_MAXIMUM = 103;
 /** Milliseconds that a kernel gets to say which VMs it has. */
-const LIST_MILLISECONDS = 2_000;
+const LIST_MILLISECONDS = 10_000;
 /** Milliseconds that others get to release the names: to ask all kernels, more than once. */
-const LOCK_MILLISECONDS = 15_000;
+const LOCK_MILLISECONDS = 30_000;
 const LOCK_POLL_MILLISECONDS = 20;
 
 /** The folder of the sockets. Throws HostError when the user has no folder of that sort. */
@@ -38,11 +38,6 @@ export interface ControlSocket extends AsyncDisposable {
    * it. Rejects with ConfigError when `names` gives no more, and with HostError.
    */
   claimName(names: Iterable<string>): Promise<ClaimedName>;
-}
-
-/** A name that is taken, until it is disposed of. */
-export interface ClaimedName extends Disposable {
-  readonly name: string;
 }
 
 /** Opens the control socket of a kernel in this process; `log` is for `list`. Rejects with HostError. */
@@ -71,7 +66,7 @@ export async function openControlSocket(
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HostError(`Cannot open the control socket "${path}": ${reason}`, { cause });
   }
-  const server = new ControlServer(kernel, listener, log);
+  const server = new ControlServer(kernel, listener, { log, claimName });
   return {
     path,
     consoles: server.consoles,

@@ -39,6 +39,11 @@ export interface ControlledKernel {
   readonly vms: readonly ControlledVm[];
 }
 
+/** A name that is taken, until it is disposed of. */
+export interface ClaimedName extends Disposable {
+  readonly name: string;
+}
+
 /** What requests are done with. */
 export interface ControlSurroundings {
   /** The kernel whose VMs are controlled. */
@@ -47,6 +52,11 @@ export interface ControlSurroundings {
   readonly consoles: Consoles;
   /** Names that VMs about to be made will have. */
   readonly claims: ReadonlySet<string>;
+  /**
+   * Takes a name for a VM of this kernel that is to be made: the first that no VM of this user has. To be
+   * disposed of when the VM is there, or is not to be. Rejects with ConfigError when there is none.
+   */
+  claimName(names: Iterable<string>): Promise<ClaimedName>;
   /** File that this process' messages go to, if it has no terminal. */
   readonly log: string | undefined;
 }

@@ -7,6 +7,7 @@ import { Prng } from "../../../../kernel/base/prng.ts";
 import { checkQcow2 } from "../../../../kernel/storage/qcow2/check.ts";
 import { commitQcow2 } from "../../../../kernel/storage/qcow2/commit.ts";
 import { createQcow2 } from "../../../../kernel/storage/qcow2/create.ts";
+import { readHeader } from "../../../../kernel/storage/qcow2/header.ts";
 import { openQcow2 } from "../../../../kernel/storage/qcow2/open.ts";
 import { openRawDisk } from "../../../../kernel/storage/raw.ts";
 import { CrashFiles, PowerCut } from "../../../_support/crash_files.ts";
@@ -144,6 +145,86 @@ for (const name of Object.keys(KINDS) as KindName[]) {
     assert(crashes > 300, `${crashes} crashes`);
   });
 }
+
+/** Files whose image has few refcounts to a block, and nearly so many clusters as its refcount table holds. */
+async function nearlyFull(clusters: number): Promise<CrashFiles> {
+  const files = new CrashFiles();
+  await createQcow2(files, PATH, { bytes: 3 * 1024 * 1024, clusterBytes: 512 });
+  // Refcounts of 64 bits: 64 to a block, 4096 to a cluster of the table.
+  const file = files.open(PATH, { write: true });
+  file.write(96, new Uint8Array([0, 0, 0, 6]));
+  await checkQcow2(files, PATH, { repair: "all" });
+  const disk = await openQcow2(files, PATH, { readOnly: false });
+  await disk.write(0, new Uint8Array(clusters * 512).fill(0xab));
+  await disk.close();
+  return files.afterPowerCut(1);
+}
+
+for (const clusters of [30, 3900]) {
+  Deno.test(`a crash while the refcounts of ${clusters} clusters grow leaves the image whole`, async () => {
+    const start = await nearlyFull(clusters);
+    const grow = async (files: CrashFiles) => {
+      const disk = await openQcow2(files, PATH, { readOnly: false });
+      for (let n = 0; n < 4; n++) {
+        await disk.write(clusters + 60 * n, new Uint8Array(60 * 512).fill(n + 1));
+        if (n % 2 === 1) await disk.flush();
+      }
+      await disk.close();
+    };
+    const whole = start.afterPowerCut(1);
+    await grow(whole);
+    await assertClean(whole, PATH);
+    assert(clusters < 3000 || readHeader(whole.open(PATH)).refcountTableClusters > 1, "it grew");
+    const { operations } = whole;
+    for (let operation = 0; operation < operations; operation++) {
+      const files = start.afterPowerCut(1);
+      files.crashAt(operation, operation);
+      await grow(files).catch(PowerCut.expected);
+      for (const left of [files.afterKill(), files.afterPowerCut(operation)]) {
+        const label = `operation ${operation}`;
+        const { corruptions, problems } = await checkQcow2(left, PATH);
+        assertEquals(corruptions, 0, `${label}: ${problems.join("; ")}`);
+        const disk = await openQcow2(left, PATH, { readOnly: false });
+        const sector = new Uint8Array(512);
+        for (let at = 0; at < clusters; at += 17) {
+          await disk.read(at, sector);
+          assertEquals([sector[0], sector[511]], [0xab, 0xab], label);
+        }
+        await disk.close();
+        await assertClean(left, PATH, label);
+      }
+    }
+  });
+}
+
+Deno.test("a repair that crashes at any operation is done by the next opening", async () => {
+  const random = new Prng(3);
+  let repairs = 0;
+  for (const name of ["plain", "lazy refcounts"] as const) {
+    for (let n = 0; n < 12; n++) {
+      const left = await crashAt(await makeMachine(KINDS[name]), 20 + random.below(40), 200 + n);
+      const { files, history } = left[0]!;
+      if (!isDirty(files, PATH)) continue;
+      const repair = async (files: CrashFiles) => {
+        const disk = await openQcow2(files, PATH, { readOnly: false });
+        await history.copy().crashed(disk, true, `repair ${n}`);
+        await disk.close();
+        await assertClean(files, PATH);
+      };
+      const whole = files.afterPowerCut(1);
+      await repair(whole);
+      for (let operation = 0; operation < whole.operations; operation++) {
+        const again = files.afterPowerCut(1);
+        again.crashAt(operation, operation);
+        await repair(again).catch(PowerCut.expected);
+        for (const seed of [1, 2, 3]) await repair(again.afterPowerCut(seed));
+        await repair(again.afterKill());
+        repairs += 4;
+      }
+    }
+  }
+  assert(repairs > 200, `${repairs} repairs`);
+});
 
 Deno.test({
   name: "qemu-img finds no damage in what crashes leave, before and after the repair",

@@ -1,0 +1,115 @@
+/** Claims about the disk commands: what they print, which status they end with, and what they make. */
+import { assert, assertEquals } from "@std/assert";
+
+const ROOT = new URL("../../", import.meta.url);
+const MAIN = new URL("./cli_main.ts", import.meta.url).pathname;
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function disk(...words: string[]): Promise<Outcome> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--unstable-worker-options", MAIN, "disk", ...words],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), err: text(stderr) };
+}
+
+async function ok(...words: string[]): Promise<string> {
+  const { code, out, err } = await disk(...words);
+  assertEquals([code, err], [0, ""], words.join(" "));
+  return out;
+}
+
+async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await body(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("disk: images are made, converted, based on each other, committed, checked and described", () =>
+  withFolder(async (folder) => {
+    const [raw, base, top] = [`${folder}/raw`, `${folder}/base.qcow2`, `${folder}/top.qcow2`];
+    const contents = new Uint8Array(1024 * 1024);
+    contents.fill(7, 4096, 8192);
+    await Deno.writeFile(raw, contents);
+    assertEquals(
+      await ok("convert", raw, base, "--from", "raw", "--cluster", "4K"),
+      "a disk of 1M (1048576 bytes), of which 4K (4096 bytes) are not zeros\n",
+    );
+    await ok("create", top, "--backing", "base.qcow2", "--backing-format", "qcow2");
+    const info = JSON.parse(await ok("info", top, "--json"));
+    assertEquals([info.format, info.bytes, info.backing.path], ["qcow2", 1024 * 1024, base]);
+    assertEquals(info.backing.qcow2.allocatedBytes, 4096);
+    assert(/^based on\n {2}image {7}\//m.test(await ok("info", top)));
+    assertEquals(await ok("check", top), "no damage\n0 of 16 clusters allocated\n");
+    assert((await ok("commit", top)).startsWith("0 bytes copied into "));
+    await ok("convert", top, `${folder}/again`, "--to", "raw");
+    assertEquals(await Deno.readFile(`${folder}/again`), contents);
+    await ok("create", `${folder}/lazy`, "1M", "--format", "lazy-zero");
+    assertEquals(JSON.parse(await ok("info", `${folder}/lazy`, "--json")).format, "lazy-zero");
+  }));
+
+Deno.test("disk check: leaks and damage have a status of their own, and are repaired when asked to", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/image`;
+    await ok("create", path, "1M");
+    const file = await Deno.open(path, { read: true, write: true });
+    const bytes = new Uint8Array(8);
+    await file.seek(48, Deno.SeekMode.Start);
+    await file.read(bytes);
+    const table = Number(new DataView(bytes.buffer).getBigUint64(0));
+    await file.seek(table, Deno.SeekMode.Start);
+    await file.read(bytes);
+    const block = Number(new DataView(bytes.buffer).getBigUint64(0));
+    const setRefcount = async (cluster: number, value: number) => {
+      await file.seek(block + 2 * cluster, Deno.SeekMode.Start);
+      await file.write(new Uint8Array([0, value]));
+    };
+    await setRefcount(1, 2);
+    const leaks = await disk("check", path);
+    assertEquals([leaks.code, leaks.out.split("\n")[0]], [3, "0 corruptions, 1 leaked clusters"]);
+    assert(leaks.err.includes("cluster 1 is used 1 times: refcount 2"));
+    await setRefcount(1, 0);
+    const damage = await disk("check", path);
+    assertEquals([damage.code, damage.out.split("\n")[0]], [4, "1 corruptions, 0 leaked clusters"]);
+    assertEquals((await disk("check", path, "--repair", "leaks")).code, 4);
+    file.close();
+    const repaired = await ok("check", path, "--repair", "all");
+    assert(repaired.startsWith("1 corruptions and 0 leaked clusters were repaired\nno damage\n"));
+  }));
+
+Deno.test("disk: what cannot be done is refused, by name", () =>
+  withFolder(async (folder) => {
+    const raw = `${folder}/raw`;
+    await Deno.writeFile(raw, new Uint8Array(512));
+    const cases: [string[], number, RegExp][] = [
+      [["create", raw, "1M"], 1, /it exists already/],
+      [["create", `${folder}/x`], 2, /Expected the size of the disk/],
+      [["create", `${folder}/x`, "1M", "--backing", "raw"], 2, /--backing-format go together/],
+      [["create", `${folder}/x`, "--backing", "no", "--backing-format", "raw"], 1, /no such file/],
+      [["create", `${folder}/x`, "1M", "--cluster", "3K"], 2, /expected a power of two/],
+      [["create", `${folder}/x`, "1M", "--format", "raw", "--cluster", "4K"], 2, /expected qcow2/],
+      [["create", `${folder}/x`, "1000"], 2, /expected a multiple of 512/],
+      [["create", `${folder}/x`, "1M", "--format", "qcow"], 2, /Did you mean qcow2\?/],
+      [["check", raw], 1, /is no qcow2 image/],
+      [["commit", raw], 1, /is no qcow2 image/],
+      [["convert", raw, `${folder}/x`, "--to", "raw", "--cluster", "4K"], 2, /has no clusters/],
+      [["info", `${folder}/missing`], 1, /there is no such file/],
+    ];
+    for (const [words, status, message] of cases) {
+      const { code, err } = await disk(...words);
+      assert(message.test(err), `${words.join(" ")}: ${err}`);
+      assertEquals([words.join(" "), code], [words.join(" "), status]);
+    }
+    assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["raw"]);
+  }));
