@@ -231,6 +231,27 @@ Deno.test("a peek asks for an absent page and does not wait; code there is found
   assertEquals(absent.lazy.counters.demanded, 0);
 });
 
+Deno.test("X3: a page that comes costs no cached translation", () => {
+  const hart = hartWithData();
+  const absent = new Absent(hart, [DATA + 4096]);
+  hart.load(new Array<number>(4).fill(encode("ld", { rd: 10, rs1: 11 })), CODE);
+  const loads = (address: number) => {
+    hart.setX(11, BigInt(address));
+    hart.set("pc", BigInt(CODE));
+    hart.run(4);
+  };
+  loads(DATA);
+  const fields = ["statFillsRead", "statFillsFetch", "statFlushes", "statJumpDrops"] as const;
+  const counted = () => fields.map((field) => Number(hart.core.control(field)));
+  const before = counted();
+  loads(DATA + 4096);
+  loads(DATA);
+  absent.lazy.settle();
+  loads(DATA + 4096);
+  assertEquals(counted(), [before[0]! + 1, ...before.slice(1)]);
+  assertEquals([hart.x(10), absent.lazy.ended], [0x6666_7777_8888_9999n, true]);
+});
+
 Deno.test("what cannot be loaded ends the access with the page's name", () => {
   for (const how of ["failed", "closed"] as const) {
     const hart = hartWithData();
