@@ -266,6 +266,25 @@ Deno.test("writes beside each other to one cluster that is copied lose nothing",
   await assertClean(files, "/top.qcow2");
 });
 
+Deno.test("an overlay over a disk that is open sees what is not in its file yet", async () => {
+  const files = new CrashFiles();
+  await createQcow2(files, "/base", { bytes: 64 * 1024, clusterBytes: 4096 });
+  const base = await openQcow2(files, "/base", { readOnly: false });
+  await base.write(5, new Uint8Array(512).fill(1));
+  const bytes = 64 * 1024;
+  await createQcow2(files, "/top", { bytes, backing: { path: "base", format: "qcow2" } });
+  const top = await openQcow2(files, "/top", { readOnly: false, backing: base });
+  await top.write(6, new Uint8Array(512).fill(2));
+  const expected = new Uint8Array(bytes);
+  expected.fill(1, 5 * 512, 6 * 512);
+  expected.fill(2, 6 * 512, 7 * 512);
+  same(await contents(top), expected, "over the open disk");
+  await top.close();
+  await assertClean(files, "/base");
+  const again = await openQcow2(files, "/top", { readOnly: true });
+  same(await contents(again), expected, "from the files");
+});
+
 for (const clusterBytes of [512, 4096]) {
   Deno.test(`an image that was emptied is written to at once, where its tables were, clusters of ${clusterBytes}`, async () => {
     const files = new CrashFiles();
