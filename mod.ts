@@ -31,6 +31,8 @@ export interface VMKernelOptions {
   readonly warn?: (line: string) => void;
   /** Folder where translations of guest code are kept for later runs; none are by default. */
   readonly translations?: string;
+  /** Folder where checkpoints are kept; without it there are none. */
+  readonly checkpoints?: string;
 }
 
 /** The kernel with the built-in drivers and guests. */

@@ -7,6 +7,7 @@ import plic from "./virtual/plic/mod.ts";
 import syscon from "./virtual/syscon/mod.ts";
 import uart16550 from "./virtual/uart16550/mod.ts";
 import virtioBlk from "./virtual/virtio_blk/mod.ts";
+import virtioBlkMq from "./virtual/virtio_blk_mq/mod.ts";
 import virtioConsole from "./virtual/virtio_console/mod.ts";
 import virtioNet from "./virtual/virtio_net/mod.ts";
 import virtioRng from "./virtual/virtio_rng/mod.ts";
@@ -20,6 +21,7 @@ export const BUILTIN_DEVICES: readonly unknown[] = [
   goldfishRtc,
   syscon,
   virtioBlk,
+  virtioBlkMq,
   virtioConsole,
   virtioNet,
   virtioRng,

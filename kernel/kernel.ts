@@ -26,10 +26,17 @@ import {
   recordedMachine,
 } from "./world/recordings.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
-import { EarlyWorld } from "./world/early_world.ts";
-import { TranslationService } from "./world/translation_service.ts";
+import { CoreModules, coreRecipe } from "./world/core_modules.ts";
+import type { EarlyWorld } from "./world/early_world.ts";
+import { TranslationService, translationsName } from "./world/translation_service.ts";
+import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
+import type { ParkedVm } from "./parked_vm.ts";
+import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
+import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
+import { WorldPool } from "./world/world_pool.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -49,9 +56,17 @@ export interface KernelOptions {
   readonly progress?: (line: string) => void;
   /** Called with a line about a failure that guests survive. */
   readonly warn?: (line: string) => void;
-  /** Folder where translations of guest code are kept for later runs; none are by default. */
+  /** Folder where generated code is kept for later runs; none is by default. */
   readonly translations?: string;
+  /** Folder where checkpoints are kept; without it there are none. */
+  readonly checkpoints?: string;
 }
+
+/** The options that decide how a machine's memory and code are laid out. */
+export type MachineMake = Pick<
+  PowerOnOptions,
+  "memory" | "harts" | "clock" | "tier" | "tlbEntries" | "cacheElements"
+>;
 
 /** How to replay a recording. */
 export interface ReplayOptions {
@@ -90,6 +105,9 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
+  #saved: SavedVms | undefined;
+  readonly #cores: CoreModules;
+  readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
@@ -105,6 +123,8 @@ export class Kernel {
       options.translations,
       (line) => options.warn?.(line),
     );
+    this.#worlds = new WorldPool(this.#host, options.world);
+    this.#cores = new CoreModules(this.#host, options.translations);
   }
 
   /** VMs that have not ended. */
@@ -121,10 +141,9 @@ export class Kernel {
     // Regions that are checked are made by the VM world itself, and none of them is kept.
     const translates = options.tier !== "interpreter" && options.tier !== "check" &&
       options.trace !== true;
-    // Workers load their modules while the images are read.
-    if (translates) this.#translations.start();
+    // Its worker loads its modules while the images are read.
     const called = options.name ?? options.guest ?? "vm";
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, called);
+    using world: EarlyWorld = this.#worlds.take(called);
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
@@ -134,10 +153,14 @@ export class Kernel {
     using who = this.identities.draft({ name: spec.name, seed });
     const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
     const recording = spec.record && this.#record(spec, spec.record, config, disks, options.shows);
+    const compiler = translates
+      ? await this.#translations.connect(translationsName(config))
+      : undefined;
     const vm = new VM({
       host: this.#host,
       world,
       name: spec.name,
+      guest: options.guest,
       config,
       moved: buffersOf(images),
       images: async () => {
@@ -148,13 +171,16 @@ export class Kernel {
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       recording,
       newRecording: (options, own) => this.#record(spec, options, config, own, "console", "state"),
       waitsForDebugger: options.waitsForDebugger ?? false,
+      facts: factsOf(spec, config),
     });
     who.keep(vm.waitForExit());
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
   }
@@ -170,8 +196,7 @@ export class Kernel {
       throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
-    if (translates) this.#translations.start();
-    using world = new EarlyWorld(this.#host.workers, this.#options.world, "replay");
+    using world: EarlyWorld = this.#worlds.take("replay");
     const recording = await openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
@@ -189,6 +214,9 @@ export class Kernel {
       marksExecution: waitsForDebugger,
     });
     const { verify = false, to, speed = "max", replayOnly = true } = options;
+    const compiler = translates
+      ? await this.#translations.connect(translationsName(config))
+      : undefined;
     const vm = new VM({
       host: this.#host,
       world,
@@ -200,7 +228,8 @@ export class Kernel {
       consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
       network: "none",
       onReset: "restart",
-      compiler: translates ? await this.#translations.connect(config) : undefined,
+      compiler,
+      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
       waitsForDebugger,
       replay: {
         start: {
@@ -220,15 +249,73 @@ export class Kernel {
       },
     });
     this.#follow(vm);
+    if (translates) this.#translations.start();
     await vm.started();
     return vm;
+  }
+
+  /** The checkpoints that this kernel keeps. Rejects with `ConfigError` when it keeps none. */
+  async checkpoints(): Promise<Checkpoints> {
+    return (await this.#savedVms()).store;
+  }
+
+  /**
+   * Makes a checkpoint of a VM, which runs on meanwhile. Rejects with `ConfigError` for a VM that has none, and
+   * with `HostError`; the VM goes on then, too, and the store is what it was.
+   */
+  async checkpoint(vm: VM, options: CheckpointOptions = {}): Promise<MadeCheckpoint> {
+    return await (await this.#savedVms()).checkpoint(vm, options);
+  }
+
+  /** Suspends a VM: all of it is kept, and it ends. Rejects like `checkpoint`; the VM goes on then. */
+  async suspend(vm: VM, options: CheckpointOptions = {}): Promise<CheckpointHead> {
+    return await (await this.#savedVms()).suspend(vm, options);
+  }
+
+  /**
+   * Lets a suspended VM go on, once, by the id of its checkpoint. Rejects with `ConfigError` when it goes on
+   * already, or went on before, and with `FormatError` and `HostError` when it cannot be read.
+   */
+  async resume(id: string, options: GoOnOptions = {}): Promise<VM> {
+    return await (await this.#savedVms()).resume(id, options);
+  }
+
+  /** Makes the VM of a checkpoint once more, as it was then and who it was. Rejects like `resume`. */
+  async restore(id: string, options: GoOnOptions = {}): Promise<VM> {
+    return await (await this.#savedVms()).restore(id, options);
+  }
+
+  /**
+   * Makes forks of a VM, which runs on, or of a checkpoint's: VMs with identities of their own that share its
+   * state until they run. Rejects like `checkpoint` and `resume`.
+   */
+  async fork(from: VM | string, options: ForkOptions = {}): Promise<ParkedVm[]> {
+    return await (await this.#savedVms()).fork(from, options);
+  }
+
+  /**
+   * Keeps so many spare worlds from now on, so that VMs start in milliseconds; 0 ends them. Resolves when
+   * they are ready. Rejects with `ConfigError` when `like` is no machine that could be made.
+   *
+   * @param like the make of the machines that will be started
+   */
+  async keepSpareWorlds(count: number, like: MachineMake = {}): Promise<void> {
+    if (this.#stopped) throw new ConfigError("Cannot keep spare worlds: the kernel is stopped");
+    if (count === 0) return await this.#worlds.warm(0);
+    const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
+    const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
+    const config = this.#machineConfig(spec, images, []);
+    const core = await this.#cores.getIfPossible(coreRecipe(config, false));
+    await this.#worlds.warm(count, { config, core });
   }
 
   /** Ends all VMs. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    await this.#saved?.stop();
     this.#translations.stop();
+    await this.#worlds.stop();
   }
 
   /** Same as `stop`, for `await using`. */
@@ -243,6 +330,26 @@ export class Kernel {
     vm.waitForExit().then(gone, () => {
       gone();
       this.#failed.add();
+    });
+  }
+
+  /** What saves VMs is loaded when it is wanted. */
+  async #savedVms(): Promise<SavedVms> {
+    if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
+    const { SavedVms } = await import("./saved_vms.ts");
+    return this.#saved ??= new SavedVms({
+      host: this.#host,
+      folder: this.#options.checkpoints,
+      translations: this.#translations,
+      cores: this.#cores,
+      worlds: this.#worlds,
+      identities: this.identities,
+      warn: (line) => this.#options.warn?.(line),
+      admit: (vm) => {
+        if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
+        this.#checkMemory(vm);
+      },
+      follow: (vm) => this.#follow(vm),
     });
   }
 
@@ -339,6 +446,26 @@ interface Images {
 
 function pathOf(source: string | URL): string {
   return source instanceof URL ? decodeURIComponent(source.pathname) : source;
+}
+
+/** What a checkpoint keeps of how a VM was made. */
+function factsOf(spec: VmSpec, config: MachineConfig): SavedFacts {
+  const { kernel: _, initrd: __, bios, identity: ___, ...machine } = config;
+  const sources = (["kernel", "initrd", "bios"] as const).flatMap((role) => {
+    const source = spec[role];
+    const isFile = source instanceof URL ||
+      typeof source === "string" && source !== "builtin" && source !== "none";
+    return isFile ? [{ role, path: pathOf(source) }] : [];
+  });
+  return {
+    name: spec.name,
+    machine: { ...machine, bios: typeof bios === "string" ? bios : "image" },
+    sources,
+    console: spec.console,
+    network: spec.network,
+    onReset: spec.onReset,
+    translations: translationsName(config),
+  };
 }
 
 /** Memory that the VM world may have, because it was read for it. */

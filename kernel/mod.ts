@@ -42,7 +42,7 @@ export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
 export type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./world/vm_exec.ts";
 export type { AnnouncementOutcome, IdentityAnnouncement } from "./world/vm_identity.ts";
 export { IdentityService } from "./world/identity_service.ts";
-export type { IdentityRequest } from "./world/identity_service.ts";
+export type { IdentityDraft, IdentityRequest } from "./world/identity_service.ts";
 export type { VmState } from "./world/vm_state.ts";
 export type { RecordOptions } from "./world/recording_session.ts";
 export { checkRecording, type RecordingFacts, recordingFacts } from "./world/recording_facts.ts";
@@ -89,3 +89,25 @@ export type { HostMemory } from "./host/memory.ts";
 export type { HostTimers } from "./host/timers.ts";
 export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
+export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
+export type { SaveProgress } from "./world/saver_protocol.ts";
+export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
+export type { ParkedVm } from "./parked_vm.ts";
+export type { LoadOptions } from "./world/page_loader.ts";
+export type {
+  CheckpointAbout,
+  CheckpointHead,
+  CheckpointKind,
+} from "./checkpoint/checkpoint_format.ts";
+export type {
+  CheckpointEntry,
+  Checkpoints,
+  CheckpointTree,
+  CheckpointWanted,
+} from "./checkpoint/checkpoint_store.ts";
+export type { ClaimState } from "./checkpoint/claims.ts";
+export type { Collected } from "./checkpoint/collector.ts";
+export type { StoreProblem } from "./checkpoint/store_check.ts";
+export type { PageCounts } from "./datastore/page_encoder.ts";
+export type { DiskFormat } from "./storage/disk_format.ts";
+export type { MachineMake } from "./kernel.ts";

@@ -17,7 +17,7 @@ import type { PageCounts } from "../datastore/page_encoder.ts";
 import { PACKS_MAXIMUM } from "../datastore/page_map.ts";
 import { GUEST_MEMORY_MAXIMUM } from "../limits.ts";
 import type { MachineImage } from "../machine/machine_image.ts";
-import { MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
+import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
 import { checkRecordShape } from "../replay/record_shape.ts";
 
 /** Version of the values in a checkpoint's head and state. */
@@ -29,10 +29,15 @@ const TEXT_MAXIMUM = 1000;
 /** Most lists and maps around a value of a state. */
 const STATE_DEPTH = 16;
 
-/** Why a checkpoint was made: by a user, by a suspend, or as a start for `exec`. */
-export const CHECKPOINT_KINDS = ["checkpoint", "suspended", "ready"] as const;
+/** Why a checkpoint was made: by a user, by a suspend, as a start for `exec`, or for forks. */
+export const CHECKPOINT_KINDS: readonly CheckpointKind[] = [
+  "checkpoint",
+  "suspended",
+  "ready",
+  "fork",
+];
 /** One of these reasons. */
-export type CheckpointKind = typeof CHECKPOINT_KINDS[number];
+export type CheckpointKind = "checkpoint" | "suspended" | "ready" | "fork";
 
 /** Data that msgpack keeps as it is. */
 export type PlainData =
@@ -52,9 +57,11 @@ export interface CheckpointAbout {
   readonly label: string;
   /** When it was taken: milliseconds since 1970. */
   readonly created: number;
+  /** Why it was made. */
   readonly kind: CheckpointKind;
   /** Version of the machine: kernel/machine/version.ts. */
   readonly machineVersion: number;
+  /** Instructions that its machine had executed. */
   readonly icount: number;
   /** What the owner finds it by, such as a digest of images and options; may be empty. */
   readonly key: string;
@@ -62,7 +69,9 @@ export interface CheckpointAbout {
 
 /** What is known of a checkpoint without reading all of it. */
 export interface CheckpointHead extends CheckpointAbout {
+  /** Version of these values. */
   readonly schema: number;
+  /** Its id: 32 hexadecimal digits. */
   readonly id: string;
   /** Id of the checkpoint whose map this one's is a difference to; null when it has all pages itself. */
   readonly parent: string | null;
@@ -177,9 +186,9 @@ export function readState(bytes: Uint8Array): CheckpointState {
 
 /** Throws FormatError when this program cannot run a machine of the head's version. */
 export function checkMachineVersion({ machineVersion }: CheckpointHead): void {
-  if (machineVersion >= MACHINE_VERSION_OLDEST && machineVersion <= MACHINE_VERSION) return;
-  const known = MACHINE_VERSION_OLDEST === MACHINE_VERSION
-    ? `version ${MACHINE_VERSION}`
-    : `versions ${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`;
-  throw new FormatError(`it is of machine version ${machineVersion}; this program runs ${known}`);
+  if (isMachineVersion(machineVersion)) return;
+  throw new FormatError(
+    `it is of machine version ${machineVersion}; this program runs versions ` +
+      `${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`,
+  );
 }

@@ -58,6 +58,11 @@ export class CheckpointSave {
     this.#writer = new PackWriter({ files, codec, path: folder.packPath(this.packId), pack });
   }
 
+  /** Id of the checkpoint that it makes a difference to. */
+  get parent(): string | undefined {
+    return this.#begin.parent;
+  }
+
   /** Bytes of pages that were written so far. */
   get bytes(): number {
     return this.#writer.bytes;
@@ -128,9 +133,9 @@ export class CheckpointSave {
       try {
         this.#writer.publish();
         // Also of others' packs that this checkpoint refers to, whose names may not be durable yet.
-        files.syncFolder(folder.packs);
+        await files.flushFolder(folder.packs);
         partial.publish();
-        files.syncFolder(folder.checkpoints);
+        await files.flushFolder(folder.checkpoints);
       } catch (error) {
         attempt(partial.abort);
         throw error;

@@ -24,6 +24,7 @@ import { StoreFolder, type StoreHost } from "./store_folder.ts";
 
 /** A checkpoint in a list. */
 export interface CheckpointEntry {
+  /** Its id. */
   readonly id: string;
   /** What is known of it; undefined when it cannot be read. */
   readonly head: CheckpointHead | undefined;
@@ -33,18 +34,45 @@ export interface CheckpointEntry {
 
 /** A checkpoint with its children. */
 export interface CheckpointTree extends CheckpointEntry {
+  /** Those that are a difference to it. */
   readonly children: readonly CheckpointTree[];
 }
 
 /** Which checkpoints are looked for. */
 export interface CheckpointWanted {
+  /** Name of the VM. */
   readonly vm?: string;
+  /** Why it was made. */
   readonly kind?: CheckpointKind;
+  /** What its owner finds it by. */
   readonly key?: string;
 }
 
+/** What users of a kernel do with its checkpoints; each method is told about at CheckpointStore. */
+export interface Checkpoints {
+  /** Folder of the store. */
+  readonly path: string;
+  /** All checkpoints, the oldest first, those that cannot be read last. Throws HostError. */
+  list(): CheckpointEntry[];
+  /** All checkpoints as trees. Throws HostError. */
+  tree(): CheckpointTree[];
+  /** The newest checkpoint that is what is wanted. Throws HostError. */
+  find(wanted: CheckpointWanted): CheckpointHead | undefined;
+  /** Where a suspended state stands. Rejects with HostError. */
+  claimState(id: string): Promise<ClaimState>;
+  /** Changes a label. Rejects with ConfigError, FormatError and HostError. */
+  rename(id: string, label: string): Promise<void>;
+  /** Deletes checkpoints; their children keep all pages. Rejects with ConfigError, FormatError and HostError. */
+  delete(ids: readonly string[]): Promise<Collected>;
+  /** Looks over checkpoints, all by default. Rejects with HostError. */
+  verify(
+    ids?: readonly string[],
+    progress?: (done: number, of: number) => void,
+  ): Promise<StoreProblem[]>;
+}
+
 /** The store. */
-export class CheckpointStore {
+export class CheckpointStore implements Checkpoints {
   readonly #folder: StoreFolder;
   readonly #claims: Claims;
 
@@ -62,6 +90,15 @@ export class CheckpointStore {
   /** Whether there is a checkpoint of this id. Throws HostError. */
   has(id: string): boolean {
     return this.#folder.has(id);
+  }
+
+  /** Number of ancestors of a checkpoint. Throws FormatError and HostError. */
+  depth(id: string): number {
+    let depth = -1;
+    for (let next: string | null = id; next !== null; depth++) {
+      next = this.#folder.head(next).parent;
+    }
+    return depth;
   }
 
   /** All checkpoints, the oldest first, those that cannot be read last. Throws HostError. */

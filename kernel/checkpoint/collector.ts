@@ -53,21 +53,35 @@ export async function deleteCheckpoints(
   await claims.unclaimed(ids, () => {});
   folder.ensureDurable();
   sweepPartials(folder);
-  for (const id of ids) {
-    for (const child of childrenOf(folder, id)) await adopt(folder, id, child);
+  const left = new Set(ids);
+  const deleteOne = async (id: string): Promise<void> => {
+    left.delete(id);
+    // Asked anew each time: a child that goes as well leaves its children to this one.
+    for (let child; (child = childrenOf(folder, id, ids)[0]) !== undefined;) {
+      if (ids.includes(child)) await deleteOne(child);
+      else await adopt(folder, id, child);
+    }
     await claims.unclaimed([id], () => files.remove(folder.checkpointPath(id)));
-    files.syncFolder(folder.checkpoints);
-  }
+    await files.flushFolder(folder.checkpoints);
+  };
+  for (const id of ids) if (left.has(id)) await deleteOne(id);
 }
 
-/** Ids of children. Checkpoints that cannot be read are nobody's children. */
-function childrenOf(folder: StoreFolder, id: string): string[] {
+/**
+ * Ids of children. Throws FormatError when there is a checkpoint that cannot be read, and so may be one,
+ * unless it is deleted as well.
+ */
+function childrenOf(folder: StoreFolder, id: string, deleted: readonly string[]): string[] {
   return folder.checkpointIds().filter((other) => {
     try {
-      return folder.head(other).parent === id;
+      return other !== id && folder.head(other).parent === id;
     } catch (error) {
-      if (error instanceof FormatError) return false;
-      throw error;
+      if (!(error instanceof FormatError)) throw error;
+      if (deleted.includes(other)) return false;
+      throw new FormatError(
+        `Cannot delete checkpoint ${id}, which one that cannot be read may need: ${error.message}`,
+        { cause: error },
+      );
     }
   });
 }
@@ -106,7 +120,7 @@ export async function collect(folder: StoreFolder, claims: Claims): Promise<Coll
   folder.ensureDurable();
   sweepPartials(folder);
   // A checkpoint that a crash removed halfway must not come back after its pages have gone.
-  files.syncFolder(folder.checkpoints);
+  await files.flushFolder(folder.checkpoints);
   await claims.sweep();
   const problems: string[] = [];
   const live = livePages(folder, problems);
@@ -133,7 +147,7 @@ export async function collect(folder: StoreFolder, claims: Claims): Promise<Coll
       pack.close();
     }
   }
-  files.syncFolder(folder.packs);
+  await files.flushFolder(folder.packs);
   return { bytes, removed, rewritten, problems };
 }
 

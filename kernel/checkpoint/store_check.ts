@@ -20,6 +20,9 @@ export interface StoreProblem {
 /** Most problems that are named of one checkpoint. */
 const PROBLEMS_MAXIMUM = 20;
 
+/** Most damaged pages of a pack that are told apart. */
+const PAGES_MAXIMUM = 10_000;
+
 /** What is wrong with packs: the pack's own problem, or of some pages. */
 interface PackProblems {
   readonly whole: string | undefined;
@@ -112,8 +115,13 @@ function verifyPack(folder: StoreFolder, id: string): PackProblems {
   let reader: PackReader | undefined;
   try {
     reader = PackReader.open(files, path, id, codec);
-    reader.verify((page, problem) => void pages.set(page, problem));
-    return { whole: undefined, pages, reader };
+    reader.verify((page, problem) => {
+      if (pages.size <= PAGES_MAXIMUM) pages.set(page, problem);
+    });
+    const whole = pages.size > PAGES_MAXIMUM
+      ? `pack ${id}: more than ${PAGES_MAXIMUM} of its pages are damaged`
+      : undefined;
+    return { whole, pages, reader };
   } catch (error) {
     if (!(error instanceof FormatError || error instanceof HostError)) throw error;
     reader?.close();

@@ -153,7 +153,7 @@ export class StoreFolder {
   async replaceCheckpoint(id: string, bytes: Uint8Array): Promise<void> {
     const partial = await this.writePartial(id, bytes);
     partial.publish();
-    this.host.files.syncFolder(this.checkpoints);
+    await this.host.files.flushFolder(this.checkpoints);
   }
 
   /** Writes a checkpoint's file under a temporary name, and flushes it. Rejects with HostError. */

@@ -14,11 +14,12 @@ import {
   HART_BLOCK,
   type MemoryPlan,
   type MemoryPlanOptions,
+  newMemory,
   planMemory,
 } from "../memory/memory_plan.ts";
 import { PageFlags } from "../memory/page_flags.ts";
 import { PageHash } from "../memory/page_hash.ts";
-import { TRACE_KINDS } from "../mmu/mmu_code.ts";
+import { TRACE_KIND, TRACE_KINDS } from "../mmu/mmu_code.ts";
 import { forgetWritable } from "../mmu/tlb_place.ts";
 import { DecodedPages } from "./decoded_pages.ts";
 import { Points } from "./points.ts";
@@ -97,12 +98,6 @@ export interface CoreExports {
 /** The bits of a bus access: a device is not trusted to answer with no more than it was asked for. */
 function sizeMask(size: number): number {
   return size === 4 ? 0xffffffff : (1 << size * 8) - 1;
-}
-
-/** A VM's memory, all zeros. Throws RangeError when the host cannot give that much. */
-export function newMemory(plan: MemoryPlan): WebAssembly.Memory {
-  const { wasmPages } = plan;
-  return new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
 }
 
 /** One VM's memory and harts. */
@@ -316,6 +311,7 @@ export class Core {
     const { plan, flags, decodedPages } = this;
     return {
       traceHit: (kind: number, page: number, offset: number, size: number) => {
+        if (kind === TRACE_KIND.hint) return flags.hint(page);
         const gpa = plan.ramStart + page * 4096 + offset;
         const { isWrite, by } = TRACE_KINDS[kind]!;
         const value = isWrite ? this.control("storeValue") : 0n;

@@ -56,6 +56,7 @@ export class PackWriter {
   /** Appends clusters; numbers of their pages are given when pages were taken out. Throws HostError. */
   append(clusters: readonly EncodedCluster[], numbers?: readonly Uint32Array[]): void {
     assert(!this.#sealed, "the pack is not sealed");
+    if (clusters.length === 0) return;
     const file = this.#file ??= this.#create();
     let parts: Uint8Array[] = [];
     let length = 0;

@@ -9,6 +9,7 @@ export {
   type GuestIdentity,
 } from "./device.ts";
 export type { DeviceEnvironment, DiskPort, DiskRequest, DmaPort, Need } from "./environment.ts";
+export { equalBytes } from "../base/bytes.ts";
 export { DeviceRegistry } from "./registry.ts";
 export {
   type ByteQueue,

@@ -3,7 +3,7 @@
  *
  * What survives what: every operation that has returned survives the death of this process. A loss of power
  * is survived by bytes and sizes after `flush` of their file, and by names (made, renamed, removed) after
- * `syncFolder` of the folders that they lie in. tests/_support/crash_files.ts simulates just this.
+ * `syncFolder` or `flushFolder` of the folders that they lie in. tests/_support/crash_files.ts simulates just this.
  *
  * Invariant: reads and writes name their offset, and no other operation comes between the seek and
  * the transfer (both are synchronous), so requests of several disks may interleave.
@@ -68,6 +68,8 @@ export interface HostFiles {
   removeFolder(path: string): void;
   /** Does not return before the names in a folder are on stable storage. Throws `HostError`. */
   syncFolder(path: string): void;
+  /** Resolves when the names in a folder are on stable storage. Rejects with `HostError`. */
+  flushFolder(path: string): Promise<void>;
   /**
    * Takes a lock, waiting for it. The file is made when it does not exist, and must never be removed or
    * renamed while others may want the lock. Two locks of one process stand in each other's way, too.
@@ -165,6 +167,16 @@ export const hostFiles: HostFiles = {
         folder.close();
       }
     }),
+  flushFolder: async (path) => {
+    const folder = attempt("flush", path, () => Deno.openSync(path, { read: true }));
+    try {
+      await folder.sync();
+    } catch (cause) {
+      throw fileError("flush", path, cause);
+    } finally {
+      folder.close();
+    }
+  },
   lock: async (path, { exclusive }) => {
     const file = openLock(path);
     try {

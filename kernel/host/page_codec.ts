@@ -35,5 +35,9 @@ export const hostPageCodec: PageCodec = {
   },
   crc32: (bytes, from) => crc32(bytes, from),
   pack: (bytes) => new Uint8Array(zstdCompressSync(bytes, FAST)),
-  unpack: (packed, bytes) => zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) }),
+  unpack: (packed, bytes) => {
+    const whole = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
+    // Not as node's Buffer, whose slices are no copies.
+    return new Uint8Array(whole.buffer, whole.byteOffset, whole.length);
+  },
 };

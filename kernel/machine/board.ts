@@ -51,8 +51,12 @@ const VERSION_2: BoardTable = {
   ],
 };
 
-/** With a generation ID, and addresses of the VM's own. */
-const VERSION_3: BoardTable = { ...VERSION_2, fixed: [...VERSION_2.fixed, ["vmgenid", "vmgenid"]] };
+/** With a generation ID, addresses of the VM's own, and disks with a queue for each hart. */
+const VERSION_3: BoardTable = {
+  ...VERSION_2,
+  fixed: [...VERSION_2.fixed, ["vmgenid", "vmgenid"]],
+  disk: "virtio_blk_mq",
+};
 
 const BOARDS: Readonly<Record<number, BoardTable>> = {
   2: VERSION_2,

@@ -16,6 +16,7 @@ import type { Device, DeviceDeclaration, DeviceRegistry, GuestIdentity } from ".
 import { DEVICE_STATE_BYTES } from "../limits.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { LazyPages } from "../memory/lazy_pages.ts";
+import type { WaitForWord } from "../memory/wait_for_word.ts";
 import { MemoryWatch, type Watch } from "../memory/watch.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
@@ -91,6 +92,8 @@ export interface RestoredMemory {
   readonly memory?: WebAssembly.Memory;
   /** Table of the pages that are not in RAM yet (memory/lazy_source.ts). */
   readonly lazy?: SharedArrayBuffer;
+  /** How the machine waits for such a page; Atomics.wait by default. */
+  readonly wait?: WaitForWord;
 }
 
 /** Somebody who makes regions elsewhere. */
@@ -173,7 +176,7 @@ export class Machine {
       restored?.memory,
     );
     if (restored?.lazy !== undefined) {
-      this.lazy = new LazyPages(core.flags, core.plan, restored.lazy);
+      this.lazy = new LazyPages(core.flags, core.plan, restored.lazy, restored.wait);
     }
     if (config.tier !== "interpreter") {
       const { heat, checks } = make;

@@ -5,7 +5,8 @@
  *
  * Loads, stores, atomics, fetches, page walks and DMA count. Whoever reads VM memory past the traces, such
  * as a saver in another thread or a digest, touches nothing; nor does what a debugger does unseen. A store
- * of several bytes that lies on two pages touches both.
+ * of several bytes that lies on two pages touches both. A region that is entered touches all pages that it
+ * has code in: a resumed machine cannot enter it without them.
  *
  * Invariants: a page is listed once; the guest cannot tell; once a page was touched, nothing is paid for it.
  * Watches stay what they are (watch.ts serves these traces). Nothing here is machine state.

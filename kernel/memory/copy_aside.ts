@@ -35,6 +35,7 @@
 import { assert } from "../base/assert.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
 import { PAGE_FLAG, type PageFlags } from "./page_flags.ts";
+import { blockForWord, type WaitForWord } from "./wait_for_word.ts";
 import {
   newSaveArea,
   NOT_TO_SAVE,
@@ -56,7 +57,7 @@ export interface CopyAsideOptions {
   /** Pages that may have been copied aside and not read yet. */
   readonly slots?: number;
   /** Waits until a word of the area is not a value, or until it is told to look; Atomics.wait by default. */
-  readonly wait?: (words: Int32Array<SharedArrayBuffer>, index: number, value: number) => void;
+  readonly wait?: WaitForWord;
 }
 
 /** What was done so far; never seen by the guest. */
@@ -76,7 +77,7 @@ export interface CopyAsideCounters {
 /** Freezes the pages of one VM, and copies them aside. */
 export class CopyAside {
   readonly #ram: Uint8Array;
-  readonly #wait: NonNullable<CopyAsideOptions["wait"]>;
+  readonly #wait: WaitForWord;
   #area: SaveArea;
   #serves = false;
   /** A save is under way. */
@@ -93,7 +94,7 @@ export class CopyAside {
   constructor(private readonly options: CopyAsideOptions) {
     const { buffer, plan, slots, wait } = options;
     this.#ram = new Uint8Array(buffer, plan.ram, plan.ramBytes);
-    this.#wait = wait ?? ((words, index, value) => void Atomics.wait(words, index, value));
+    this.#wait = wait ?? blockForWord;
     this.#area = newSaveArea(plan.ramPages, slots);
   }
 

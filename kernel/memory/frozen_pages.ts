@@ -150,6 +150,7 @@ export class FrozenPages {
     const { header, slotPages, slots } = this.#area;
     const slot = this.#taken % slotPages.length;
     const page = slotPages[slot]!;
+    assert(page >= 0 && page < this.#pages, "a slot holds a page of the VM");
     into.set(slots.subarray(slot * PAGE_BYTES, (slot + 1) * PAGE_BYTES), at);
     Atomics.store(header, SAVE.taken, ++this.#taken);
     this.#ringVm();

@@ -6,7 +6,7 @@
  * Who asks. Accesses of the guest pass the trace: loads, stores (also on two pages), atomics, fetches, page
  * walks and their A and D bits, devices' DMA and the firmware (GuestMemory). Translations are made of pages
  * that were fetched, and `peekFetch` refuses pages with the trace, so that decoded pages, regions and the
- * translator's copies of code never see an absent one. Those who read past the traces ask first, with
+ * translator's copies of code never see an absent one; it hints that the page would be good to have. Those who read past the traces ask first, with
  * `PageFlags.need`:
  *  - guest_view.ts: debuggers and plugins (debug/hart_memory.ts, plugin_view.ts), the instruction trace,
  *    and the page tables that they look through
@@ -23,17 +23,11 @@ import { assert } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import { LAZY, LAZY_STATE, type LazyTable, lazyTableOf } from "./lazy_table.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
-import { PAGE_FLAG, type PageFlags } from "./page_flags.ts";
+import { PAGE_FLAG, type PageFlags, type PageLoader } from "./page_flags.ts";
+import { blockForWord, type WaitForWord } from "./wait_for_word.ts";
 
 /** Pages that `settle` looks at in one call: about 20 µs. */
 const SETTLE_PAGES = 4096;
-
-/** Waits until a word is not a value any more, or until it is told to look. */
-export type WaitForWord = (
-  words: Int32Array<SharedArrayBuffer>,
-  index: number,
-  value: number,
-) => void;
 
 /** What was loaded so far; never seen by the guest. */
 export interface LazyCounters {
@@ -50,7 +44,7 @@ export interface LazyCounters {
 }
 
 /** The VM's side of its lazy pages. */
-export class LazyPages {
+export class LazyPages implements PageLoader {
   readonly #table: LazyTable;
   readonly #wait: WaitForWord;
   readonly #absent: number;
@@ -70,7 +64,7 @@ export class LazyPages {
     wait?: WaitForWord,
   ) {
     this.#table = lazyTableOf(table);
-    this.#wait = wait ?? ((words, index, value) => void Atomics.wait(words, index, value));
+    this.#wait = wait ?? blockForWord;
     const { header, states } = this.#table;
     assert(states.length === plan.ramPages, "the table has the VM's pages");
     this.#absent = Atomics.load(header, LAZY.left);
@@ -80,7 +74,7 @@ export class LazyPages {
       this.need((gpa - plan.ramStart) >>> 12);
       return false;
     });
-    flags.attachLoader((page) => this.need(page));
+    flags.attachLoader(this);
     this.settle();
   }
 
@@ -108,6 +102,18 @@ export class LazyPages {
     this.flags.clear(page, PAGE_FLAG.absent);
     // What the VM wanted is there: it wants nothing now.
     if (state !== LAZY_STATE.present) Atomics.store(header, LAZY.wanted, 0);
+  }
+
+  /** Asks for a page without waiting: the source finds the last one that was asked for. */
+  hint(page: number): void {
+    const { header, states } = this.#table;
+    if (Atomics.load(states, page) === LAZY_STATE.present) {
+      this.flags.clear(page, PAGE_FLAG.absent);
+      return;
+    }
+    Atomics.store(header, LAZY.wanted, page + 1);
+    Atomics.add(header, LAZY.wishes, 1);
+    Atomics.notify(header, LAZY.wishes);
   }
 
   /** Loads all pages that are still absent, one by one, and ends. */

@@ -76,7 +76,7 @@ export class LazySource {
     Atomics.notify(header, LAZY.changes);
   }
 
-  /** The page that the VM waits for and nobody has taken on; undefined when there is none. */
+  /** The page that the VM waits for, or would like to have, and nobody has taken on; undefined when there is none. */
   wanted(): number | undefined {
     const { header, states } = this.#table;
     const page = Atomics.load(header, LAZY.wanted) - 1;
@@ -86,7 +86,7 @@ export class LazySource {
 
   /**
    * Resolves when the VM may want a page that it did not want when `wanted` was last asked, or after so many
-   * milliseconds. `close` of this side does not end it.
+   * milliseconds. It keeps no event loop going, and `close` of this side does not end it.
    */
   async wish(milliseconds = Infinity): Promise<void> {
     const { header } = this.#table;

@@ -14,7 +14,7 @@ import { assert } from "../base/assert.ts";
 export const LAZY = {
   /** Guest pages. */
   pages: 0,
-  /** The page that the VM waits for plus one; 0: it waits for none. */
+  /** The page that the VM waits for, or would like to have, plus one; 0: none. */
   wanted: 1,
   /** Counts what the VM wanted: the source waits for a change. */
   wishes: 2,

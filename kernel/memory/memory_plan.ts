@@ -209,3 +209,9 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     wasmPages: Math.ceil(next / WASM_PAGE_BYTES),
   };
 }
+
+/** A VM's memory, all zeros. Throws RangeError when the host cannot give that much. */
+export function newMemory(plan: MemoryPlan): WebAssembly.Memory {
+  const { wasmPages } = plan;
+  return new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
+}

@@ -61,6 +61,14 @@ export interface TracedAccess {
   readonly by: "instruction" | "fetch" | "walk" | "dma";
 }
 
+/** Loads pages that are absent. */
+export interface PageLoader {
+  /** Makes sure that a page is present and does not carry `absent` any more. Throws HostError. */
+  need(page: number): void;
+  /** Clears `absent` where a page is present; asks for it, and does not wait, where it is not. */
+  hint(page: number): void;
+}
+
 /** Called before the access; returns whether the flag is to stay on the page. */
 export type TraceService = (access: TracedAccess) => boolean;
 
@@ -95,7 +103,7 @@ export class PageFlags {
   /** The field `firstWriteTraces` of the control block. */
   readonly #firstWriteTraces: Uint32Array;
   #thaw: (page: number) => void = () => {};
-  #load: ((page: number) => void) | undefined;
+  #loader: PageLoader | undefined;
 
   /** @param buffer the VM's memory @param plan where the flags lie */
   constructor(buffer: ArrayBufferLike, private readonly plan: MemoryPlan) {
@@ -162,8 +170,13 @@ export class PageFlags {
    * Names who loads pages that are absent, for those who read guest memory past the traces; undefined when
    * none is absent any more. The service of `absent` is registered besides.
    */
-  attachLoader(load: ((page: number) => void) | undefined): void {
-    this.#load = load;
+  attachLoader(loader: PageLoader | undefined): void {
+    this.#loader = loader;
+  }
+
+  /** It would be good to have a page, which may be absent: whoever asks does not wait for it. */
+  hint(page: number): void {
+    this.#loader?.hint(page);
   }
 
   /**
@@ -172,22 +185,23 @@ export class PageFlags {
    * @param end the page behind the last one
    */
   need(page: number, end = page + 1): void {
-    if (this.#load === undefined) return;
+    const loader = this.#loader;
+    if (loader === undefined) return;
     for (let at = page; at < end; at++) {
-      if ((this.#flags[at]! & PAGE_FLAG.absent) !== 0) this.#load(at);
+      if ((this.#flags[at]! & PAGE_FLAG.absent) !== 0) loader.need(at);
     }
   }
 
   /** The same for bytes, which lie in RAM. */
   needBytes(gpa: number, length: number): void {
-    if (this.#load === undefined || length <= 0) return;
+    if (this.#loader === undefined || length <= 0) return;
     const at = gpa - this.plan.ramStart;
     this.need(at >>> 12, ((at + length - 1) >>> 12) + 1);
   }
 
   /** Whether pages may be absent. */
   get mayBeAbsent(): boolean {
-    return this.#load !== undefined;
+    return this.#loader !== undefined;
   }
 
   /** Asks the services of every flag that an access hits; called before the access happens. */

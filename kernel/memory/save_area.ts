@@ -11,6 +11,7 @@
  * never used again, so that a late reader can claim nothing of another save.
  */
 import { assert } from "../base/assert.ts";
+import { GUEST_MEMORY_MAXIMUM } from "../limits.ts";
 
 /** Bytes of a guest page. */
 export const PAGE_BYTES = 4096;
@@ -68,8 +69,8 @@ export const NOT_TO_SAVE = PAGE_STATE.saved | PAGE_STATE.aside;
 
 /** Slots of a ring unless told otherwise: 4 MiB. */
 export const SAVE_SLOTS_DEFAULT = 1024;
-/** Most slots of a ring: 256 MiB. */
-const SAVE_SLOTS_MAXIMUM = 65536;
+/** Most slots of a ring: as many as the largest guest has pages. What is never filled takes no memory. */
+const SAVE_SLOTS_MAXIMUM = GUEST_MEMORY_MAXIMUM / PAGE_BYTES;
 
 /** The area as both sides see it. */
 export interface SaveArea {
@@ -92,7 +93,7 @@ function slotsStart(pages: number, slots: number): number {
 /**
  * Makes an area.
  * @param pages guest pages
- * @param slots pages that may have been copied aside and not read yet: 1 to 65536
+ * @param slots pages that may have been copied aside and not read yet: 1 to SAVE_SLOTS_MAXIMUM
  */
 export function newSaveArea(pages: number, slots: number = SAVE_SLOTS_DEFAULT): SaveArea {
   assert(Number.isInteger(pages) && pages > 0, "a VM has pages");
@@ -101,7 +102,10 @@ export function newSaveArea(pages: number, slots: number = SAVE_SLOTS_DEFAULT): 
   const header = new Int32Array(buffer, 0, HEADER_WORDS);
   header[SAVE.pages] = pages;
   header[SAVE.slots] = slots;
-  return saveAreaOf(buffer);
+  const area = saveAreaOf(buffer);
+  // Memory that was touched: the VM stands still when a save begins.
+  area.states.fill(NOT_TO_SAVE);
+  return area;
 }
 
 /** Views an area that the other side made. */

@@ -34,9 +34,17 @@ export const ATTENTION = {
 } as const;
 
 /** First argument of `traceHit`. */
-export const TRACE_KIND = { read: 0, write: 1, fetch: 2, walkRead: 3, walkWrite: 4 } as const;
+export const TRACE_KIND = {
+  read: 0,
+  write: 1,
+  fetch: 2,
+  walkRead: 3,
+  walkWrite: 4,
+  /** No access: it would be good to have an absent page. */
+  hint: 5,
+} as const;
 
-/** What each of them says. */
+/** What each of them says that is an access. */
 export const TRACE_KINDS: readonly {
   readonly isWrite: boolean;
   readonly by: TracedAccess["by"];

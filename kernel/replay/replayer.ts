@@ -397,7 +397,13 @@ export class Replayer {
       const { disk } = machine.device(event.device);
       if (event.status !== 0) this.disks.fail(disk, event.tag);
       else {
-        const outcome = this.disks.finish(disk, event.tag);
+        let outcome = this.disks.finish(disk, event.tag);
+        if (outcome === undefined) {
+          // The end of an earlier request may have made the device ask for this one, here.
+          const different = this.takeOutputs();
+          if (different !== undefined) return this.#diverged(different);
+          outcome = this.disks.finish(disk, event.tag);
+        }
         if (outcome === undefined) return "not yet";
         whole = { ...event, ...outcome.data && { data: outcome.data } };
       }

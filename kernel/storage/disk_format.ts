@@ -3,7 +3,7 @@
  */
 
 /** Their names: byte for byte, QEMU's copy-on-write images, and lazily initialised ones (S4). */
-export const DISK_FORMATS = ["raw", "qcow2", "lazy-zero"] as const;
+export const DISK_FORMATS: readonly DiskFormat[] = ["raw", "qcow2", "lazy-zero"];
 
 /** A format. */
-export type DiskFormat = (typeof DISK_FORMATS)[number];
+export type DiskFormat = "raw" | "qcow2" | "lazy-zero";

@@ -1,27 +1,56 @@
 /**
- * A VM world whose worker loads its modules while the kernel world still reads images.
+ * A VM world whose worker loads its modules while the kernel world still reads images, or long before there
+ * is a VM for it (world_pool.ts).
  *
  * Invariant: a worker that no VM claims is ended.
  */
 import type { HostWorkers, WorldDeath, WorldWorker } from "../host/workers.ts";
+import type { Rehearsal } from "./rehearsal.ts";
 
 /** A worker that waits for its VM. */
 export class EarlyWorld {
   readonly #worker: WorldWorker;
+  readonly #rehearsed: PromiseWithResolvers<boolean> = Promise.withResolvers();
   #watch: ((death: WorldDeath) => void) | undefined;
   #death: WorldDeath | undefined;
+  #posted: (message: unknown) => void = () => {};
 
   /** Starts the module at `url`. */
   constructor(workers: HostWorkers, url: URL, name: string) {
     this.#worker = workers.start(url, name, (death) => {
       this.#death = death;
+      this.#rehearsed.resolve(false);
       this.#watch?.(death);
+    }, (message) => {
+      if (this.#watch === undefined) this.#rehearsed.resolve(true);
+      else this.#posted(message);
     });
   }
 
-  /** The worker for a VM; `onDeath` is called when it fails by itself, also when it already has. */
-  claim(onDeath: (death: WorldDeath) => void): WorldWorker {
+  /**
+   * Lets it do once what a start does, so that a start finds warm code. Resolves to whether it has, and is
+   * ready; a start that comes before it has waits for it.
+   */
+  rehearse(rehearsal: Rehearsal): Promise<boolean> {
+    this.#worker.post({ rehearsal });
+    return this.#rehearsed.promise;
+  }
+
+  /** Whether its worker has died. */
+  get dead(): boolean {
+    return this.#death !== undefined;
+  }
+
+  /**
+   * The worker for a VM; `onDeath` is called when it fails by itself, also when it already has, `posted` with
+   * what it posts.
+   */
+  claim(
+    onDeath: (death: WorldDeath) => void,
+    posted: (message: unknown) => void = () => {},
+  ): WorldWorker {
     this.#watch = onDeath;
+    this.#posted = posted;
     const death = this.#death;
     if (death !== undefined) queueMicrotask(() => onDeath(death));
     return this.#worker;
@@ -29,6 +58,8 @@ export class EarlyWorld {
 
   /** Ends the worker if no VM has claimed it. */
   [Symbol.dispose](): void {
-    if (this.#watch === undefined) this.#worker.terminate();
+    if (this.#watch !== undefined) return;
+    this.#worker.terminate();
+    this.#rehearsed.resolve(false);
   }
 }

@@ -28,6 +28,7 @@ export interface IdentityRequest {
 
 /** The identity of a VM that is being made. */
 export interface IdentityDraft extends Disposable {
+  /** What the VM may have. */
   readonly identity: VmIdentity;
   /** The VM is made, and has the identity until this promise settles. */
   keep(ended: Promise<unknown>): void;
@@ -44,7 +45,7 @@ export class IdentityService {
   /** Parts of the known ones, by what they are: "mac 52:…". */
   readonly #taken = new Set<string>();
 
-  /** @param entropy where chance comes from */
+  /** A service that knows no VM yet; chance comes from `entropy`. */
   constructor(entropy: HostEntropy) {
     this.#entropy = entropy;
   }

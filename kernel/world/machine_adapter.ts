@@ -14,14 +14,15 @@ import type { MachineCode } from "../machine/machine_code.ts";
 import type { RemoteCompiler } from "./remote_compiler.ts";
 import { PRIVILEGE } from "../memory/hart_layout.ts";
 import type { Recorder } from "../replay/recorder.ts";
-import type {
-  HartReport,
-  MachineConfig,
-  MachineOutput,
-  MachinePort,
-  MachineStats,
-  MachineSurroundings,
-  StopReason,
+import {
+  type HartReport,
+  type MachineConfig,
+  type MachineOutput,
+  type MachinePort,
+  type MachineStats,
+  type MachineSurroundings,
+  type StopReason,
+  tierOf,
 } from "./machine_port.ts";
 
 /** Makes a machine with a registry's devices. Rejects with FormatError or ConfigError. */
@@ -31,7 +32,7 @@ export async function createMachine(
   { core, compiler: port, host, restored }: MachineSurroundings = {},
 ): Promise<MachinePort> {
   let compiler: RemoteCompiler | undefined;
-  const tier = config.trace ? "interpreter" : config.tier === "auto" ? "translator" : config.tier;
+  const tier = tierOf(config);
   const makesRegions = tier !== "interpreter" && port === undefined;
   const code = core === undefined || makesRegions ? await ownCode(core) : coreOnly(core);
   const { bios, kernel, initrd } = config;

@@ -10,6 +10,7 @@ import type { DiskRequest } from "../driver/mod.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import type { VmEvent } from "../machine/event.ts";
 import type { Machine, RestoredMemory } from "../machine/machine.ts";
+import type { MachineTier } from "../machine/machine_plan.ts";
 import type { HostSource } from "../machine/nondeterminism.ts";
 import type { StopReason as MachineStop } from "../machine/turns.ts";
 import type { Recorder } from "../replay/recorder.ts";
@@ -71,6 +72,11 @@ export interface MachineConfig {
   readonly startWallNanoseconds: bigint;
   /** Whether each retired instruction is reported as a `trace` output. */
   readonly trace: boolean;
+}
+
+/** The tier of a machine; one that is traced executes in the interpreter. */
+export function tierOf({ trace, tier }: Pick<MachineConfig, "trace" | "tier">): MachineTier {
+  return trace ? "interpreter" : tier === "auto" ? "translator" : tier;
 }
 
 /** Something that leaves the machine. */
@@ -212,7 +218,7 @@ export interface MachineSurroundings {
   /** The compiled core of machines like this one; without it, the machine makes its own. */
   readonly core?: WebAssembly.Module | undefined;
   /** The way to the compile world, if there is one. */
-  readonly compiler?: CompilePort | undefined;
+  readonly compiler?: Pick<CompilePort, "keeps" | "begin"> | undefined;
   /** What an exact clock reads. */
   readonly host?: HostSource | undefined;
   /** Memory of a machine that is made from an image, which is put back afterwards. */

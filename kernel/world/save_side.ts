@@ -16,33 +16,10 @@ import type { Machine } from "../machine/machine.ts";
 import { type MachineImage, resumeImage, saveImage } from "../machine/machine_image.ts";
 import { ActivePages } from "../memory/active_pages.ts";
 import { CopyAside } from "../memory/copy_aside.ts";
+import type { FrozenVm } from "./frozen_vm.ts";
 import type { MachinePort } from "./machine_port.ts";
 import type { VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL } from "./protocol.ts";
-
-/** A VM at the instant of a checkpoint: what its world posts, beside the mailbox, for the marker `frozen`. */
-export interface FrozenVm {
-  readonly kind: "frozen";
-  /** Number of the checkpoint: that of the marker. */
-  readonly id: number;
-  readonly image: MachineImage;
-  /** Instructions executed and guest time in ticks of 100 ns. */
-  readonly icount: number;
-  readonly ticks: number;
-  /** Whether all pages are to be saved: else those are that were written since the last checkpoint. */
-  readonly whole: boolean;
-  /** Guest pages in the order of their first use since `trace`; undefined when that was not asked for. */
-  readonly active: Uint32Array<ArrayBuffer> | undefined;
-  /** What the saver reads (memory/frozen_pages.ts), the VM's memory, and where RAM lies in it. */
-  readonly area: SharedArrayBuffer;
-  readonly memory: SharedArrayBuffer;
-  readonly ram: number;
-}
-
-/** Whether a message that a world posts is of a frozen VM. */
-export function isFrozenVm(posted: unknown): posted is FrozenVm {
-  return typeof posted === "object" && posted !== null && (posted as FrozenVm).kind === "frozen";
-}
 
 /** What freezes the machine behind a port. */
 export function saveSideOf({ machine }: MachinePort, mailbox: VmMailbox): SaveSide {

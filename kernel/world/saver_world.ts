@@ -12,6 +12,7 @@ import { DedupIndex } from "../datastore/dedup_index.ts";
 import { PageEncoder } from "../datastore/page_encoder.ts";
 import { hostClock } from "../host/clock.ts";
 import { hostPageCodec } from "../host/page_codec.ts";
+import { hostTimers } from "../host/timers.ts";
 import { FrozenPages, NO_PAGE } from "../memory/frozen_pages.ts";
 import {
   BATCHES_UNDER_WAY,
@@ -87,7 +88,7 @@ class Save {
       await this.#send({ share: frozen.progress, pages: this.#pages });
       if (rate === Infinity || count % RATE_PAGES !== 0) continue;
       const early = started + count / rate * 1000 - hostClock.monotonicMilliseconds();
-      if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+      if (early > 0) await hostTimers.delay(early);
     }
   }
 

@@ -35,6 +35,9 @@ interface Connected {
 /** Connects VMs with the compile world. */
 export class TranslationService {
   readonly #connected = new Map<number, Connected>();
+  /** What is to be said to a compile world that has not been started. */
+  readonly #unsaid: { readonly what: KernelToCompileWorld; readonly transfer: Transferable[] }[] =
+    [];
   #worker: WorldWorker | undefined;
   #died: WorldDeath | undefined;
   #count = 0;
@@ -49,20 +52,27 @@ export class TranslationService {
     private readonly warn: (line: string) => void,
   ) {}
 
-  /** Starts the compile world, if it does not run: before it is needed, because that takes a while. */
+  /**
+   * Starts the compile world, if it does not run. Starting a worker takes this thread 10 ms and the new one
+   * 30, so whoever starts a VM lets that go first: its code is not hot at once.
+   */
   start(): void {
-    this.#worker ??= this.host.workers.start(
+    if (this.#worker !== undefined) return;
+    this.#worker = this.host.workers.start(
       new URL("./compile_world.ts", import.meta.url),
       "compiler",
       (death) => this.#dies(death),
       (message) => this.#keep(message as ToKeep),
     );
+    for (const { what, transfer } of this.#unsaid.splice(0)) this.#say(what, transfer);
   }
 
-  /** Connects a VM. */
-  async connect(config: MachineConfig): Promise<Connection> {
-    this.start();
-    const path = this.directory && `${this.directory}/${nameOf(config)}`;
+  /**
+   * Connects a VM; nobody answers it before `start`.
+   * @param name of the file that its regions are kept in
+   */
+  async connect(name: string): Promise<Connection> {
+    const path = this.directory && `${this.directory}/${name}`;
     const kept = path === undefined ? undefined : await this.#read(path);
     const id = this.#count++;
     const { port1, port2 } = new MessageChannel();
@@ -86,6 +96,7 @@ export class TranslationService {
   stop(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+    this.#unsaid.length = 0;
   }
 
   async #keepNowAndThen(id: number, signal: AbortSignal): Promise<void> {
@@ -96,7 +107,7 @@ export class TranslationService {
 
   async #askToKeep(id: number, last: boolean): Promise<void> {
     const connected = this.#connected.get(id);
-    if (connected === undefined || this.#died !== undefined) return;
+    if (connected === undefined || this.#died !== undefined || this.#worker === undefined) return;
     const answered = connected.answered = Promise.withResolvers<void>();
     this.#say({ kind: "keep", id, last });
     const timeout = new AbortController();
@@ -137,12 +148,13 @@ export class TranslationService {
   }
 
   #say(what: KernelToCompileWorld, transfer: Transferable[] = []): void {
-    this.#worker?.post(what, transfer);
+    if (this.#worker === undefined) this.#unsaid.push({ what, transfer });
+    else this.#worker.post(what, transfer);
   }
 }
 
 /** The name of the file for a machine: the same for the same kernel image on the same board. */
-function nameOf(config: MachineConfig): string {
+export function translationsName(config: MachineConfig): string {
   const { kernel, memoryBytes, harts, disks, tlbEntries = 0, cacheElements = 0 } = config;
   const digest = new Digest();
   const marks = config.marksExecution ? 1 : 0;

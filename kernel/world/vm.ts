@@ -12,7 +12,9 @@ import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { DebugTarget } from "../debug/target.ts";
 import { ByteOutput } from "./byte_output.ts";
+import { noteSaving } from "./savable_vms.ts";
 import { DiskService } from "./disk_service.ts";
+import { isFrozenVm } from "./frozen_vm.ts";
 import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
 import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
@@ -35,11 +37,11 @@ import { VmExec } from "./vm_exec.ts";
 import type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { type AnnouncementOutcome, type IdentityAnnouncement, VmWho } from "./vm_identity.ts";
 import { VmLink } from "./vm_link.ts";
-import type { VmParts } from "./vm_parts.ts";
+import { type RestoreParts, startMessage, type VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
-import { isFinal, nextState, type VmHappening, type VmState } from "./vm_state.ts";
-import type { StartMessage } from "./vm_world.ts";
+import { VmSaves } from "./vm_saves.ts";
+import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 
 /** Unread output in bytes at which a VM has to stand still, until half of it was read. */
 const MOST_BACKLOG = 8 * 1024 * 1024;
@@ -68,8 +70,12 @@ export interface VmStats extends MachineStats {
 export class VM {
   /** Its name. */
   readonly name: string;
+  /** Name of the guest that it was started with, if it was started by one. */
+  readonly guest: string | undefined;
   /** Number of its harts. */
   readonly harts: number;
+  /** Bytes of its memory. */
+  readonly memoryBytes: number;
   readonly #console: ConsoleEnd;
   readonly #host: Host;
   readonly #link: VmLink;
@@ -85,9 +91,10 @@ export class VM {
   readonly #images: VmParts["images"];
   readonly #recordings: VmRecordings;
   readonly #replay: VmReplay | undefined;
+  readonly #restore: RestoreParts | undefined;
+  readonly #saves: VmSaves;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
-  readonly #watchers = new Set<() => void>();
-  #state: VmState = "starting";
+  readonly #phase = new VmPhase();
   #startedAt = 0;
   #wall = 0;
   #finalStats: MachineStats | undefined;
@@ -99,7 +106,9 @@ export class VM {
   constructor(parts: VmParts) {
     const { host, name, config } = parts;
     this.name = name;
+    this.guest = parts.guest;
     this.harts = config.harts;
+    this.memoryBytes = config.memoryBytes;
     this.#host = host;
     this.#network = parts.network;
     this.#images = parts.images;
@@ -129,19 +138,23 @@ export class VM {
     const services = [...this.#disks.values()];
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
-    this.#worker = parts.world.claim((death) => this.#died(death));
-    const { compiler } = parts;
-    this.#compiler = compiler;
-    const start: StartMessage = {
-      mailbox: shared,
-      config,
-      onReset: parts.onReset,
-      waitsForDebugger: parts.waitsForDebugger ?? false,
-      record: parts.recording?.sync,
-      replay: parts.replay?.start,
-      compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
-    };
-    this.#worker.post(start, [...compiler ? [compiler.port] : [], ...parts.moved]);
+    this.#saves = new VmSaves(this.#link, () => ({
+      typed: this.#console.untaken,
+      agent: exec.agent,
+      wallNanoseconds: host.clock.wallNanoseconds(),
+    }));
+    this.#worker = parts.world.claim(
+      (death) => this.#died(death),
+      (posted) => isFrozenVm(posted) && this.#saves.posted(posted),
+    );
+    const restore = this.#restore = parts.restore;
+    noteSaving(this, { saves: this.#saves, facts: parts.facts });
+    this.#compiler = parts.compiler;
+    this.#worker.post(startMessage(parts, shared), [
+      ...parts.compiler ? [parts.compiler.port] : [],
+      ...parts.moved,
+    ]);
+    if (restore !== undefined) this.#goOn(restore);
   }
 
   /** Its terminal. */
@@ -151,7 +164,7 @@ export class VM {
 
   /** What it is doing. */
   get state(): VmState {
-    return this.#state;
+    return this.#phase.state;
   }
 
   /** Why it failed, if it did. */
@@ -162,6 +175,16 @@ export class VM {
   /** Instructions it has retired, as of its last slice. */
   get icount(): number {
     return this.#link.icount;
+  }
+
+  /** Milliseconds since it began to run; 0 before that. */
+  get uptimeMilliseconds(): number {
+    return isFinal(this.#phase.state) ? this.#wall : this.#sinceStart();
+  }
+
+  /** Whether its guest can run commands (`exec`, `spawn`) now. */
+  get hasAgent(): boolean {
+    return this.#exec.hasAgent && !isFinal(this.#phase.state);
   }
 
   /** Folder of the recording that is made of it, if one is. */
@@ -196,7 +219,7 @@ export class VM {
 
   /** Resolves when the machine runs; rejects when it cannot be made. */
   async started(): Promise<void> {
-    await this.#until(() => this.#state !== "starting");
+    await this.#phase.until("running", "paused");
     if (this.#failure) throw failureError(this.name, this.#failure);
   }
 
@@ -212,10 +235,10 @@ export class VM {
 
   /** Switches it off, as pulling the plug would. Resolves when it is gone. */
   async powerOff(): Promise<void> {
-    if (!isFinal(this.#state)) {
+    if (!isFinal(this.#phase.state)) {
       void this.#link.send(TO_VM.stop, message());
       const inTime = new AbortController();
-      const ended = this.#until(() => isFinal(this.#state)).then(() => inTime.abort());
+      const ended = this.#phase.until().then(() => inTime.abort());
       if (await this.#host.timers.delay(STOP_MILLISECONDS, inTime.signal)) {
         this.#finish("ends", { code: 0, why: "stopped" });
       }
@@ -231,9 +254,11 @@ export class VM {
 
   /** Its counters, also after its end. */
   async stats(): Promise<VmStats> {
-    const asked = isFinal(this.#state) ? this.#finalStats : await this.#ask<MachineStats>("stats");
+    const asked = isFinal(this.#phase.state)
+      ? this.#finalStats
+      : await this.#ask<MachineStats>("stats");
     const stats = asked ?? NO_STATS;
-    const wallMilliseconds = isFinal(this.#state) ? this.#wall : this.#sinceStart();
+    const wallMilliseconds = isFinal(this.#phase.state) ? this.#wall : this.#sinceStart();
     const mips = wallMilliseconds > 0 ? stats.instructions / wallMilliseconds / 1000 : 0;
     return { ...stats, wallMilliseconds, mips };
   }
@@ -307,12 +332,12 @@ export class VM {
   #received(got: Received): void {
     switch (got.kind) {
       case TO_KERNEL.running:
-        if (this.#state === "starting") this.#startedAt = this.#now();
+        if (this.#phase.state === "starting") this.#startedAt = this.#now();
         // Whoever waits for the start can take hold of the output before there is any.
         this.#link.yieldSoon();
-        return this.#happened("runs");
+        return this.#phase.happened("runs");
       case TO_KERNEL.paused:
-        return this.#happened("pauses");
+        return this.#phase.happened("pauses");
       case TO_KERNEL.console:
         this.#portOutput(got);
         return this.#balance();
@@ -339,6 +364,10 @@ export class VM {
       }
       case TO_KERNEL.record:
         return this.#recordings.arrived(got);
+      case TO_KERNEL.frozen:
+        return this.#saves.marked(got);
+      case TO_KERNEL.thawed:
+        return this.#saves.thawed(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -360,6 +389,14 @@ export class VM {
       default:
         throw new Broken(`message ${got.kind} is unknown to the kernel world`);
     }
+  }
+
+  /** Goes on from a checkpoint. */
+  #goOn({ base, typed, loader }: RestoreParts): void {
+    this.#saves.base = base;
+    loader.start();
+    // The VM may end before its guest takes it, as it might have without the checkpoint.
+    if (typed.length > 0) this.#console.write(typed).catch(() => {});
   }
 
   /** The guest starts again: its images are read again, because nobody kept them. */
@@ -403,36 +440,19 @@ export class VM {
   }
 
   async #change(kind: number, wanted: VmState): Promise<void> {
-    if (isFinal(this.#state)) throw new HostError(`VM "${this.name}" is not running`);
+    if (isFinal(this.#phase.state)) throw new HostError(`VM "${this.name}" is not running`);
     void this.#link.send(kind, message());
-    await this.#until(() => this.#state === wanted || isFinal(this.#state));
+    await this.#phase.until(wanted);
   }
 
   async #ask<T>(question: string, argument = 0): Promise<T> {
     return await this.#queries.ask(question, argument) as T;
   }
 
-  #happened(happening: VmHappening): void {
-    this.#state = nextState(this.#state, happening);
-    for (const look of [...this.#watchers]) look();
-  }
-
-  #until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (!condition()) return;
-        this.#watchers.delete(look);
-        resolve();
-      };
-      this.#watchers.add(look);
-      look();
-    });
-  }
-
   #died(death: WorldDeath): void {
     const place = death.place === "" ? "" : `\n    at ${death.place}`;
     this.#fail({
-      phase: this.#state === "starting" ? "load" : "run",
+      phase: this.#phase.state === "starting" ? "load" : "run",
       name: "WorkerError",
       message: `its worker died: ${death.message}`,
       stack: death.message + place,
@@ -442,13 +462,13 @@ export class VM {
   }
 
   #fail(report: FailureReport): void {
-    if (isFinal(this.#state)) return;
+    if (isFinal(this.#phase.state)) return;
     this.#failure = report;
     this.#finish("fails", failureError(this.name, report));
   }
 
   #finish(happening: "ends" | "fails", outcome: VmExit | Error): void {
-    if (isFinal(this.#state)) return;
+    if (isFinal(this.#phase.state)) return;
     this.#wall = this.#startedAt === 0 ? 0 : this.#sinceStart();
     this.#worker.terminate();
     const error = outcome instanceof Error ? outcome : undefined;
@@ -457,12 +477,13 @@ export class VM {
     this.#exec.end();
     this.#replay?.end();
     this.#queries.close();
+    this.#saves.close();
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
     this.#finishing = this.#release().then(() => {
       if (outcome instanceof Error) this.#exit.reject(outcome);
       else this.#exit.resolve(outcome);
     });
-    this.#happened(happening);
+    this.#phase.happened(happening);
   }
 
   async #release(): Promise<void> {
@@ -471,6 +492,7 @@ export class VM {
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
     await this.#recordings.close();
     await this.#replay?.close();
+    await this.#restore?.loader.close();
   }
 
   #now(): number {

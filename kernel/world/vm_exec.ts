@@ -227,6 +227,11 @@ export class VmExec {
     };
   }
 
+  /** Whether the guest's agent is there. */
+  get hasAgent(): boolean {
+    return this.#agent !== 0;
+  }
+
   /** Output that nobody took yet, in bytes. */
   get backlog(): number {
     let sum = 0;

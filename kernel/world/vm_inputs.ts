@@ -27,8 +27,8 @@ export class VmInputs {
   #disk: VmEvent[] = [];
   #frames: VmEvent[] = [];
   #sizes: VmEvent[] = [];
-  /** Made when they are offered: what a wall clock's move is depends on guest time. */
-  #identities: ((machine: MachinePort) => VmEvent)[] = [];
+  /** Who the VM is, and what its wall clock shows. */
+  readonly #identities: VmEvent[] = [];
 
   /** Console input arrived. */
   addConsole({ device, numbers, bytes }: Message): void {
@@ -75,19 +75,17 @@ export class VmInputs {
 
   /** The VM is a copy of another one. */
   addIdentity({ bytes }: Message): void {
-    const event: VmEvent = {
+    this.#identities.push({
       kind: "identity",
       generation: bytes.slice(0, GENERATION_BYTES),
       mac: bytes.slice(GENERATION_BYTES, GENERATION_BYTES + MAC_BYTES),
       entropy: bytes.slice(GENERATION_BYTES + MAC_BYTES),
-    };
-    this.#identities.push(() => event);
+    });
   }
 
-  /** The wall clock is moved. */
-  addWall({ bytes }: Message): void {
-    const nanoseconds = BigInt(messageText(bytes));
-    this.#identities.push(({ ticks }) => wallEvent(nanoseconds, ticks));
+  /** The wall clock is moved, so that at a guest time, now, it shows what the message says. */
+  addWall({ bytes }: Message, ticks: number): void {
+    this.#identities.push(wallEvent(BigInt(messageText(bytes)), ticks));
   }
 
   /** Whether results of disk requests wait for the machine. */
@@ -113,7 +111,7 @@ export class VmInputs {
     const notTaken = (event: VmEvent): boolean => machine.offer(event) === 0;
     this.offerDiskResults(machine);
     // Before all else that the guest could see.
-    while (this.#identities.length > 0 && machine.offer(this.#identities[0]!(machine)) > 0) {
+    while (this.#identities.length > 0 && machine.offer(this.#identities[0]!) > 0) {
       this.#identities.shift();
     }
     if (this.#sizes.length > 0) this.#sizes = this.#sizes.filter(notTaken);

@@ -12,7 +12,7 @@ import { Broken } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import type { Received } from "./mailbox.ts";
 import { message, TO_VM } from "./protocol.ts";
-import type { FrozenVm } from "./save_side.ts";
+import type { FrozenVm } from "./frozen_vm.ts";
 import type { AgentPlace } from "./vm_exec.ts";
 import type { VmLink } from "./vm_link.ts";
 
@@ -48,6 +48,7 @@ interface Pending extends PromiseWithResolvers<FrozenMoment> {
   readonly stood: PromiseWithResolvers<number>;
   vm?: FrozenVm;
   side?: KernelSide;
+  isThawed?: boolean;
 }
 
 /** The saves of one VM, one at a time. */
@@ -98,20 +99,22 @@ export class VmSaves {
     const pending = this.#known(id);
     pending.side = this.side();
     pending.options.atMoment?.();
-    this.#complete(pending);
+    this.#complete(id, pending);
   }
 
   /** What the VM was arrived. */
   posted(vm: FrozenVm): void {
     const pending = this.#known(vm.id);
     pending.vm = vm;
-    this.#complete(pending);
+    this.#complete(vm.id, pending);
   }
 
   /** The machine runs again. */
   thawed({ numbers: [id = 0, microseconds = 0] }: Received): void {
-    this.#known(id).stood.resolve(microseconds);
-    this.#pending.delete(id);
+    const pending = this.#known(id);
+    pending.stood.resolve(microseconds);
+    pending.isThawed = true;
+    this.#complete(id, pending);
   }
 
   /** The VM ended. */
@@ -124,8 +127,11 @@ export class VmSaves {
     this.#pending.clear();
   }
 
-  #complete({ vm, side, stood, resolve }: Pending): void {
-    if (vm !== undefined && side !== undefined) resolve({ ...side, vm, stood: stood.promise });
+  /** The parts come by two ways, in no order. */
+  #complete(id: number, { vm, side, stood, resolve, isThawed }: Pending): void {
+    if (vm === undefined || side === undefined) return;
+    resolve({ ...side, vm, stood: stood.promise });
+    if (isThawed) this.#pending.delete(id);
   }
 
   #known(id: number): Pending {

@@ -182,8 +182,9 @@ export class VmSide {
 
   /** Stands still until no disk request is under way: their results are part of the state. */
   #prepareRecording(): void {
-    this.#send(this.#machine.takeOutputs());
     this.#inputs.offerDiskResults(this.#machine);
+    // Also what the end of a request made the device ask for.
+    this.#send(this.#machine.takeOutputs());
     const isQuiet = this.#diskRequests === 0 && !this.#inputs.hasDiskResults;
     if (this.#wanted !== "drain" || !isQuiet) return;
     this.#wanted = "waits";
@@ -329,7 +330,7 @@ export class VmSide {
         this.#inputs.addIdentity(got);
         break;
       case TO_VM.wall:
-        this.#inputs.addWall(got);
+        this.#inputs.addWall(got, this.#time?.ticks() ?? this.#machine.ticks);
         break;
       default:
         unreachable(`message ${got.kind} is unknown to a VM world`);

@@ -32,3 +32,29 @@ export function nextState(state: VmState, happening: VmHappening): VmState {
 export function isFinal(state: VmState): boolean {
   return state === "stopped" || state === "failed";
 }
+
+/** The state of one VM, and who waits for it to change. */
+export class VmPhase {
+  /** The state now. */
+  state: VmState = "starting";
+  readonly #watchers = new Set<() => void>();
+
+  /** Something happened: whoever waits looks again. */
+  happened(happening: VmHappening): void {
+    this.state = nextState(this.state, happening);
+    for (const look of [...this.#watchers]) look();
+  }
+
+  /** Resolves when the VM is in one of the states, or is over. */
+  until(...wanted: readonly VmState[]): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!wanted.includes(this.state) && !isFinal(this.state)) return;
+        this.#watchers.delete(look);
+        resolve();
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+}

@@ -15,6 +15,7 @@ import type { MachineConfig, MachineFactory, MachinePort } from "./machine_port.
 import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
+import { type Rehearsal, rehearse } from "./rehearsal.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
 import type { ReplayedMachine, ReplayStart } from "./replay_side.ts";
 import { VmExtras } from "./vm_extras.ts";
@@ -70,16 +71,41 @@ export interface StartMessage {
  * @param unpack unpacks zstd, for a world that may replay
  */
 export function serveVmWorld(create: MachineFactory, unpack: Decompress = cannotUnpack): void {
-  void nextMessage<StartMessage>().then((start) => new Life(start, create, unpack).live());
+  const inbox = new Inbox();
+  void firstMessage(inbox, create).then((start) => new Life(start, inbox, create, unpack).live());
+}
+
+/** Rehearses as often as it is asked to before the start. */
+async function firstMessage(inbox: Inbox, create: MachineFactory): Promise<StartMessage> {
+  for (;;) {
+    const first = await inbox.next<StartMessage | { readonly rehearsal: Rehearsal }>();
+    if (!("rehearsal" in first)) return first;
+    await rehearse(first.rehearsal, create);
+    (globalThis as unknown as Pick<Worker, "postMessage">).postMessage("rehearsed");
+  }
 }
 
 const cannotUnpack: Decompress = () => unreachable("this VM world does not replay");
 
-function nextMessage<T>(): Promise<T> {
-  const { promise, resolve } = Promise.withResolvers<T>();
-  const receive = (event: Event) => resolve((event as MessageEvent<T>).data);
-  globalThis.addEventListener("message", receive, { once: true });
-  return promise;
+/** What is posted to this worker, in order. */
+class Inbox {
+  readonly #came: unknown[] = [];
+  #wants: ((message: unknown) => void) | undefined;
+
+  constructor() {
+    globalThis.addEventListener("message", (event) => {
+      const { data } = event as MessageEvent<unknown>;
+      if (this.#wants === undefined) this.#came.push(data);
+      else this.#wants(data);
+      this.#wants = undefined;
+    });
+  }
+
+  /** The next message; one at a time. */
+  next<T>(): Promise<T> {
+    if (this.#came.length > 0) return Promise.resolve(this.#came.shift() as T);
+    return new Promise((resolve) => this.#wants = resolve as (message: unknown) => void);
+  }
 }
 
 /** Gives the memory of the images back at once, which garbage collection would do late. */
@@ -90,8 +116,8 @@ function freeImages({ kernel, initrd }: ImagesMessage): void {
 }
 
 /** The images once more, for a guest that starts again. */
-function imagesAgain(mailbox: VmMailbox): Promise<ImagesMessage> {
-  const answer = nextMessage<ImagesMessage>();
+function imagesAgain(inbox: Inbox, mailbox: VmMailbox): Promise<ImagesMessage> {
+  const answer = inbox.next<ImagesMessage>();
   mailbox.send(TO_KERNEL.imagesWanted, message());
   return answer;
 }
@@ -110,6 +136,7 @@ class Life {
 
   constructor(
     start: StartMessage,
+    private readonly inbox: Inbox,
     private readonly create: MachineFactory,
     private readonly unpack: Decompress,
   ) {
@@ -211,7 +238,7 @@ class Life {
   }
 
   async #makeAgain(startWallNanoseconds: bigint, time?: HostTime): Promise<MachinePort> {
-    this.#images = await imagesAgain(this.#mailbox);
+    this.#images = await imagesAgain(this.inbox, this.#mailbox);
     return await this.#make(startWallNanoseconds, time);
   }
 }

@@ -13,6 +13,8 @@ export const RAM = 0x8000_0000;
 
 /** What a test may want to differ. */
 export interface BareOptions {
+  /** Bytes of RAM; 16 MiB when it is left out. */
+  readonly ramBytes?: number;
   readonly harts?: number;
   readonly decodedPages?: number;
   /** Entries of the nondeterminism buffer: with any, the clock is exact. */
@@ -29,15 +31,19 @@ export class BareCore {
   readonly core: Core;
 
   constructor(options: BareOptions = {}) {
-    this.core = new Core({
-      ramBytes: 16 << 20,
-      harts: options.harts ?? 1,
-      deviceStateBytes: 64,
-      tlbEntries: 64,
-      cacheElements: 4,
-      decodedPages: options.decodedPages ?? 64,
-      nondetEntries: options.nondetEntries ?? 0,
-    }, options.bus ?? { read: () => undefined, write: () => false }, coreWithout);
+    this.core = new Core(
+      {
+        ramBytes: options.ramBytes ?? 16 << 20,
+        harts: options.harts ?? 1,
+        deviceStateBytes: 64,
+        tlbEntries: 64,
+        cacheElements: 4,
+        decodedPages: options.decodedPages ?? 64,
+        nondetEntries: options.nondetEntries ?? 0,
+      },
+      options.bus ?? { read: () => undefined, write: () => false },
+      coreWithout,
+    );
     this.reset();
   }
 

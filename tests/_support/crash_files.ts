@@ -214,6 +214,13 @@ export class CrashFiles implements HostFiles {
     this.operate(() => this.disk.syncFolder(clean(path)));
   }
 
+  flushFolder(path: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.syncFolder(path);
+      resolve();
+    });
+  }
+
   async lock(path: string, kind: LockKind): Promise<HostLock> {
     this.#makeLockFile(path);
     const release = await this.disk.lock(clean(path), kind, this);

@@ -7,12 +7,15 @@
 import { assertEquals } from "@std/assert";
 import { Prng } from "../../kernel/base/prng.ts";
 import { takeEpoch } from "../../kernel/machine/epoch.ts";
-import type { Machine, MachineConfig } from "../../kernel/machine/machine.ts";
+import type { Machine, MachineConfig, RestoredMemory } from "../../kernel/machine/machine.ts";
 import { type SnapshotInfo, Snapshots } from "../../kernel/machine/snapshot.ts";
 import { DirtyPages } from "../../kernel/memory/dirty_pages.ts";
 import { lateCompiler } from "./compilers.ts";
 import { testMachine } from "./machine.ts";
+import { MemoryServices, moveMachine } from "./memory_services.ts";
 
+/** Most instructions between two things that happen to memory from outside. */
+const SERVED_SPAN = 12_000;
 const SLICES: readonly number[] = [10, 300, 5000, 100_000, 10_000_000];
 
 /** A program to compare. */
@@ -54,10 +57,24 @@ export function randomOptions(rng: Prng): Partial<MachineConfig> {
   };
 }
 
-/** Runs to an icount in slices of random sizes; idle time is skipped. False when the machine ended. */
-function runTo(machine: Machine, icount: number, rng: Prng, slices = SLICES): boolean {
+/**
+ * Runs to an icount in slices of random sizes; idle time is skipped. False when the machine ended.
+ * @param between happens now and then between two slices
+ */
+function runTo(
+  machine: Machine,
+  icount: number,
+  rng: Prng,
+  slices = SLICES,
+  between?: () => void,
+): boolean {
   const largest = rng.pick(slices);
+  let next = machine.icount;
   while (machine.icount < icount) {
+    if (between !== undefined && machine.icount >= next) {
+      between();
+      next = machine.icount + rng.below(SERVED_SPAN);
+    }
     const stop = machine.run(Math.min(1 + rng.below(largest), icount - machine.icount));
     machine.takeOutputs();
     if (stop.kind === "off" || stop.kind === "reset") return false;
@@ -70,17 +87,29 @@ function runTo(machine: Machine, icount: number, rng: Prng, slices = SLICES): bo
 
 /** Runs to an icount and tells what the machine is; of what it did there, only who tracks pages hears. */
 class Subject {
-  readonly #dirty: DirtyPages | undefined;
+  #machine: Machine;
+  #dirty: DirtyPages | undefined;
   readonly #snapshots: Snapshots | undefined;
+  #services: MemoryServices | undefined;
+  /** What machines did that it was made of before. */
+  readonly #left = { instructions: 0, dropped: 0 };
 
   /**
+   * @param make makes the machine, or one in its place that is restored from an image
    * @param tracks whether what is told names the pages that were written since the last time
-   * @param returns whether it goes ahead and comes back now and then
+   * @param fate whether it goes ahead and comes back now and then, or memory is saved and restored
    */
-  constructor(readonly machine: Machine, tracks: boolean, returns: boolean) {
+  constructor(
+    private readonly make: (restored?: RestoredMemory) => Machine,
+    tracks: boolean,
+    fate: "plain" | "returns" | "served",
+    rng: Prng,
+  ) {
+    const machine = this.#machine = make();
     if (tracks) this.#dirty = new DirtyPages(machine.core.flags);
     this.#dirty?.start();
-    if (!returns) return;
+    if (fate === "served") this.#services = new MemoryServices(machine, rng);
+    if (fate !== "returns") return;
     const dirty = this.#dirty;
     this.#snapshots = new Snapshots(machine, { limitBytes: 64 << 20, ...(dirty ? { dirty } : {}) });
   }
@@ -90,13 +119,44 @@ class Subject {
     return this.#snapshots?.list ?? [];
   }
 
+  get machine(): Machine {
+    return this.#machine;
+  }
+
+  /** Instructions that ran in regions, and regions that were dropped. */
+  get work(): TierWork {
+    const { core, translator } = this.machine;
+    return {
+      instructions: this.#left.instructions + Number(core.control("statRegionInstructions")),
+      dropped: this.#left.dropped + (translator?.statistics.dropped ?? 0),
+    };
+  }
+
   tellAt(icount: number, rng: Prng, slices: TierCase["slices"]): string {
-    runTo(this.machine, icount, rng, slices);
+    const services = this.#services;
+    const between = services === undefined ? undefined : () => services.between();
+    runTo(this.machine, icount, rng, slices, between);
     return described(this.machine, this.#dirty);
+  }
+
+  /** Goes on as another machine, made from this one's image. */
+  #move(rng: Prng): void {
+    Object.assign(this.#left, this.work);
+    this.#services!.stop();
+    const dirty = this.#dirty?.list();
+    const { machine, loader } = moveMachine(this.#machine, rng, this.make);
+    this.#machine = machine;
+    if (dirty !== undefined) {
+      this.#dirty = new DirtyPages(machine.core.flags);
+      this.#dirty.start();
+      this.#dirty.restore(dirty);
+    }
+    this.#services = new MemoryServices(machine, rng, loader);
   }
 
   /** Keeps the moment, and sometimes goes ahead and comes back to it. */
   keep(rng: Prng): void {
+    if (this.#services !== undefined && rng.below(2) === 0) this.#move(rng);
     if (this.#snapshots === undefined) return;
     this.machine.takeOutputs();
     const snapshot = this.#snapshots.take();
@@ -150,7 +210,10 @@ export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): Tier
   const tracks = rng.below(4) > 0;
   const subjects = variants.map((options) => {
     const config = { bios: "none", memoryBytes: 8 << 20, ...test.config, ...options } as const;
-    return new Subject(testMachine(config), tracks, rng.below(2) === 0);
+    const make = (restored?: RestoredMemory) =>
+      testMachine({ ...config, ...restored && { restored } });
+    const fate = rng.pick(["plain", "returns", "returns", "served"] as const);
+    return new Subject(make, tracks, fate, rng);
   });
   const said = test.moments.map((moment) => {
     const [expected, ...others] = subjects.map((s) => s.tellAt(moment, rng, test.slices));
@@ -174,13 +237,9 @@ export function assertSameOnTiers(seed: number, rng: Prng, test: TierCase): Tier
     const options = JSON.stringify(variants[i]);
     assertEquals(again, said[from + 1], `seed ${seed} back from moment ${from}, ${options} right`);
   });
-  const machines = subjects.map(({ machine }) => machine);
-  const translated = machines.slice(1);
-  const sum = (of: (machine: Machine) => number) => translated.map(of).reduce((a, b) => a + b);
-  return {
-    instructions: sum(({ core }) => Number(core.control("statRegionInstructions"))),
-    dropped: sum(({ translator }) => translator!.statistics.dropped),
-  };
+  const translated = subjects.slice(1).map(({ work }) => work);
+  const sum = (of: (work: TierWork) => number) => translated.map(of).reduce((a, b) => a + b);
+  return { instructions: sum((work) => work.instructions), dropped: sum((work) => work.dropped) };
 }
 
 /** So many random icounts below a limit, and the limit, in ascending order. */

@@ -5,6 +5,8 @@
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { seededIdentity } from "../../kernel/base/identity.ts";
 import { identityEvent } from "../../kernel/machine/identity.ts";
+import { encodeExecFrame } from "../../kernel/world/exec_protocol.ts";
+import { EXEC_PORT } from "../../kernel/world/vm_exec.ts";
 import type { Machine } from "../../kernel/machine/machine.ts";
 import { Snapshots } from "../../kernel/machine/snapshot.ts";
 import { debianMachine, debianTest, PROMPT } from "../_support/debian.ts";
@@ -24,7 +26,7 @@ function type(machine: Machine, line: string): string {
     text += runToEnd(machine, { most: machine.icount + 5_000_000_000, until: "END\r\n" }).console;
   }
   assertStringIncludes(text, "END\r\n");
-  return text.slice(text.indexOf("\n") + 1);
+  return text.slice(0, text.indexOf("END\r\n"));
 }
 
 debianTest(
@@ -56,6 +58,18 @@ debianTest(
     assertNotEquals(copy, parent);
     assertEquals(drawn(2), copy);
     assertNotEquals(drawn(3), copy);
+    /** What a guest draws whose agent was given entropy, and nothing else. */
+    const given = (first: number) => {
+      snapshots.restore(moment);
+      const payload = new TextEncoder().encode(`\n\n\n${"e".repeat(31)}${first}`);
+      const bytes = encodeExecFrame({ kind: "N", id: 0, payload });
+      const event = { kind: "console", device: "console0", port: EXEC_PORT, bytes } as const;
+      assertEquals(machine.gate.deliver(event), bytes.length);
+      return type(machine, "sleep 0.2; head -c 16 /dev/urandom | hexdump -C | head -n 1");
+    };
+    assertEquals(given(1), given(1));
+    assertNotEquals(given(1), given(2));
+    drawn(2);
     const log = type(machine, "dmesg | tail -n 1; grep vmgenid /proc/interrupts");
     assertStringIncludes(log, "random: crng reseeded due to virtual machine fork");
     assert(/ 1 +SiFive PLIC +12 /.test(log), log);

@@ -2,6 +2,7 @@
  * The list of fuzz targets, one for every reader of foreign bytes, and a canary that must fail: when it
  * passes, nothing that the others say counts (habit 7).
  */
+import { CHECKPOINT_TARGETS } from "./checkpoints_fuzz.ts";
 import control from "./control_fuzz.ts";
 import decode from "./decode_fuzz.ts";
 import { DEVICE_TARGETS } from "./devices_fuzz.ts";
@@ -23,6 +24,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   qcow2,
   sbi,
   virtqueue,
+  ...CHECKPOINT_TARGETS,
   ...DEVICE_TARGETS,
   ...IMAGE_TARGETS,
   ...RECORDING_TARGETS,

@@ -11,7 +11,7 @@ import { Broken } from "../../kernel/base/assert.ts";
 import { GuestMemory } from "../../kernel/memory/guest_memory.ts";
 import { PAGE_FLAG, type TracedAccess } from "../../kernel/memory/page_flags.ts";
 import { encode } from "../../tools/asm/encode.ts";
-import { RAM } from "../_support/bare_core.ts";
+import { BareCore, RAM } from "../_support/bare_core.ts";
 import { LEAF } from "../_support/page_tables.ts";
 import { CODE, DATA, MSTATUS, NOP, PrivilegedCore } from "../_support/privileged.ts";
 import { Translation } from "./translation.ts";
@@ -71,6 +71,29 @@ Deno.test("flags are set and cleared one by one, and only on pages that exist", 
     assertThrows(() => flags.get(page), Broken, "does not exist");
     assertThrows(() => flags.set(page, 1), Broken, "does not exist");
     assertThrows(() => flags.clear(page, 1), Broken, "does not exist");
+  }
+});
+
+Deno.test("flags of all pages are set and cleared at once, whatever their number, and nothing else", () => {
+  for (const pages of [1, 7, 8, 63, 64, 65, 200]) {
+    const { core } = new BareCore({ ramBytes: pages * 4096 });
+    const { flags, plan, bytes } = core;
+    const around = () => [
+      ...bytes.slice(plan.pageFlags - 64, plan.pageFlags),
+      ...bytes.slice(Math.ceil((plan.pageFlags + pages) / 64) * 64, plan.decoded),
+    ];
+    flags.set(pages - 1, PAGE_FLAG.protected);
+    const before = around();
+    flags.setAll(PAGE_FLAG.absent | PAGE_FLAG.frozen);
+    const all = Array.from({ length: pages }, (_, page) => flags.get(page));
+    assertEquals(all, [...new Array(pages - 1).fill(17), 17 + PAGE_FLAG.protected]);
+    const copy = new Uint8Array(pages);
+    flags.copyTo(copy);
+    assertEquals([...copy], all);
+    flags.clearAll(PAGE_FLAG.frozen);
+    assertEquals(flags.pagesWithout(PAGE_FLAG.frozen).length, pages);
+    assertEquals(flags.pagesWithout(PAGE_FLAG.absent).length, 0);
+    assertEquals(around(), before);
   }
 });
 

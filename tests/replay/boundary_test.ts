@@ -25,6 +25,10 @@ const MESSAGES: Readonly<Record<keyof typeof TO_VM, string>> = {
   debugInterrupt: "no event: see pause",
   identity: "event identity",
   wall: "event wall",
+  savePrepare: "no event: traces of pages, which the guest cannot see",
+  freeze: "no event: see pause",
+  saveEnded: "no event: see savePrepare",
+  saveGo: "no event: see pause",
   baseData: "no event: a replay's disks, which its recording's machine had",
 };
 
@@ -35,6 +39,8 @@ const EVENTS = ["console", "frame", "resize", "disk", "time", "entropy", "identi
 const PORT_READERS: Readonly<Record<string, string>> = {
   "kernel/world/vm_world.ts": "the start message (the recording's manifest) and images",
   "kernel/world/remote_compiler.ts": "regions, which are checked to be what the guest's code means",
+  "kernel/world/saver_world.ts": "not a VM world",
+  "kernel/world/core_world.ts": "not a VM world",
   "kernel/world/compile_world.ts": "not a VM world",
   "kernel/world/translation_server.ts": "not a VM world",
 };
@@ -43,6 +49,8 @@ const PORT_READERS: Readonly<Record<string, string>> = {
 const HOST_READERS: Readonly<Record<string, string>> = {
   "kernel/world/vm_side.ts": "sizes of slices, and guest time as `time` events",
   "kernel/world/replay_side.ts": "sizes of slices, and how long to sleep",
+  "kernel/world/live_recording.ts": "hands the host's clock to vm_recording.ts",
+  "kernel/world/saver_world.ts": "not a VM world: how fast it reads",
   "kernel/world/vm_recording.ts": "when to send what was recorded",
   "kernel/world/host_time.ts": "the source of `time` events and of exact reads",
   "kernel/world/vm_world.ts": "hands the host's clock to the files above",

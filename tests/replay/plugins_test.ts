@@ -56,7 +56,7 @@ function watcher(watched: bigint, size: number): ReplayPlugin {
       replay.every(50_000, () => say("other sample"));
       replay.onTurn(({ hart }) => say(`turn ${hart}`));
       replay.onWait(() => say("wait"));
-      replay.onEvent((event) => say(`event ${JSON.stringify(event)}`));
+      replay.onEvent((event) => say(`event ${Deno.inspect(event, { iterableLimit: 300 })}`));
       replay.onEpoch(() => say("epoch"));
       replay.onSyscall((call) => say(`call ${call.number}`), ({ value }) => say(`= ${value}`));
       replay.onWatch({ kind: "access", address: watched, size, physical: true }, (access) => {

@@ -68,6 +68,46 @@ debianTest("Linux writes, flushes, reads back and discards parts of a virtio dis
   });
 });
 
+debianTest(
+  "Linux uses a queue for each hart, discards and the cache mode of its disk",
+  async () => {
+    await withImages([16 * MiB], async ([path]) => {
+      await Deno.writeFile(path!, new Uint8Array(16 * MiB).fill(0xa5));
+      await withDebian({ drives: [{ path: path! }], harts: 2 }, async (vm) => {
+        const limits = await shell(
+          vm,
+          `cd /sys/block/vda; ls mq | wc -l
+         cat queue/discard_granularity queue/discard_max_bytes queue/write_zeroes_max_bytes`,
+        );
+        assertEquals(limits.split("\n").map(Number), [2, 4096, 0x3f_ffff * 512, 16 * MiB]);
+        assertEquals(await shell(vm, "cat /sys/block/vda/queue/write_cache"), "write back");
+        // Both harts at once, in different halves of the disk, each checking what it wrote.
+        await shell(
+          vm,
+          `half() {
+           dd if=/dev/urandom of=/tmp/half$1 bs=64k count=64 2>/dev/null
+           dd if=/tmp/half$1 of=/dev/vda bs=64k seek=$(($1 * 64)) conv=fsync,notrunc oflag=direct 2>/dev/null
+           dd if=/dev/vda bs=64k skip=$(($1 * 64)) count=64 iflag=direct 2>/dev/null | cmp - /tmp/half$1
+         }
+         half 0 & first=$!
+         half 1 & wait $first; wait $!`,
+        );
+        await shell(vm, "blkdiscard -o 8388608 -l 4194304 /dev/vda");
+        await shell(
+          vm,
+          `echo write through > /sys/block/vda/cache_type
+         dd if=/tmp/half0 of=/dev/vda bs=64k seek=192 count=8 oflag=direct conv=notrunc 2>/dev/null`,
+        );
+        assertEquals(await shell(vm, "cat /sys/block/vda/cache_type"), "write through");
+        await shell(vm, "mke2fs /dev/vda 4096 > /dev/null; sync");
+      });
+      const bytes = await Deno.readFile(path!);
+      assertEquals([bytes[1080], bytes[1081]], [0x53, 0xef], "the magic of an ext2 file system");
+      assert(bytes.subarray(13 * MiB).every((byte) => byte === 0xa5));
+    });
+  },
+);
+
 debianTest("Linux finds a read-only disk read-only, and writes to it fail", async () => {
   await withImages([MiB], async ([path]) => {
     await Deno.writeFile(path!, new TextEncoder().encode("unchanged".padEnd(MiB, ".")));

@@ -11,6 +11,7 @@ import type {
 import type { VmEvent } from "../../kernel/machine/event.ts";
 import {
   encodeExecFrame,
+  EXEC_PAYLOAD_BYTES,
   type ExecFrameKind,
   ExecFrameReader,
 } from "../../kernel/world/exec_protocol.ts";
@@ -205,6 +206,8 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   disk: (m) => diskProgram(m),
   /** A guest with an exec agent. */
   agent: (m) => agent(m),
+  /** A guest whose agent has a version, and tells on the terminal who it is told that it is, and what comes in. */
+  who: (m) => whoAgent(m),
   /** A guest that ends before its agent is there. */
   noagent: (m) => {
     m.print("init died\n");
@@ -239,10 +242,42 @@ function diskProgram(m: FakeMachine): StopReason {
   return { kind: "await", what: "disk" };
 }
 
+/** Its arguments: the agent's version, and "mute" when it never answers. */
+function whoAgent(m: FakeMachine): StopReason {
+  const [version = "", mute] = m.arguments;
+  const hex = (bytes: Uint8Array) => bytes.toHex();
+  for (const event of m.events.splice(0)) {
+    if (event.kind === "identity") {
+      const { generation, mac, entropy } = event;
+      m.print(`event ${hex(generation)} ${hex(mac)} ${entropy.length}\n`);
+    } else if (event.kind === "wall") m.print(`wall ${event.wallStart + BigInt(m.ticks) * 100n}\n`);
+    else if (event.kind === "console" && event.port === 0) m.print("typed\n");
+    else if (event.kind === "console") {
+      for (const { kind, payload } of new ExecFrameReader().push(event.bytes)) {
+        const [name, mac, clock, ...rest] = new TextDecoder("latin1").decode(payload).split("\n");
+        m.print(`told ${kind} ${name}|${mac}|${clock}|${rest.join("\n").length}\n`);
+        const answer = new TextEncoder().encode(name === "proud" ? "hostname mac " : "");
+        if (mute === undefined) {
+          m.print(encodeExecFrame({ kind: "A", id: 0, payload: answer }), "console0", 1);
+        }
+      }
+    }
+  }
+  if (m.icount++ === 0) {
+    m.print(
+      encodeExecFrame({ kind: "H", id: 0, payload: new TextEncoder().encode(version) }),
+      "console0",
+      1,
+    );
+    m.print("begun\n");
+  }
+  return IDLE;
+}
+
 const sleeping = new Set<number>();
 const readers = new WeakMap<FakeMachine, ExecFrameReader>();
 
-/** Runs pretended commands: echo WORDS, cat, fail STATUS, both, sleep; refuses all others. */
+/** Runs pretended commands: echo WORDS, cat, fail STATUS, pour BYTES, sleep; refuses all others. */
 function agent(m: FakeMachine): StopReason {
   const send = (kind: ExecFrameKind, id: number, payload: Uint8Array | string = "") => {
     const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
@@ -262,7 +297,9 @@ function agent(m: FakeMachine): StopReason {
         send("O", id, payload);
       }
       if (kind === "E" && !sleeping.has(id)) send("Q", id, "0");
-      if (kind === "K") send("Q", id, `${128 + Number(new TextDecoder().decode(payload))}`);
+      const signal = Number(new TextDecoder().decode(payload));
+      // Stopping it and letting it go on are not seen by a pretended command.
+      if (kind === "K" && signal !== 18 && signal !== 19) send("Q", id, `${128 + signal}`);
     }
   }
   return IDLE;
@@ -283,6 +320,12 @@ function startCommand(
     case "echo":
       send("O", id, words.join(" ") + "\n");
       return send("Q", id, "0");
+    case "pour":
+      sleeping.add(id);
+      for (let left = Number(words[0]); left > 0; left -= EXEC_PAYLOAD_BYTES) {
+        send("O", id, "x".repeat(Math.min(left, EXEC_PAYLOAD_BYTES)));
+      }
+      return;
     case "fail":
       send("R", id, "it failed\n");
       return send("Q", id, words[0]);

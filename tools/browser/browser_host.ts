@@ -117,6 +117,10 @@ class ListedFiles implements HostFiles {
     throw readOnly(path);
   }
 
+  flushFolder(path: string): Promise<void> {
+    return Promise.reject(readOnly(path));
+  }
+
   lock(path: string): Promise<HostLock> {
     return Promise.reject(readOnly(path));
   }

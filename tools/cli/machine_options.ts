@@ -79,7 +79,7 @@ export function addMachineOptions(command: Command): Command {
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
     .option("--trace <file>", "write each executed instruction; slow")
-    .option("--name <name>", "name of the VM, for messages");
+    .option("--name <name>", "name of the VM, for messages and other commands", checkName);
 }
 
 /** What to power on. */
@@ -127,6 +127,11 @@ export function choice(flags: string, help: string, choices: string[]): Option {
 
 const DRIVE_FLAGS = ["readonly", "format=raw", "format=qcow2", "format=lazy-zero"];
 
+function checkName(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected 1 to 64 letters, digits, dots, hyphens or underscores.");
+}
+
 function checkSize(text: string): string {
   try {
     parseSize(text);
@@ -146,7 +151,8 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-function seconds(text: string): number {
+/** Parses a number of seconds. */
+export function seconds(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && value > 0 && value < 1e6) return value;
   throw new InvalidArgumentError("Expected a number of seconds.");

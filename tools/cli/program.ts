@@ -3,6 +3,7 @@
  * from this table.
  */
 import { Command } from "commander";
+import { attachCommand } from "./commands/attach.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { diskCommand } from "./commands/disk.ts";
 import { execCommand } from "./commands/exec.ts";
@@ -12,6 +13,7 @@ import { psCommand } from "./commands/ps.ts";
 import { recordCommand } from "./commands/record.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { runCommand } from "./commands/run.ts";
+import { stopCommand } from "./commands/stop.ts";
 import { symbolsCommand } from "./commands/symbols.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { CliEnvironment } from "./environment.ts";
@@ -22,6 +24,7 @@ Examples:
   run hello                              a small guest of ours
   run debian                             Debian Linux to a shell; Ctrl-A x quits
   exec debian -- uname -a                one command in a fresh Debian
+  run debian -d --name web               without the terminal; then attach web, exec web, stop web
   run debian --record DIR                record it; replay DIR shows it again
   run --kernel Image --initrd initrd.gz --append "console=ttyS0"
 `;
@@ -41,6 +44,8 @@ export function makeProgram(
   program.addCommand(replayCommand(environment, onStatus));
   program.addCommand(recordCommand());
   program.addCommand(psCommand());
+  program.addCommand(attachCommand(onStatus));
+  program.addCommand(stopCommand());
   program.addCommand(guestsCommand());
   program.addCommand(inspectCommand());
   program.addCommand(diskCommand(onStatus));

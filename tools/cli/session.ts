@@ -5,11 +5,12 @@
  * Invariant: after `close` the terminal is as it was, and this process reads no more input for the VM.
  */
 import { HostError, type VM } from "../../mod.ts";
+import type { SharedConsole } from "./control/consoles.ts";
 import type { Ending } from "./ending.ts";
 import { EXIT } from "./errors.ts";
 import { writeOut } from "./streams.ts";
-import { ESCAPE_HELP, EscapeParser } from "./terminal/escape.ts";
-import { Monitor } from "./terminal/monitor.ts";
+import { escapeHelp, EscapeParser } from "./terminal/escape.ts";
+import { Monitor, runMonitorCommand } from "./terminal/monitor.ts";
 import { RawTerminal } from "./terminal/raw_terminal.ts";
 import { UntilScanner } from "./until_scanner.ts";
 
@@ -21,6 +22,7 @@ export class Session {
   readonly untilFound: Promise<undefined>;
   readonly #vm: VM;
   readonly #ending: Ending;
+  readonly #shared: SharedConsole | undefined;
   readonly #scanner: UntilScanner | undefined;
   readonly #terminal: RawTerminal | undefined;
   readonly #escapes = new EscapeParser();
@@ -28,16 +30,17 @@ export class Session {
   readonly #foundText: () => void;
   #closed = false;
 
-  /** Connects at once. */
-  constructor(vm: VM, ending: Ending, until: string | undefined) {
+  /** Connects at once; what the guest prints goes to `shared` too. */
+  constructor(vm: VM, ending: Ending, until: string | undefined, shared?: SharedConsole) {
     this.#vm = vm;
+    this.#shared = shared;
     this.#ending = ending;
     this.#scanner = until === undefined ? undefined : new UntilScanner(until);
     const found = Promise.withResolvers<undefined>();
     this.untilFound = found.promise;
     this.#foundText = () => found.resolve(undefined);
     const quit = () => ending.end(EXIT.ok);
-    this.#monitor = new Monitor({ vm, quit }, writeOut);
+    this.#monitor = new Monitor((line) => runMonitorCommand({ vm, quit }, line), writeOut);
     if (Deno.stdin.isTerminal()) {
       this.#terminal = new RawTerminal((columns, rows) => void vm.console.resize(columns, rows));
     }
@@ -59,9 +62,14 @@ export class Session {
   }
 
   async #copyOutput(): Promise<void> {
-    for await (const bytes of this.#vm.console.readable) {
-      if (bytes.length > 0) writeOut(bytes);
-      if (this.#scanner?.push(bytes)) this.#foundText();
+    try {
+      for await (const bytes of this.#vm.console.readable) {
+        if (bytes.length > 0) writeOut(bytes);
+        this.#shared?.push(bytes);
+        if (this.#scanner?.push(bytes)) this.#foundText();
+      }
+    } finally {
+      this.#shared?.end();
     }
   }
 
@@ -91,7 +99,7 @@ export class Session {
           this.#monitor.toggle();
           break;
         case "help":
-          writeOut(`\r\n${ESCAPE_HELP.replaceAll("\n", "\r\n")}`);
+          writeOut(`\r\n${escapeHelp("quit").replaceAll("\n", "\r\n")}`);
           break;
       }
     }

@@ -6,6 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { VirtioDriver } from "../../../tests/_support/virtio_driver.ts";
 import block from "../virtio_blk/mod.ts";
+import blockMq from "../virtio_blk_mq/mod.ts";
 import virtioConsole from "../virtio_console/mod.ts";
 import net from "../virtio_net/mod.ts";
 import rng from "../virtio_rng/mod.ts";
@@ -27,6 +28,7 @@ function readyWith(driver: VirtioDriver, size: number): boolean {
 Deno.test("identity: magic, the modern version, the device's type", () => {
   const types = [
     [block, DEVICE_ID.block],
+    [blockMq, DEVICE_ID.block],
     [virtioConsole, DEVICE_ID.console],
     [net, DEVICE_ID.network],
     [rng, DEVICE_ID.entropy],
@@ -68,7 +70,7 @@ Deno.test("FEATURES_OK is refused without VERSION_1 and with features that were 
 });
 
 Deno.test("every device takes what it offers with any one feature left out", () => {
-  for (const declaration of [block, virtioConsole, net, rng]) {
+  for (const declaration of [block, blockMq, virtioConsole, net, rng]) {
     const offered = new VirtioDriver(declaration).features();
     for (let bit = 0n; bit < 64n; bit++) {
       if (1n << bit === VERSION_1) continue;

@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 import { deviceConformance } from "../../../tests/_support/conformance/device.ts";
 import { VirtioDriver } from "../../../tests/_support/virtio_driver.ts";
 import { REGISTER } from "../virtio/registers.ts";
-import { FEATURE, REQUEST, STATUS } from "./device.ts";
+import { FEATURE, REQUEST, STATUS } from "../virtio/block_requests.ts";
 import declaration from "./mod.ts";
 
 deviceConformance(declaration);
@@ -261,4 +261,22 @@ Deno.test("the configuration space tells the capacity and the limits of requests
   assertEquals(word(20), 512, "bytes of a block");
   assertEquals([word(36) > 0, word(40), word(44)], [true, 1, 1], "discard");
   assertEquals([word(48) > 0, word(52)], [true, 1], "write zeroes");
+});
+
+Deno.test("S17.9: requests in flight are submitted again as they are, with their tags", () => {
+  const { driver, send, status } = disk();
+  send(REQUEST.read, 5, [512], 0);
+  send(REQUEST.write, 6, [new Uint8Array(512).fill(9)], 4);
+  const { requests } = driver.around;
+  const before = requests.splice(0);
+  driver.device.resubmit!((tag) => tag === 0);
+  assertEquals(requests, before.slice(1));
+  driver.start(1);
+  requests.length = 0;
+  driver.device.resubmit!(() => false);
+  assertEquals(requests, [], "nobody waits for these any more");
+  send(REQUEST.read, 7, [512], 4);
+  assertEquals(requests.map(({ tag, sector }) => [tag, sector]), [[4, 7]]);
+  driver.device.complete!(4, 0, new Uint8Array(512));
+  assertEquals(status(), STATUS.ok);
 });

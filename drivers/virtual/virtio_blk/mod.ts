@@ -1,4 +1,4 @@
-/** The virtio block device: device.ts (behaviour). */
+/** The virtio block device of machine version 2: device.ts (behaviour). */
 import { defineDevice, layout, u16s } from "../../../kernel/driver/mod.ts";
 import { WINDOW } from "../virtio/registers.ts";
 import { transportFields } from "../virtio/transport_mmio.ts";

@@ -1,6 +1,5 @@
 /** The virtio network device (Virtual I/O Device 1.2, section 5.1): one queue pair, no offloads. */
-import { equalBytes } from "../../../kernel/base/bytes.ts";
-import { bytes, defineDevice, layout } from "../../../kernel/driver/mod.ts";
+import { bytes, defineDevice, equalBytes, layout } from "../../../kernel/driver/mod.ts";
 import { DEVICE_ID, WINDOW } from "../virtio/registers.ts";
 import { MmioTransport, transportFields } from "../virtio/transport_mmio.ts";
 

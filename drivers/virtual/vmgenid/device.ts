@@ -9,8 +9,7 @@
  *
  * Invariant: whoever has read a byte of an ID that is no longer there either is told, or reads the new one.
  */
-import { equalBytes } from "../../../kernel/base/bytes.ts";
-import type { Device, DeviceEnvironment } from "../../../kernel/driver/mod.ts";
+import { type Device, type DeviceEnvironment, equalBytes } from "../../../kernel/driver/mod.ts";
 
 /** Bytes of the ID. */
 export const GENERATION_BYTES = 16;

@@ -50,6 +50,8 @@ Deno.test("files are cut, renamed and removed, folders made, listed and synced",
     file.close();
     files.rename(`${folder}/a/one`, `${folder}/a/two`);
     files.syncFolder(`${folder}/a`);
+    await files.flushFolder(`${folder}/a`);
+    await assertRejects(() => files.flushFolder(`${folder}/c`), HostError, "no such file");
     assertEquals([files.list(`${folder}/a`), files.folders(`${folder}/a`)], [["two"], ["b"]]);
     assertEquals([files.exists(`${folder}/a/one`), files.exists(`${folder}/a/b`)], [false, true]);
     assertThrows(() => files.remove(`${folder}/a/b`), HostError, "it is a directory");

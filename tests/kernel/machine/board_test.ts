@@ -25,10 +25,15 @@ Deno.test("the board of version 2 is what it was when it was released", () => {
   ]);
 });
 
-Deno.test("version 3 has a generation ID beside the clock", () => {
+Deno.test("version 3 has a generation ID beside the clock, and disks with several queues", () => {
   const [before, after] = [lines(2, 1), lines(3, 1)];
-  assertEquals(after.filter((line) => !before.includes(line)), ["vmgenid vmgenid -1 102000 12"]);
-  assertEquals(before.filter((line) => !after.includes(line)), []);
+  assertEquals(after.filter((line) => !before.includes(line)), [
+    "vmgenid vmgenid -1 102000 12",
+    "disk0 virtio_blk_mq 0 10001000 1",
+  ]);
+  assertEquals(before.filter((line) => !after.includes(line)), [
+    "disk0 virtio_blk 0 10001000 1",
+  ]);
 });
 
 Deno.test("windows, interrupt sources and names of a board are its devices' own", () => {

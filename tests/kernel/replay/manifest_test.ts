@@ -1,6 +1,7 @@
 /** Claims about manifests of recordings: what is written is read, all else is refused by name. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FormatError } from "../../../kernel/base/errors.ts";
+import { seededIdentity } from "../../../kernel/base/identity.ts";
 import { MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../../../kernel/machine/version.ts";
 import {
   formatRecordingManifest,
@@ -18,6 +19,8 @@ const FULL = makeManifest({
   machine: { ...makeManifest().machine, bios: "image", disks: [{ sectors: 1, readOnly: false }] },
 });
 
+const IDENTITY = seededIdentity(3, "vm");
+
 function refusal(manifest: unknown): string {
   const text = typeof manifest === "string" ? manifest : JSON.stringify(manifest);
   return assertThrows(() => parseRecordingManifest(text, "M"), FormatError).message;
@@ -25,6 +28,14 @@ function refusal(manifest: unknown): string {
 
 Deno.test("a manifest returns as it was written", () => {
   assertEquals(parseRecordingManifest(formatRecordingManifest(FULL), "M"), FULL);
+});
+
+Deno.test("who the VM was is kept; a manifest that does not say it is read too", () => {
+  const { machine } = FULL;
+  const named = { ...FULL, machine: { ...machine, identity: IDENTITY } };
+  assertEquals(parseRecordingManifest(formatRecordingManifest(named), "M"), named);
+  const old = { ...FULL, machine: { ...machine, version: MACHINE_VERSION_OLDEST } };
+  assertEquals(parseRecordingManifest(formatRecordingManifest(old), "M").machine.version, 2);
 });
 
 Deno.test("versions that are not known are refused first, whatever else has changed", () => {
@@ -61,6 +72,8 @@ Deno.test("what is no manifest is refused with the part that is wrong", () => {
     [other({ machine: { ...machine, wallStart: "-5" } }), "machine.wallStart"],
     [other({ machine: { ...machine, disks: [{ sectors: 0, readOnly: true }] } }), "sectors"],
     [other({ machine: { ...machine, disks: Array(9).fill(machine.disks[0]) } }), "machine.disks"],
+    [other({ machine: { ...machine, identity: null } }), "machine.identity"],
+    [other({ machine: { ...machine, identity: { ...IDENTITY, mac: "" } } }), "mac of the VM's"],
     [other({ images: [{ ...image, role: "disk8" }] }), "images[0].role"],
     [other({ images: [{ ...image, sha256: "0" }] }), "images[0].sha256"],
     [other({ images: [{ ...image, kept: "images/../../etc" }] }), "images[0].kept"],

@@ -1,10 +1,11 @@
 /**
- * `exec`: one command in a fresh VM; its streams and its exit status are this command's own (issue 2,
- * section 6).
+ * `exec`: one command in a fresh VM, or in one that runs in another process; its streams and its exit
+ * status are this command's own (issue 2, section 6; issue 5, section 6).
  */
 import { Command } from "commander";
 import { type ExecProcess, HostError, type Kernel, type VM } from "../../../mod.ts";
-import { serveControl } from "../control/serve.ts";
+import { isGuest } from "../../guests/names.ts";
+import { ServedControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
@@ -24,13 +25,31 @@ export function execCommand(
   onStatus: (status: number) => void,
 ): Command {
   const command = new Command("exec")
-    .description("run one command in a fresh VM, with its streams and exit status passed through")
-    .argument("<guest>", "name of a guest that can run commands")
+    .description("run one command in a VM, with its streams and exit status passed through")
+    .argument(
+      "<guest>",
+      "name of a guest, for a fresh VM of it, or of a running VM (ps shows them)",
+    )
     .argument("<command...>", "the command and its arguments; put -- before it");
   return addMachineOptions(command)
     .action(async (guest: string, words: string[], options: MachineOptions) => {
-      onStatus(await exec(environment, guest, words, options));
+      onStatus(
+        await execInRunningVm(guest, words, options) ??
+          await exec(environment, guest, words, options),
+      );
     });
+}
+
+/** Undefined when the name is a guest's, or no VM's. */
+async function execInRunningVm(
+  name: string,
+  words: readonly string[],
+  options: MachineOptions,
+): Promise<number | undefined> {
+  // A guest's name means the guest, and a fresh VM need not wait for answers of other processes.
+  if (await isGuest(name)) return undefined;
+  const { execRunning } = await import("./exec_running.ts");
+  return await execRunning(name, words, options);
 }
 
 async function exec(
@@ -42,9 +61,11 @@ async function exec(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  await using _control = await serveControl(kernel);
+  await using control = new ServedControl(kernel);
+  using _name = await control.claimName(options.name);
   const trace = await openTrace(options.trace);
   const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
+  control.open();
   const copying = copyTrace(vm, trace);
   await using _server = await serveGdb(vm, options.gdb);
   copying.catch((error) => ending.fail(error));

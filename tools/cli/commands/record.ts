@@ -28,7 +28,7 @@ export function recordCommand(): Command {
     .argument("<name>", "name of the VM")
     .action(async (name: string) => {
       using client = await connectToVm(name);
-      await client.ask({ command: "record-stop", vm: name });
+      await client.ask("record-stop", { vm: name });
     });
   return command;
 }
@@ -39,8 +39,7 @@ async function start(
   { recordSync, recordImages }: StartOptions,
 ): Promise<void> {
   using client = await connectToVm(name);
-  await client.ask({
-    command: "record-start",
+  await client.ask("record-start", {
     vm: name,
     // The VM's process may have been started in another folder.
     folder: absolute(folder),

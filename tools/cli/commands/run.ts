@@ -3,7 +3,8 @@
  */
 import { Command } from "commander";
 import type { Kernel, VM, VmExit } from "../../../mod.ts";
-import { serveControl } from "../control/serve.ts";
+import type { SharedConsole } from "../control/consoles.ts";
+import { ServedControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
@@ -14,9 +15,11 @@ import { Session } from "../session.ts";
 import { writeStatistics } from "../statistics.ts";
 import { copyTrace, openTrace } from "../trace_file.ts";
 
-interface RunOptions extends MachineOptions {
+/** What commander makes of the options. */
+export interface RunOptions extends MachineOptions {
   readonly until?: string;
   readonly reboot: boolean;
+  readonly detach?: boolean;
 }
 
 /** The command. */
@@ -30,9 +33,12 @@ export function runCommand(
   return addMachineOptions(command)
     .option("--until <text>", "end with status 0 when the console has shown this text")
     .option("--no-reboot", "a guest that resets itself ends instead of starting again")
+    .option("-d, --detach", "go on without the terminal; prints the VM's name (attach, exec, stop)")
     .addHelpText("after", "\nKeys:\n  Ctrl-A x quits, Ctrl-A c monitor, Ctrl-A h help")
     .action(async (guest: string | undefined, options: RunOptions) => {
-      onStatus(await run(environment, guest, options));
+      if (!options.detach) return onStatus(await run(environment, guest, options));
+      const { runDetached } = await import("./run_detached.ts");
+      onStatus(await runDetached(environment, guest, options));
     });
 }
 
@@ -44,18 +50,22 @@ async function run(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  await using _control = await serveControl(kernel);
-  const { vm, trace } = await powerOn(kernel, guest, options, ending, progress);
+  await using control = new ServedControl(kernel);
+  // A name that was asked for is this VM's alone; VMs that are only called as their guest may be many.
+  using _name = await control.claimName(options.name);
+  const { vm, trace } = await powerOn(kernel, guest, options, ending, () => progress.clear());
+  control.open();
   await using _server = await serveGdb(vm, options.gdb);
-  return await follow(vm, trace, options, ending);
+  return await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
 }
 
-async function powerOn(
+/** Starts the VM; `onEnd` is called when it runs or cannot. Rejects as `Kernel.powerOn`, and `ending`. */
+export async function powerOn(
   kernel: Kernel,
   guest: string | undefined,
   options: RunOptions,
   ending: Ending,
-  progress: Progress,
+  onEnd: () => void,
 ): Promise<{ vm: VM; trace: Promise<void> }> {
   const file = await openTrace(options.trace);
   try {
@@ -69,7 +79,7 @@ async function powerOn(
     file?.close();
     throw error;
   } finally {
-    progress.clear();
+    onEnd();
   }
 }
 
@@ -78,8 +88,9 @@ async function follow(
   trace: Promise<void>,
   options: RunOptions,
   ending: Ending,
+  shared: SharedConsole,
 ): Promise<number> {
-  const session = new Session(vm, ending, options.until);
+  const session = new Session(vm, ending, options.until, shared);
   let exit: VmExit | undefined;
   try {
     exit = await Promise.race([vm.waitForExit(), session.untilFound, ending.happens]);

@@ -1,102 +1,66 @@
 /**
- * What is said on a kernel's control socket: JSON lines, requests one way and a reply to each the other
- * (issue 4, "Record"; docs/control.md).
+ * What is said on a kernel's control socket: JSON lines, requests one way; events and a reply to each
+ * request the other (issue 4, "Record"; issue 5, section 6; docs/control.md). What can be asked is the
+ * TABLE in verbs.ts.
  *
- * Invariants: a line is at most LINE_BYTES_MAXIMUM long; a request that parses is complete and typed,
- * anything else is a FormatError that says what was expected.
+ * Invariants: a line of a client is at most LINE_BYTES_MAXIMUM long; a line that parses is complete and
+ * typed, anything else is a FormatError that says what was expected.
  */
 import { z } from "zod";
 import { ConfigError, FormatError, HostError } from "../../../mod.ts";
 
 /** Version of the protocol. It changes when old clients would misunderstand a new kernel. */
-export const CONTROL_VERSION = 1;
-/** Most bytes of a line, without its end. */
+export const CONTROL_VERSION = 2;
+/** Most bytes of a client's line, without its end. */
 export const LINE_BYTES_MAXIMUM = 64 * 1024;
+/** Most bytes of data in one line, before they are base64. */
+export const DATA_BYTES_MAXIMUM = 32 * 1024;
+/** Most bytes of input of a stream that may be under way: sent, and not yet told to be taken. */
+export const INPUT_WINDOW = 64 * 1024;
 /** Most characters of an id or a name. */
-const NAME_MAXIMUM = 256;
+export const NAME_MAXIMUM = 256;
 
 const id = z.union([z.int(), z.string().max(NAME_MAXIMUM)]);
-const vm = z.string().min(1).max(NAME_MAXIMUM);
-const about = { version: z.literal(CONTROL_VERSION), id };
 
-const request = z.discriminatedUnion("command", [
-  // Asked by clients of any version, to learn which one they are talking to.
-  z.strictObject({ version: z.int(), id, command: z.literal("version") }),
-  z.strictObject({ ...about, command: z.literal("list") }),
-  z.strictObject({
-    ...about,
-    command: z.literal("record-start"),
-    vm,
-    folder: z.string().max(4096).startsWith("/", "expected an absolute path"),
-    sync: z.enum(["none", "periodic", "every"]).optional(),
-    images: z.boolean().optional(),
-  }),
-  z.strictObject({ ...about, command: z.literal("record-stop"), vm }),
-  z.strictObject({ ...about, command: z.literal("pause"), vm }),
-  z.strictObject({ ...about, command: z.literal("resume"), vm }),
-  z.strictObject({ ...about, command: z.literal("stats"), vm }),
-]);
+/** What a client chose to tell a request by. */
+export type ControlId = z.infer<typeof id>;
 
-/** A request. */
-export type ControlRequest = z.infer<typeof request>;
-/** Name of a command. */
-export type ControlCommand = ControlRequest["command"];
-/** A request as its sender writes it, without what the client adds. */
-export type ControlQuestion = {
-  [C in ControlCommand]: Omit<Extract<ControlRequest, { command: C }>, "version" | "id">;
-}[ControlCommand];
+/** A line of a client: a request, or more about a request that goes on. */
+export type ClientLine =
+  | {
+    readonly id: ControlId;
+    readonly command: string;
+    /** The command's own fields, as they came. */
+    readonly fields: Readonly<Record<string, unknown>>;
+  }
+  | { readonly id: ControlId; readonly message: unknown };
 
-const listedVm = z.object({
-  name: z.string(),
-  state: z.string(),
-  icount: z.number(),
-  recording: z.string().nullable(),
+const requestLine = z.looseObject({
+  version: z.literal(CONTROL_VERSION),
+  id,
+  command: z.string().max(NAME_MAXIMUM),
 });
+const messageLine = z.strictObject({ id, message: z.unknown() });
 
-/** TABLE of the results of commands; a newer kernel may add fields. */
-const RESULTS = {
-  version: z.object({ version: z.int(), program: z.string(), process: z.int() }),
-  list: z.object({ process: z.int(), vms: z.array(listedVm) }),
-  "record-start": z.object({}),
-  "record-stop": z.object({}),
-  pause: z.object({ state: z.string() }),
-  resume: z.object({ state: z.string() }),
-  stats: z.object({ stats: z.record(z.string(), z.unknown()) }),
-} as const satisfies Readonly<Record<ControlCommand, z.ZodType>>;
-
-/** What a command results in. */
-export type ControlResult<C extends ControlCommand> = z.infer<(typeof RESULTS)[C]>;
-/** A VM as `list` tells of it. */
-export type ListedVm = z.infer<typeof listedVm>;
-
-/** TABLE of the kinds of errors in replies, with what a client throws for each. */
-const ERRORS = { ConfigError, FormatError, HostError } as const;
-
-const reply = z.object({
-  id: id.nullable(),
-  result: z.unknown().optional(),
-  error: z.object({ kind: z.string(), message: z.string() }).optional(),
-});
-
-/** A reply: what the command resulted in, or an error. */
-export type ControlReply = z.infer<typeof reply>;
-
-/** Reads a request. Throws FormatError. */
-export function parseRequest(line: string): ControlRequest {
+/** Reads a line of a client. Throws FormatError. */
+export function parseClientLine(line: string): ClientLine {
   const json = parseJson(line, "request");
-  const { version, command } = (json ?? {}) as { version?: unknown; command?: unknown };
-  if (command !== "version" && Number.isSafeInteger(version) && version !== CONTROL_VERSION) {
+  if (typeof json === "object" && json !== null && "message" in json && !("command" in json)) {
+    return parsed(messageLine, json, "The message is wrong");
+  }
+  const { version: asked } = (json ?? {}) as { version?: unknown };
+  if (Number.isSafeInteger(asked) && asked !== CONTROL_VERSION) {
     throw new FormatError(
-      `The request is of version ${version}; this kernel speaks version ${CONTROL_VERSION}`,
+      `The request is of version ${asked}; this kernel speaks version ${CONTROL_VERSION}`,
     );
   }
-  const parsed = request.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new FormatError(`The request is wrong: ${z.prettifyError(parsed.error)}`);
+  const { version: _, ...request } = parsed(requestLine, json, "The request is wrong");
+  const { id: chosen, command, ...fields } = request;
+  return { id: chosen, command, fields };
 }
 
-/** The id of a request that may be wrong otherwise; null when it has none. */
-export function idOf(line: string): ControlRequest["id"] | null {
+/** The id of a line that may be wrong otherwise; null when it has none. */
+export function idOf(line: string): ControlId | null {
   try {
     return id.parse((JSON.parse(line) as { id?: unknown } | null)?.id);
   } catch {
@@ -104,41 +68,80 @@ export function idOf(line: string): ControlRequest["id"] | null {
   }
 }
 
-/** Reads a reply. Throws FormatError. */
-export function parseReply(line: string): ControlReply {
-  const parsed = reply.safeParse(parseJson(line, "reply"));
-  if (parsed.success) return parsed.data;
-  throw new FormatError(`The kernel's reply is wrong: ${z.prettifyError(parsed.error)}`);
+const helloLine = z.object({
+  hello: z.object({ version: z.int(), program: z.string(), process: z.int() }),
+});
+const eventLine = z.object({ id, event: z.unknown() });
+const replyLine = z.object({
+  id: id.nullable(),
+  result: z.unknown().optional(),
+  error: z.object({ name: z.string(), message: z.string() }).optional(),
+});
+
+/** What a kernel says first. */
+export type ControlHello = z.infer<typeof helloLine>["hello"];
+/** The end of a request: what it resulted in, or an error. */
+export type ControlReply = z.infer<typeof replyLine>;
+/** A line of a kernel. */
+export type KernelLine =
+  | { readonly hello: ControlHello }
+  | { readonly id: ControlId; readonly event: unknown }
+  | ControlReply;
+
+/** Reads a line of a kernel. Throws FormatError. */
+export function parseKernelLine(line: string): KernelLine {
+  const json = parseJson(line, "reply");
+  const has = (name: string) => typeof json === "object" && json !== null && name in json;
+  const wrong = "The kernel's reply is wrong";
+  if (has("hello")) return parsed(helloLine, json, wrong);
+  return has("event") ? parsed(eventLine, json, wrong) : parsed(replyLine, json, wrong);
 }
 
-/** The result of a command that a reply has. Throws what the reply says, or FormatError. */
-export function resultOf<C extends ControlCommand>(
-  command: C,
-  { result, error }: ControlReply,
-): ControlResult<C> {
-  if (error !== undefined) {
-    const known = Object.hasOwn(ERRORS, error.kind);
-    throw known
-      ? new ERRORS[error.kind as keyof typeof ERRORS](error.message)
-      : new HostError(`The kernel could not do it: ${error.message}`);
-  }
-  const parsed = RESULTS[command].safeParse(result);
-  if (parsed.success) return parsed.data as ControlResult<C>;
-  throw new FormatError(
-    `The kernel's reply to "${command}" is wrong: ${z.prettifyError(parsed.error)}`,
-  );
-}
+/** TABLE of the names of errors in replies, with what a client throws for each. */
+const ERRORS = { ConfigError, FormatError, HostError } as const;
 
 /** The error of a reply. */
 export function errorReply(id: ControlReply["id"], error: unknown): ControlReply {
   const known = Object.entries(ERRORS).find(([, kind]) => error instanceof kind);
   const message = error instanceof Error ? error.message : String(error);
-  return { id, error: { kind: known?.[0] ?? "Error", message } };
+  return { id, error: { name: known?.[0] ?? "Error", message } };
 }
 
-/** A request or reply as a line. */
-export function formatLine(content: ControlRequest | ControlReply): Uint8Array<ArrayBuffer> {
+/** What a client throws for the error of a reply. */
+export function errorOf({ name, message }: NonNullable<ControlReply["error"]>): Error {
+  if (Object.hasOwn(ERRORS, name)) return new ERRORS[name as keyof typeof ERRORS](message);
+  return new HostError(`The kernel could not do it: ${message}`);
+}
+
+/** Anything as a line. */
+export function formatLine(content: unknown): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(JSON.stringify(content) + "\n");
+}
+
+/** Checks a value against a schema. Throws FormatError that begins with `wrong`. */
+export function parsed<T>(schema: z.ZodType<T>, value: unknown, wrong: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new FormatError(`${wrong}: ${z.prettifyError(result.error)}`);
+}
+
+/** Bytes in a line: base64 of at most DATA_BYTES_MAXIMUM bytes. */
+export const base64Data = z.base64().max(Math.ceil(DATA_BYTES_MAXIMUM / 3) * 4);
+
+/** Bytes of base64 that `base64Data` accepted. Throws FormatError. */
+export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  try {
+    return Uint8Array.fromBase64(base64);
+  } catch (cause) {
+    throw new FormatError("Data is no base64", { cause });
+  }
+}
+
+/** Pieces of bytes that fit into a line each, as base64. */
+export function* base64Pieces(bytes: Uint8Array): Generator<string, void, undefined> {
+  for (let at = 0; at < bytes.length; at += DATA_BYTES_MAXIMUM) {
+    yield bytes.subarray(at, at + DATA_BYTES_MAXIMUM).toBase64();
+  }
 }
 
 function parseJson(line: string, what: string): unknown {
@@ -147,55 +150,5 @@ function parseJson(line: string, what: string): unknown {
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new FormatError(`The ${what} is no JSON: ${why}`, { cause });
-  }
-}
-
-/** Cuts bytes into lines, holding no more than the longest allowed one. */
-export class LineReader {
-  #parts: Uint8Array[] = [];
-  #length = 0;
-
-  /** Lines of at most so many bytes. */
-  constructor(private readonly most: number) {}
-
-  /** Bytes of a line that has not ended yet. */
-  get waiting(): number {
-    return this.#length;
-  }
-
-  /** Lines that these bytes end. Throws FormatError when one is too long or no UTF-8. */
-  *push(bytes: Uint8Array): Generator<string, void, undefined> {
-    let from = 0;
-    for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, from)) {
-      this.#add(bytes.subarray(from, end));
-      from = end + 1;
-      yield this.#take();
-    }
-    this.#add(bytes.subarray(from));
-  }
-
-  #add(part: Uint8Array): void {
-    if (this.#length + part.length > this.most) {
-      throw new FormatError(`A line is longer than ${this.most} bytes`);
-    }
-    if (part.length === 0) return;
-    this.#parts.push(part.slice());
-    this.#length += part.length;
-  }
-
-  #take(): string {
-    const line = new Uint8Array(this.#length);
-    let at = 0;
-    for (const part of this.#parts) {
-      line.set(part, at);
-      at += part.length;
-    }
-    this.#parts = [];
-    this.#length = 0;
-    try {
-      return new TextDecoder("utf-8", { fatal: true }).decode(line);
-    } catch (cause) {
-      throw new FormatError("A line is no UTF-8", { cause });
-    }
   }
 }

@@ -3,18 +3,24 @@
  * kernel has one, PROCESS-RANDOM.sock, in a folder that its user alone can enter.
  *
  * Invariants: a socket has its final name only while its kernel listens (or died), so one that refuses
- * connections is stale and may be removed; no kernel fails because its socket cannot be made.
+ * connections is stale and may be removed; no kernel fails because its socket cannot be made; of all who
+ * claim a name at once, one gets it.
  */
 import { ConfigError, HostError } from "../../../mod.ts";
 import { cacheFolder } from "../../guests/cache.ts";
 import { ControlClient } from "./client.ts";
-import type { ListedVm } from "./protocol.ts";
-import { type ControlledKernel, ControlServer } from "./server.ts";
+import type { Consoles } from "./consoles.ts";
+import { ControlServer } from "./server.ts";
+import type { ClaimedName, ControlledKernel } from "./verb.ts";
+import type { ListedVm } from "./verbs.ts";
 
 /** Most bytes of a socket's path on every system (sun_path of macOS, without its end). */
 const PATH_BYTES_MAXIMUM = 103;
 /** Milliseconds that a kernel gets to say which VMs it has. */
-const LIST_MILLISECONDS = 2_000;
+const LIST_MILLISECONDS = 10_000;
+/** Milliseconds that others get to release the names: to ask all kernels, more than once. */
+const LOCK_MILLISECONDS = 30_000;
+const LOCK_POLL_MILLISECONDS = 20;
 
 /** The folder of the sockets. Throws HostError when the user has no folder of that sort. */
 export function controlFolder(): string {
@@ -25,10 +31,23 @@ export function controlFolder(): string {
 /** A kernel's control socket while it is open. */
 export interface ControlSocket extends AsyncDisposable {
   readonly path: string;
+  /**
+   * Takes a name for a VM of this kernel: one for which `names` gives it first, if no VM of this user has
+   * it. Rejects with ConfigError when `names` gives no more, and with HostError.
+   */
+  claimName(names: Iterable<string>): Promise<ClaimedName>;
 }
 
 /** Opens the control socket of a kernel in this process. Rejects with HostError. */
-export async function openControlSocket(kernel: ControlledKernel): Promise<ControlSocket> {
+export async function openControlSocket(
+  kernel: ControlledKernel,
+  options: {
+    /** Consoles of the kernel's VMs. */
+    readonly consoles: Consoles;
+    /** File that this process' messages go to, if it has no terminal. */
+    readonly log?: string;
+  },
+): Promise<ControlSocket> {
   const folder = controlFolder();
   const [random] = crypto.getRandomValues(new Uint16Array(1));
   const name = `${Deno.pid}-${random!.toString(16).padStart(4, "0")}`;
@@ -50,9 +69,10 @@ export async function openControlSocket(kernel: ControlledKernel): Promise<Contr
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HostError(`Cannot open the control socket "${path}": ${reason}`, { cause });
   }
-  const server = new ControlServer(kernel, listener);
+  const server = new ControlServer(kernel, listener, { ...options, claimName });
   return {
     path,
+    claimName: (names) => claimName(server.claims, names),
     async [Symbol.asyncDispose]() {
       await Deno.remove(path).catch(() => {});
       await server.close();
@@ -60,8 +80,44 @@ export async function openControlSocket(kernel: ControlledKernel): Promise<Contr
   };
 }
 
+async function claimName(claims: Set<string>, names: Iterable<string>): Promise<ClaimedName> {
+  using _lock = await lockNames();
+  const owners = new Map<string, number>();
+  for (const { process, vms = [], claims } of await findKernels()) {
+    for (const name of [...claims, ...vms.map(({ name }) => name)]) owners.set(name, process);
+  }
+  let refused = "";
+  for (const name of names) {
+    const owner = owners.get(name);
+    if (owner === undefined) {
+      claims.add(name);
+      return { name, [Symbol.dispose]: () => void claims.delete(name) };
+    }
+    refused = `There is a VM "${name}" already, in process ${owner}: expected another name`;
+  }
+  throw new ConfigError(refused);
+}
+
+/** Keeps other processes from taking names; ends with the process at the latest. */
+async function lockNames(): Promise<Disposable> {
+  const path = `${controlFolder()}/.names`;
+  let file: Deno.FsFile | undefined;
+  try {
+    file = await Deno.open(path, { create: true, write: true, mode: 0o600 });
+    for (let waited = 0; !await file.tryLock(true); waited += LOCK_POLL_MILLISECONDS) {
+      if (waited >= LOCK_MILLISECONDS) throw new Error("another process does not release it");
+      await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MILLISECONDS));
+    }
+    return file;
+  } catch (cause) {
+    file?.close();
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new HostError(`Cannot lock the names of VMs, "${path}": ${reason}`, { cause });
+  }
+}
+
 /** Makes the folder, or sees to it that one that is there is this user's alone. */
-async function preparePrivateFolder(folder: string): Promise<void> {
+export async function preparePrivateFolder(folder: string): Promise<void> {
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   const { mode } = await ownFolder(folder);
   if (mode !== null && (mode & 0o077) !== 0) await Deno.chmod(folder, 0o700);
@@ -84,6 +140,12 @@ export interface FoundKernel {
   readonly socket: string;
   /** Its VMs; undefined when it did not say. */
   readonly vms: readonly ListedVm[] | undefined;
+  /** Names that VMs about to be made will have. */
+  readonly claims: readonly string[];
+  /** File with its messages, if it has one. */
+  readonly log: string | null;
+  /** Why it did not say. */
+  readonly problem?: string;
 }
 
 /** Finds all kernels of this user, and removes the sockets of those that died. */
@@ -112,22 +174,24 @@ async function socketNames(folder: string): Promise<string[]> {
 
 async function findKernel(socket: string): Promise<FoundKernel | undefined> {
   const process = parseInt(socket.slice(socket.lastIndexOf("/") + 1));
+  const silent = (cause: unknown): FoundKernel => {
+    const problem = cause instanceof Error ? cause.message : String(cause);
+    return { process, socket, vms: undefined, claims: [], log: null, problem };
+  };
   let client: ControlClient;
   try {
-    client = await ControlClient.connect(socket);
+    client = await ControlClient.connect(socket, LIST_MILLISECONDS);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
-    if (!(error instanceof Deno.errors.ConnectionRefused)) {
-      return { process, socket, vms: undefined };
-    }
+    if (!(error instanceof Deno.errors.ConnectionRefused)) return silent(error);
     await Deno.remove(socket).catch(() => {});
     return undefined;
   }
   try {
-    const { vms } = await client.ask<"list">({ command: "list" }, LIST_MILLISECONDS);
-    return { process, socket, vms };
-  } catch {
-    return { process, socket, vms: undefined };
+    const { vms, claims, log } = await client.ask("list", {}, { milliseconds: LIST_MILLISECONDS });
+    return { process, socket, vms, claims, log };
+  } catch (error) {
+    return silent(error);
   } finally {
     client.close();
   }
@@ -136,15 +200,27 @@ async function findKernel(socket: string): Promise<FoundKernel | undefined> {
 /** Connects with the kernel that has the VM with a name. Rejects with ConfigError and HostError. */
 export async function connectToVm(name: string): Promise<ControlClient> {
   const kernels = await findKernels();
+  const client = await connectToHolder(kernels, name);
+  if (client !== undefined) return client;
+  const silent = kernels.filter(({ vms }) => vms === undefined);
+  const but = silent.map(({ process }) => `; process ${process} does not answer`).join("");
+  throw new ConfigError(`There is no running VM "${name}"${but}`);
+}
+
+/** As `connectToVm`; undefined when there is no such VM. */
+export async function connectIfRunning(name: string): Promise<ControlClient | undefined> {
+  return await connectToHolder(await findKernels(), name);
+}
+
+async function connectToHolder(
+  kernels: readonly FoundKernel[],
+  name: string,
+): Promise<ControlClient | undefined> {
   const holders = kernels.flatMap((kernel) =>
     (kernel.vms ?? []).filter((vm) => vm.name === name).map(() => kernel)
   );
   const [kernel] = holders;
-  if (kernel === undefined) {
-    const silent = kernels.filter(({ vms }) => vms === undefined);
-    const but = silent.map(({ process }) => `; process ${process} does not answer`).join("");
-    throw new ConfigError(`There is no running VM "${name}"${but}`);
-  }
+  if (kernel === undefined) return undefined;
   if (holders.length > 1) {
     const processes = holders.map(({ process }) => process).join(", ");
     throw new ConfigError(

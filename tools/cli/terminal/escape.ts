@@ -59,6 +59,8 @@ function literal(byte: number): number[] {
   return byte === CTRL_A || byte === 0x61 ? [CTRL_A] : [CTRL_A, byte];
 }
 
-/** Text of Ctrl-A h. */
-export const ESCAPE_HELP = "Ctrl-A x  quit\nCtrl-A c  monitor, and back\nCtrl-A h  this help\n" +
-  "Ctrl-A Ctrl-A  type Ctrl-A\n";
+/** Text of Ctrl-A h; `quit` says what Ctrl-A x does. */
+export function escapeHelp(quit: string): string {
+  return `Ctrl-A x  ${quit}\nCtrl-A c  monitor, and back\nCtrl-A h  this help\n` +
+    "Ctrl-A Ctrl-A  type Ctrl-A\n";
+}

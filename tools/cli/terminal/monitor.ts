@@ -15,7 +15,10 @@ interface MonitorCommand {
 /** What the monitor works on. */
 export interface MonitorTarget {
   /** The VM. */
-  readonly vm: VM;
+  readonly vm: Pick<
+    VM,
+    "name" | "state" | "icount" | "harts" | "registers" | "memoryTree" | "pause" | "resume"
+  >;
   /** Ends it and leaves. */
   quit(): void;
 }
@@ -42,15 +45,15 @@ const COMMANDS: Readonly<Record<string, MonitorCommand>> = {
 
 /** The monitor's prompt on a terminal. */
 export class Monitor {
-  readonly #target: MonitorTarget;
+  readonly #run: (line: string) => Promise<string>;
   readonly #write: (text: string) => void;
   #line = "";
   #open = false;
   #turn: Promise<void> = Promise.resolve();
 
-  /** A closed monitor; `write` puts text on the raw terminal. */
-  constructor(target: MonitorTarget, write: (text: string) => void) {
-    this.#target = target;
+  /** A closed monitor; `run` executes a line, `write` puts text on the raw terminal. */
+  constructor(run: (line: string) => Promise<string>, write: (text: string) => void) {
+    this.#run = run;
     this.#write = (text) => write(text.replaceAll("\n", "\r\n"));
   }
 
@@ -103,7 +106,7 @@ export class Monitor {
   }
 
   async #execute(line: string): Promise<void> {
-    const answer = await runMonitorCommand(this.#target, line);
+    const answer = await this.#run(line);
     if (answer !== "") this.#write(answer.endsWith("\n") ? answer : `${answer}\n`);
     if (this.#open) this.#write(PROMPT);
   }

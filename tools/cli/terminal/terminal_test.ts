@@ -32,7 +32,10 @@ const vm = {
 
 Deno.test("the monitor's line can be edited and its commands answer on the raw terminal", async () => {
   let shown = "";
-  const monitor = new Monitor({ vm, quit: () => {} }, (text) => shown += text);
+  const monitor = new Monitor(
+    (line) => runMonitorCommand({ vm, quit: () => {} }, line),
+    (text) => shown += text,
+  );
   monitor.toggle();
   monitor.type(bytes("nonsense\x15info statux\x7fs\r"));
   await monitor.settled();

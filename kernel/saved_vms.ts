@@ -1,0 +1,283 @@
+/**
+ * The VMs of a kernel that are saved and that go on: checkpoints, suspend and resume, forks (S16, S17, S19).
+ * Loaded with the first of these, because most kernels make none.
+ *
+ * Invariants: a suspended state is run from once; a VM that goes on is who it was, a fork is somebody else,
+ * before its guest executes anything; frozen states that only forks share are deleted with the last that
+ * waits for them.
+ */
+import { ConfigError, HostError } from "./base/errors.ts";
+import type { VmIdentity } from "./base/identity.ts";
+import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
+import type { PowerOnOptions } from "./config.ts";
+import type { Host } from "./host/host.ts";
+import { ParkedVm } from "./parked_vm.ts";
+import { CheckpointService } from "./world/checkpoint_service.ts";
+import type {
+  CheckpointOptions,
+  CheckpointPurpose,
+  MadeCheckpoint,
+  SavableVm,
+} from "./world/checkpoint_service.ts";
+import { type CoreModules, coreRecipe } from "./world/core_modules.ts";
+import type { IdentityService } from "./world/identity_service.ts";
+import type { MachineConfig } from "./world/machine_port.ts";
+import type { LoadOptions } from "./world/page_loader.ts";
+import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
+import type { TranslationService } from "./world/translation_service.ts";
+import { savingParts } from "./world/savable_vms.ts";
+import { VM } from "./world/vm.ts";
+import type { WorldPool } from "./world/world_pool.ts";
+
+/** Bytes of entropy that a clone whose course is a function of its seed gets. */
+const ENTROPY_BYTES = 64;
+/** Most forks that are made at once. */
+const FORKS_MAXIMUM = 10_000;
+
+/** How a VM goes on from a checkpoint. */
+export interface GoOnOptions extends LoadOptions {
+  /** Name of the VM; its own by default. */
+  readonly name?: string;
+  /** Which tiers execute; those that it was made with by default. */
+  readonly tier?: PowerOnOptions["tier"];
+}
+
+/** How to fork. */
+export interface ForkOptions extends GoOnOptions {
+  /** Number of forks; 1 by default. */
+  readonly count?: number;
+}
+
+/** What the kernel lends. */
+export interface SavedVmsParts {
+  readonly host: Host;
+  /** Folder of the checkpoints. */
+  readonly folder: string | undefined;
+  readonly translations: TranslationService;
+  readonly cores: CoreModules;
+  readonly worlds: WorldPool;
+  readonly identities: IdentityService;
+  readonly warn: (line: string) => void;
+  /** Throws when no VM with so much memory can be made now. */
+  readonly admit: (vm: { readonly name: string; readonly memoryBytes: number }) => void;
+  /** Knows a VM from now on. */
+  readonly follow: (vm: VM) => void;
+}
+
+/** Who a VM is to be. */
+interface Role {
+  /** The identity of a clone; undefined: the VM keeps its own. */
+  readonly clone?: VmIdentity;
+  /** Called when all is there, and the guest is about to execute. */
+  readonly beforeFirst?: () => void;
+}
+
+/** Saves VMs, and lets them go on. */
+export class SavedVms {
+  readonly #parts: SavedVmsParts;
+  readonly #service: CheckpointService;
+  readonly #parked = new Set<ParkedVm>();
+
+  constructor(parts: SavedVmsParts) {
+    this.#parts = parts;
+    this.#service = new CheckpointService(parts.host, parts.folder);
+  }
+
+  /** The checkpoints. Throws ConfigError when the kernel keeps none. */
+  get store(): CheckpointStore {
+    return this.#service.store;
+  }
+
+  /** Forks that have not run. */
+  get parked(): ParkedVm[] {
+    return [...this.#parked];
+  }
+
+  /** Makes a checkpoint. */
+  checkpoint(
+    vm: VM,
+    options: CheckpointOptions,
+    purpose?: CheckpointPurpose,
+  ): Promise<MadeCheckpoint> {
+    return this.#service.checkpoint(savable(vm), options, purpose);
+  }
+
+  /** Suspends a VM. */
+  async suspend(vm: VM, options: CheckpointOptions): Promise<CheckpointHead> {
+    const head = await this.#service.suspend(savable(vm), options);
+    await vm.powerOff();
+    return head;
+  }
+
+  /** Lets a suspended VM go on. */
+  async resume(id: string, options: GoOnOptions): Promise<VM> {
+    const claim = await this.store.claim(id);
+    try {
+      const vm = await this.#goOn(id, options, { beforeFirst: () => claim.consume() });
+      void vm.waitForExit().catch(() => {}).then(() => claim.release());
+      return vm;
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+  }
+
+  /** Makes the VM of a checkpoint once more. */
+  restore(id: string, options: GoOnOptions): Promise<VM> {
+    return this.#goOn(id, options, {});
+  }
+
+  /** Makes forks of a VM that runs, or of the VM of a checkpoint. */
+  async fork(from: VM | string, options: ForkOptions): Promise<ParkedVm[]> {
+    const { count = 1, ...how } = options;
+    if (!Number.isSafeInteger(count) || count < 1 || count > FORKS_MAXIMUM) {
+      throw new ConfigError(`Cannot make ${count} forks: expected 1 to ${FORKS_MAXIMUM}`);
+    }
+    const isRunning = from instanceof VM;
+    const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
+    const parent = await this.#parentOf(id);
+    const siblings = { left: count };
+    const gone = (fork: ParkedVm, started: boolean) => {
+      this.#parked.delete(fork);
+      if (!started) this.#parts.identities.release(fork.identity);
+      // What runs has its files open.
+      if (--siblings.left === 0 && isRunning) void this.#forget(id);
+    };
+    return Array.from({ length: count }, (_, i) => {
+      const name = how.name === undefined
+        ? `${parent.name}-${i + 1}`
+        : count === 1
+        ? how.name
+        : `${how.name}-${i + 1}`;
+      const identity = this.#parts.identities.newIdentity({ ...parent, name });
+      const run = () => this.#goOn(id, { inBackground: false, ...how, name }, { clone: identity });
+      const fork: ParkedVm = new ParkedVm(name, identity, run, (started) => gone(fork, started));
+      this.#parked.add(fork);
+      return fork;
+    });
+  }
+
+  /** Drops forks that have not run, and ends the saver. */
+  async stop(): Promise<void> {
+    this.#service.stop();
+    const forgetting = this.#forgetting;
+    for (const fork of this.#parked) fork.discard();
+    await Promise.all(forgetting);
+  }
+
+  readonly #forgetting = new Set<Promise<void>>();
+
+  #forget(id: string): Promise<void> {
+    const done = this.store.delete([id]).then(() => {}, (error) => {
+      this.#parts.warn(`Cannot delete the state of forks that are gone: ${error.message}`);
+    });
+    this.#forgetting.add(done);
+    return done.finally(() => this.#forgetting.delete(done));
+  }
+
+  /** What the identities of a checkpoint's clones are made from. */
+  async #parentOf(
+    id: string,
+  ): Promise<{ name: string; seed: number | undefined; parent: VmIdentity | undefined }> {
+    const checkpoint = await this.store.open(id);
+    try {
+      const { saved, identity } = describeSaved(checkpoint);
+      const seed = saved.machine.clock === "virtual" ? saved.machine.seed : undefined;
+      return { name: saved.name, seed, parent: identity };
+    } finally {
+      checkpoint.close();
+    }
+  }
+
+  async #goOn(id: string, options: GoOnOptions, role: Role): Promise<VM> {
+    const { host, worlds, identities, warn } = this.#parts;
+    using world = worlds.take(options.name ?? "vm");
+    const checkpoint = await this.store.open(id);
+    let release = () => {};
+    try {
+      const told = (error: Error) => warn(error.message);
+      const restored = await restoreVm(host, checkpoint, options, told);
+      const { saved } = restored;
+      const name = options.name ?? saved.name;
+      this.#parts.admit({ name, memoryBytes: saved.machine.memoryBytes });
+      const identity = role.clone ?? restored.identity;
+      if (identity !== undefined) {
+        if (role.clone === undefined) identities.keep(identity);
+        release = () => identities.release(identity);
+      }
+      const config: MachineConfig = {
+        ...restored.config,
+        tier: options.tier ?? restored.config.tier,
+        ...identity && { identity },
+      };
+      const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
+      role.beforeFirst?.();
+      const vm = new VM({
+        host,
+        world,
+        name,
+        config,
+        moved: [],
+        images: () => imagesOf(host, saved),
+        disks: [],
+        consoleDevice: saved.console,
+        network: saved.network,
+        onReset: saved.onReset,
+        compiler,
+        core,
+        agent: saved.agent,
+        facts: { ...saved, name },
+        restore: restored.restore,
+      });
+      void vm.waitForExit().catch(() => {}).then(release);
+      this.#announce(vm, config, role.clone !== undefined);
+      this.#parts.follow(vm);
+      if (translates) this.#parts.translations.start();
+      await vm.started();
+      return vm;
+    } catch (error) {
+      release();
+      checkpoint.close();
+      throw error;
+    }
+  }
+
+  /** Tells machine and guest who they are and what time it is, before the guest executes anything. */
+  #announce(vm: VM, { identity, clock, seed }: MachineConfig, isClone: boolean): void {
+    if (identity === undefined) return;
+    const isVirtual = clock === "virtual";
+    const { host, identities, warn } = this.#parts;
+    const told = vm.announceIdentity({
+      identity,
+      isClone,
+      wallNanoseconds: isVirtual ? undefined : host.clock.wallNanoseconds(),
+      entropy: isClone && isVirtual
+        ? identities.entropyFor(identity, ENTROPY_BYTES, seed)
+        : undefined,
+    });
+    told.catch((error) => warn(`Cannot tell "${vm.name}" who it is: ${error.message}`));
+  }
+
+  async #codeFor(config: MachineConfig, name: string) {
+    const { translations, cores } = this.#parts;
+    const { tier, trace } = config;
+    const translates = (tier === "auto" || tier === "translator") && !trace;
+    const compiler = translates ? await translations.connect(name) : undefined;
+    const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
+    return { compiler, core, translates };
+  }
+}
+
+/** A VM that can be saved. Throws ConfigError or HostError for one that cannot. */
+function savable(vm: VM): SavableVm {
+  const { name, identity, state } = vm;
+  const { saves, facts } = savingParts(vm) ?? {};
+  if (saves === undefined || facts === undefined) {
+    throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
+  }
+  if (state === "stopped" || state === "failed") {
+    throw new HostError(`The VM "${name}" is not running`);
+  }
+  return { name, saves, facts, identity };
+}

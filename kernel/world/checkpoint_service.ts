@@ -1,0 +1,262 @@
+/**
+ * Makes checkpoints of VMs that run, and suspends VMs, in the kernel world (S17.1 to S17.6, S19.1 to S19.5).
+ *
+ *     checkpoint   prepare ─► freeze ─► (guest goes on) saver reads ─► commit
+ *     suspend      prepare, trace ─► freeze ─► (guest goes on) saver reads ─► … ─► freeze, stand still
+ *                  ─► saver reads what was written since, and lays together what was used ─► commit ─► off
+ *
+ * Invariants: one save at a time, later ones wait in order; until a checkpoint is committed the store is what
+ * it was, and the VM goes on whatever becomes of the save; a checkpoint is a difference to its VM's last one
+ * only if the VM's world knows what was written since.
+ */
+import { ConfigError, HostError } from "../base/errors.ts";
+import type { VmIdentity } from "../base/identity.ts";
+import type { CheckpointHead, CheckpointKind } from "../checkpoint/checkpoint_format.ts";
+import type { CheckpointSave } from "../checkpoint/checkpoint_save.ts";
+import { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
+import { DedupIndex, type DedupState } from "../datastore/dedup_index.ts";
+import type { EncodedPages } from "../datastore/page_encoder.ts";
+import type { Host } from "../host/host.ts";
+import { hostPageCodec } from "../host/page_codec.ts";
+import { PAGE_BYTES } from "../base/units.ts";
+import { encodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import { Saver } from "./saver.ts";
+import type { SavePass, SaveProgress } from "./saver_protocol.ts";
+import type { FrozenMoment, VmSaves } from "./vm_saves.ts";
+
+/** Checkpoints in a row that are differences to each other: the next one has all pages itself. */
+const CHAIN_MAXIMUM = 32;
+/** Passes of a suspend before the VM has to stand still. */
+const PASSES_MAXIMUM = 4;
+/** A suspend's VM stands still when a pass has read no more pages than this. */
+const FEW_PAGES = 2048;
+
+/** What a checkpoint keeps of a VM that does not change while it runs. */
+export type SavedFacts = Omit<SavedVm, "typed" | "agent" | "wallNanoseconds">;
+
+/** A VM that can be saved. */
+export interface SavableVm {
+  readonly name: string;
+  readonly saves: VmSaves;
+  /** How it was made. */
+  readonly facts: SavedFacts;
+  readonly identity: VmIdentity | undefined;
+}
+
+/** How to make a checkpoint. */
+export interface CheckpointOptions {
+  /** What the user calls it. */
+  readonly label?: string;
+  /** Most pages that are saved in a second; as fast as can be by default. */
+  readonly rate?: number;
+  /** Told how far it is. */
+  readonly progress?: (progress: SaveProgress) => void;
+}
+
+/** Why a checkpoint is made, by whom it is not asked for. */
+export interface CheckpointPurpose {
+  readonly kind: CheckpointKind;
+  /** What it is found by. */
+  readonly key?: string;
+}
+
+/** A checkpoint that was made. */
+export interface MadeCheckpoint extends CheckpointHead {
+  /** Microseconds that the machine stood still; undefined when it was not going to run on. */
+  readonly stoodMicroseconds: number | undefined;
+}
+
+/** A save under way. */
+interface Work {
+  readonly id: number;
+  readonly save: CheckpointSave;
+  readonly options: CheckpointOptions;
+  /** Pages that were read so far. */
+  pages: number;
+}
+
+/** Makes the checkpoints of one kernel. */
+export class CheckpointService {
+  readonly #store: CheckpointStore | undefined;
+  readonly #saver: Saver;
+  /** Pages that are stored; kept from save to save. */
+  #dedup: DedupState | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** @param folder of the store; without one there are no checkpoints */
+  constructor(private readonly host: Host, folder: string | undefined) {
+    const { files, entropy } = host;
+    this.#store = folder === undefined
+      ? undefined
+      : new CheckpointStore({ files, entropy, codec: hostPageCodec }, folder);
+    this.#saver = new Saver(host.workers);
+  }
+
+  /** Where checkpoints are kept. Throws ConfigError when this kernel keeps none. */
+  get store(): CheckpointStore {
+    if (this.#store !== undefined) return this.#store;
+    throw new ConfigError("This kernel has no folder for checkpoints: start it with `checkpoints`");
+  }
+
+  /** Makes a checkpoint of a VM, which runs on. Rejects with HostError and ConfigError. */
+  checkpoint(
+    vm: SavableVm,
+    options: CheckpointOptions,
+    purpose: CheckpointPurpose = { kind: "checkpoint" },
+  ): Promise<MadeCheckpoint> {
+    return this.#inTurn(() =>
+      this.#saving(vm, options, async (work, all) => {
+        const moment = await vm.saves.freeze({ all });
+        const pages = await this.#pass(work, moment, true);
+        const head = await this.#commit(work, vm, moment, pages!, purpose);
+        vm.saves.over(true);
+        const stoodMicroseconds = await moment.stood.catch(() => undefined);
+        return { ...head, stoodMicroseconds };
+      })
+    );
+  }
+
+  /**
+   * Keeps all of a VM, which stands still from the last moment on: the caller ends it. Rejects like
+   * `checkpoint`; the VM then goes on.
+   */
+  suspend(vm: SavableVm, options: CheckpointOptions): Promise<CheckpointHead> {
+    return this.#inTurn(() =>
+      this.#saving(vm, options, async (work, all) => {
+        vm.saves.prepare(true);
+        try {
+          await this.#readRunning(work, vm, all);
+          const moment = await vm.saves.freeze({ all: false, holds: true });
+          const pages = await this.#pass(work, moment, true);
+          return await this.#commit(work, vm, moment, pages!, { kind: "suspended" });
+        } catch (error) {
+          vm.saves.go();
+          throw error;
+        }
+      })
+    );
+  }
+
+  /** Ends the saver: a save under way fails. */
+  stop(): void {
+    this.#saver.stop();
+  }
+
+  /** Passes over the pages of a VM that runs, until little is left to do. */
+  async #readRunning(work: Work, vm: SavableVm, all: boolean): Promise<void> {
+    let before = Infinity;
+    for (let pass = 1; pass <= PASSES_MAXIMUM; pass++) {
+      const moment = await vm.saves.freeze({ all: all && pass === 1 });
+      const done = work.pages;
+      await this.#pass(work, moment, false);
+      const read = work.pages - done;
+      vm.saves.over(true);
+      if (read <= FEW_PAGES || read > before / 2) return;
+      before = read;
+    }
+  }
+
+  /** Runs an action with a save, which is given up when the action fails. */
+  async #saving<T>(
+    vm: SavableVm,
+    options: CheckpointOptions,
+    act: (work: Work, all: boolean) => Promise<T>,
+  ): Promise<T> {
+    vm.saves.prepare();
+    const save = await this.#begin(vm);
+    const id = this.#saver.begin(save.packId, this.#dedupFor(save));
+    const work = { id, save, options, pages: 0 };
+    try {
+      const all = save.parent === undefined;
+      return await act(work, all);
+    } catch (error) {
+      this.#saver.abort(id);
+      save.abort();
+      vm.saves.over(false);
+      throw error;
+    }
+  }
+
+  /** Begins a save: a difference to the VM's last checkpoint, if that is there and its chain is not long. */
+  async #begin(vm: SavableVm): Promise<CheckpointSave> {
+    const { store } = this;
+    const memoryPages = vm.facts.machine.memoryBytes / PAGE_BYTES;
+    const parent = vm.saves.base;
+    if (parent !== undefined && store.has(parent) && store.depth(parent) < CHAIN_MAXIMUM) {
+      try {
+        return await store.beginSave({ parent, memoryPages });
+      } catch (error) {
+        // Deleted just now, or damaged: no reason not to make one that stands by itself.
+        if (error instanceof HostError) throw error;
+      }
+    }
+    return await store.beginSave({ memoryPages });
+  }
+
+  async #pass(
+    work: Work,
+    { vm }: FrozenMoment,
+    isLast: boolean,
+  ): Promise<EncodedPages | undefined> {
+    const { id, save, options } = work;
+    const { area, memory, ram, active } = vm;
+    const { rate = Infinity, progress } = options;
+    const pass: SavePass = { id, area, memory, ram, active, isLast, rate };
+    const saved = await this.#saver.pass(pass, {
+      clusters: (clusters) => save.append(clusters),
+      progress: (done) => {
+        work.pages = done.pages;
+        progress?.(done);
+      },
+    });
+    if (saved !== undefined) this.#dedup = saved.dedup;
+    return saved?.pages;
+  }
+
+  async #commit(
+    { save, options }: Work,
+    { name, saves, facts, identity }: SavableVm,
+    { vm, typed, agent, wallNanoseconds }: FrozenMoment,
+    pages: EncodedPages,
+    { kind, key = "" }: CheckpointPurpose,
+  ): Promise<CheckpointHead> {
+    const about = {
+      vm: name,
+      label: options.label ?? "",
+      created: Number(this.host.clock.wallNanoseconds() / 1_000_000n),
+      kind,
+      machineVersion: facts.machine.machineVersion,
+      icount: vm.icount,
+      key,
+    };
+    const config = encodeSavedVm({ ...facts, typed, agent, wallNanoseconds });
+    const state = {
+      image: vm.image,
+      config: { ...config, ticks: vm.ticks },
+      identity: identity === undefined ? null : { ...identity },
+      disks: [],
+    };
+    const head = await save.commit(about, state, pages);
+    saves.base = head.id;
+    return head;
+  }
+
+  /** The index of stored pages, as the save may refer to them. */
+  #dedupFor(save: CheckpointSave): DedupState {
+    const packs = save.packs();
+    let index = new DedupIndex(this.#dedup ?? {});
+    this.#dedup = undefined;
+    if (index.isStale(packs)) index = new DedupIndex();
+    for (const { id } of index.missing(packs)) {
+      const hashes = save.hashes(id);
+      if (hashes !== undefined) index.addPack(hashes);
+    }
+    return index.take();
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(act);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Loads the pages of a VM that goes on from a checkpoint (S19.6, S19.7): those that it waits for at once,
+ * with those that lie beside them, and the others in the background.
+ *
+ * Invariants: each page is loaded once; a page that cannot be read ends the VM when it wants it, not before;
+ * other work of the kernel world has its turn between clusters.
+ */
+import { PAGE_BYTES } from "../base/units.ts";
+import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
+import type { HostTimers } from "../host/timers.ts";
+import { LazySource } from "../memory/lazy_source.ts";
+
+/** Pages that are loaded together: they are likely to be in one cluster. */
+const NEIGHBOURS = 16;
+
+/** How to load. */
+export interface LoadOptions {
+  /** Which pages are there before the VM runs: those of the working set, none, or all. */
+  readonly first?: "active" | "none" | "all";
+  /** Whether pages that nobody asks for are loaded, too; not for VMs that may never run. */
+  readonly inBackground?: boolean;
+}
+
+/** What a loader did. */
+export interface LoadCounters {
+  /** Pages that were there before the VM ran. */
+  readonly first: number;
+  /** Pages that the VM waited for. */
+  readonly demanded: number;
+  /** Pages that were loaded because they lay beside those. */
+  readonly neighbours: number;
+  readonly background: number;
+}
+
+/** Loads one VM's pages. */
+export class PageLoader {
+  readonly #source: LazySource;
+  readonly #ram: Uint8Array;
+  #next = 0;
+  #closed = false;
+  #done: Promise<void> = Promise.resolve();
+  #counters = { first: 0, demanded: 0, neighbours: 0, background: 0 };
+
+  /**
+   * Loads what is to be there first. Throws FormatError and HostError when it cannot be read.
+   *
+   * @param ram the VM's RAM, all zeros
+   * @param failed is told of the first page that could not be read
+   */
+  constructor(
+    private readonly checkpoint: OpenCheckpoint,
+    ram: Uint8Array,
+    private readonly timers: HostTimers,
+    private readonly failed: (error: Error) => void,
+    private readonly options: LoadOptions = {},
+  ) {
+    this.#ram = ram;
+    const { packOf } = checkpoint.map;
+    this.#source = LazySource.make(packOf.length, stored(packOf));
+    this.#loadFirst(options.first ?? "active");
+  }
+
+  /** What the VM's world is handed. */
+  get table(): SharedArrayBuffer {
+    return this.#source.table;
+  }
+
+  /** What was done so far. */
+  get counters(): LoadCounters {
+    return { ...this.#counters };
+  }
+
+  /** Begins to load while the VM runs. */
+  start(): void {
+    this.#done = this.#serve();
+  }
+
+  /** Ends; a VM that wants one more page ends, too. Resolves when nothing is under way. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#source.close();
+    await this.#done;
+    this.checkpoint.close();
+  }
+
+  #loadFirst(first: "active" | "none" | "all"): void {
+    if (first === "none") return;
+    const counters = this.#counters;
+    if (first === "all") {
+      for (let page = this.#source.nextAbsent(0); page !== undefined;) {
+        this.#load(page, true);
+        counters.first++;
+        page = this.#source.nextAbsent(page + 1);
+      }
+      return;
+    }
+    this.checkpoint.loadActive(this.#ram, (page, pages) => {
+      for (let i = page; i < page + pages; i++) {
+        if (this.#source.begin(i)) this.#source.done(i);
+      }
+      counters.first += pages;
+    });
+  }
+
+  async #serve(): Promise<void> {
+    const { inBackground = true } = this.options;
+    // Between two looks at nothing: whoever closes does not ring.
+    const patience = 200;
+    while (!this.#closed && this.#source.left > 0) {
+      const wanted = this.#source.wanted();
+      if (wanted !== undefined) this.#loadAround(wanted);
+      else if (inBackground && this.#loadNext()) await this.timers.yieldToOthers();
+      else await this.#source.wish(patience);
+    }
+  }
+
+  /** A page that the VM waits for, and then those beside it. */
+  #loadAround(page: number): void {
+    if (this.#load(page)) this.#counters.demanded++;
+    const first = page - page % NEIGHBOURS;
+    const { packOf } = this.checkpoint.map;
+    for (let near = first; near < first + NEIGHBOURS; near++) {
+      if (packOf[near] !== packOf[page] || near === page) continue;
+      if (this.#load(near)) this.#counters.neighbours++;
+    }
+  }
+
+  /** The next pages that nobody asked for; false when there are none. */
+  #loadNext(): boolean {
+    const page = this.#source.nextAbsent(this.#next);
+    if (page === undefined) return false;
+    const end = page - page % NEIGHBOURS + NEIGHBOURS;
+    for (let next = page; next < end; next++) {
+      if (this.#load(next)) this.#counters.background++;
+    }
+    this.#next = end;
+    return true;
+  }
+
+  /** @param strict whether a page that cannot be read is thrown about */
+  #load(page: number, strict = false): boolean {
+    if (!this.#source.begin(page)) return false;
+    try {
+      const into = this.#ram.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+      this.checkpoint.readPage(page, into);
+    } catch (error) {
+      this.#source.fail(page);
+      if (strict) throw error;
+      this.failed(error as Error);
+      return false;
+    }
+    this.#source.done(page);
+    return true;
+  }
+}
+
+/** The pages that do not hold zeros. */
+function* stored(packOf: Uint16Array): Generator<number> {
+  for (let page = 0; page < packOf.length; page++) if (packOf[page] !== 0) yield page;
+}

@@ -1,0 +1,43 @@
+/**
+ * What a spare VM world does while it waits: it makes and runs a machine like those that are to come, and
+ * drops it. V8 compiles functions when they are first called; a machine that is made by functions that are
+ * compiled already takes 1 ms instead of 20.
+ *
+ * Invariant: nothing of it is left but warm code.
+ */
+import type { MachineConfig, MachineFactory } from "./machine_port.ts";
+import { RemoteCompiler } from "./remote_compiler.ts";
+
+/** What to rehearse; nothing, if there is no machine. */
+export interface Rehearsal {
+  /** A machine like those that are to come; it has no images and no disks. */
+  readonly config?: MachineConfig | undefined;
+  /** Its compiled core. */
+  readonly core?: WebAssembly.Module | undefined;
+}
+
+/** `wfi`, and a jump back to it. */
+const GUEST = Uint32Array.of(0x1050_0073, 0xffdf_f06f);
+/** Instructions, and how often so many. */
+const BUDGET = 100;
+const SLICES = 3;
+
+/** Rehearses. Rejects with what a machine throws that cannot be made. */
+export async function rehearse({ config, core }: Rehearsal, create: MachineFactory): Promise<void> {
+  if (config === undefined) return;
+  const guest: MachineConfig = {
+    ...config,
+    kernel: new Uint8Array(GUEST.slice().buffer),
+    bios: "none",
+  };
+  const compiler = {
+    keeps: false,
+    begin: () => new RemoteCompiler(new SharedArrayBuffer(4), () => {}),
+  };
+  const host = { ticks: () => 0, entropy16: () => 0 };
+  const machine = await create(guest, { core, compiler, ...config.clock === "exact" && { host } });
+  for (let slice = 0; slice < SLICES; slice++) {
+    machine.run(BUDGET);
+    machine.takeOutputs();
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * How an open checkpoint becomes what a VM is made of (S17, S19.6): its description is read and checked, its
+ * memory made, and the pages that are to be there first are loaded.
+ *
+ * Invariant: whatever is wrong with a checkpoint is found before there is a VM, and named.
+ */
+import { ConfigError } from "../base/errors.ts";
+import { parseIdentity, type VmIdentity } from "../base/identity.ts";
+import { Shape } from "../base/shape.ts";
+import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
+import type { Host } from "../host/host.ts";
+import type { MachineImage } from "../machine/machine_image.ts";
+import { planOptions } from "../machine/machine_plan.ts";
+import { newMemory, planMemory } from "../memory/memory_plan.ts";
+import type { MachineConfig } from "./machine_port.ts";
+import { type LoadOptions, PageLoader } from "./page_loader.ts";
+import { decodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import type { RestoreParts } from "./vm_parts.ts";
+import type { ImagesMessage } from "./vm_world.ts";
+
+/** A VM that can go on. */
+export interface RestoredVm {
+  readonly saved: SavedVm;
+  /** Who it was; undefined when it was what its seed gives. */
+  readonly identity: VmIdentity | undefined;
+  readonly config: MachineConfig;
+  readonly restore: RestoreParts;
+}
+
+/** What a checkpoint says of its VM. Throws FormatError. */
+export function describeSaved({ head, state }: OpenCheckpoint): {
+  readonly saved: SavedVm;
+  readonly identity: VmIdentity | undefined;
+  /** Guest time in ticks of 100 ns. */
+  readonly ticks: number;
+  readonly image: MachineImage;
+} {
+  const where = `checkpoint ${head.id}`;
+  return {
+    saved: decodeSavedVm(state.config, where),
+    identity: state.identity === null ? undefined : parseIdentity(state.identity, where),
+    ticks: new Shape(state.config, where).field("ticks").whole(0),
+    image: state.image,
+  };
+}
+
+/**
+ * Makes what a VM goes on from. Rejects with FormatError, ConfigError and HostError. The checkpoint is the
+ * loader's to close.
+ */
+export async function restoreVm(
+  host: Host,
+  checkpoint: OpenCheckpoint,
+  options: LoadOptions,
+  failed: (error: Error) => void,
+): Promise<RestoredVm> {
+  const { head } = checkpoint;
+  const { saved, identity, ticks, image } = describeSaved(checkpoint);
+  const { machine, sources } = saved;
+  const config = {
+    ...machine,
+    bios: machine.bios === "image" ? await readSource(host, sources, "bios") : machine.bios,
+    ...identity && { identity },
+  };
+  const plan = planMemory(planOptions(machine));
+  const memory = newMemory(plan);
+  const ram = new Uint8Array(memory.buffer, plan.ram, plan.ramBytes);
+  const loader = new PageLoader(checkpoint, ram, host.timers, failed, options);
+  const start = { image, ticks, memory, lazy: loader.table };
+  return { saved, identity, config, restore: { start, base: head.id, typed: saved.typed, loader } };
+}
+
+/** The images of a restored VM, whose guest resets itself. Rejects with ConfigError and HostError. */
+export async function imagesOf(
+  host: Host,
+  { machine, sources }: SavedVm,
+): Promise<{ readonly images: ImagesMessage; readonly moved: readonly ArrayBuffer[] }> {
+  const read = (role: "kernel" | "initrd") =>
+    sources.some((source) => source.role === role) ? readSource(host, sources, role) : undefined;
+  const [kernel, initrd] = [await read("kernel"), await read("initrd")];
+  if (kernel === undefined && machine.bios !== "image") {
+    throw new ConfigError("The guest reset itself, and its kernel was never in a file");
+  }
+  const moved = [kernel, initrd].flatMap((image) => image === undefined ? [] : [image.buffer]);
+  return { images: { kernel, initrd }, moved };
+}
+
+async function readSource(
+  host: Host,
+  sources: SavedVm["sources"],
+  role: "kernel" | "initrd" | "bios",
+): Promise<Uint8Array<ArrayBuffer>> {
+  const source = sources.find((each) => each.role === role);
+  if (source === undefined) throw new ConfigError(`The VM's ${role} image was never in a file`);
+  return await host.files.readAll(source.path);
+}

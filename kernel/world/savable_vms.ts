@@ -1,0 +1,26 @@
+/**
+ * What saving a VM takes of it, kept beside the VM: nothing that users of a VM should reach (S17).
+ *
+ * Invariant: a VM has at most one entry, which lives as long as the VM does.
+ */
+import type { SavedFacts } from "./checkpoint_service.ts";
+import type { VmSaves } from "./vm_saves.ts";
+
+/** What saving takes. */
+export interface SavingParts {
+  readonly saves: VmSaves;
+  /** How it was made; undefined for one that cannot be saved. */
+  readonly facts: SavedFacts | undefined;
+}
+
+const parts = new WeakMap<object, SavingParts>();
+
+/** Notes what saving a VM takes. */
+export function noteSaving(vm: object, saving: SavingParts): void {
+  parts.set(vm, saving);
+}
+
+/** What saving a VM takes; undefined for what is no VM. */
+export function savingParts(vm: object): SavingParts | undefined {
+  return parts.get(vm);
+}
