@@ -33,7 +33,6 @@ export type {
   DebugStop,
   DebugTarget,
 } from "./debug/target.ts";
-export type { DiskFormat } from "./storage/disk_format.ts";
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
 export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";
