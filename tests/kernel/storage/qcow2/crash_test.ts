@@ -3,6 +3,7 @@
  * that a flush acknowledged, and the tables are never damaged.
  */
 import { assert, assertEquals } from "@std/assert";
+import { FormatError, HostError } from "../../../../kernel/base/errors.ts";
 import { Prng } from "../../../../kernel/base/prng.ts";
 import { checkQcow2 } from "../../../../kernel/storage/qcow2/check.ts";
 import { commitQcow2 } from "../../../../kernel/storage/qcow2/commit.ts";
@@ -196,6 +197,29 @@ for (const clusters of [30, 3900]) {
     }
   });
 }
+
+Deno.test("an image whose making crashes is whole or none, and one that was made survives", async () => {
+  const make = (files: CrashFiles) =>
+    createQcow2(files, PATH, {
+      bytes: SECTORS * 512,
+      clusterBytes: 512,
+      preallocation: "metadata",
+    });
+  const whole = new CrashFiles();
+  await make(whole);
+  for (let operation = 0; operation <= whole.operations; operation++) {
+    const files = new CrashFiles();
+    files.crashAt(operation, operation);
+    const isMade = await make(files).then(() => true, PowerCut.expected);
+    for (const left of [files.afterKill(), ...[1, 2, 3].map((n) => files.afterPowerCut(n))]) {
+      try {
+        await assertClean(left, PATH);
+      } catch (error) {
+        if (isMade || !(error instanceof FormatError || error instanceof HostError)) throw error;
+      }
+    }
+  }
+});
 
 Deno.test("a repair that crashes at any operation is done by the next opening", async () => {
   const random = new Prng(3);
