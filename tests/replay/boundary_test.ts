@@ -106,7 +106,7 @@ Deno.test("workers' ports are read in the listed places only", () => {
   assertEquals(readers.filter((path) => !(path in PORT_READERS)), []);
   const shared = SOURCES.filter((path) => /new SharedArrayBuffer|shared: true/.test(text(path)));
   // The machine's own memory (and how regions and the hash of pages name it), the mailbox, a memory that
-  // only warms functions up, and the counter of regions that have come, in a rehearsal none.
+  // only warms functions up, and the counter of regions that have come.
   assertEquals(shared, [
     "kernel/cpu/core.ts",
     "kernel/cpu/core_code.ts",
@@ -114,7 +114,6 @@ Deno.test("workers' ports are read in the listed places only", () => {
     "kernel/translator/region_maker.ts",
     "kernel/world/mailbox.ts",
     "kernel/world/region_warmer.ts",
-    "kernel/world/rehearsal.ts",
     "kernel/world/remote_compiler.ts",
   ]);
 });
