@@ -110,4 +110,3 @@ export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";
 export type { PageCounts } from "./datastore/page_encoder.ts";
 export type { DiskFormat } from "./storage/disk_format.ts";
-export type { MachineMake } from "./kernel.ts";
