@@ -11,7 +11,8 @@
 import { z } from "zod";
 import configuration from "../../deno.json" with { type: "json" };
 import { HostError } from "../../mod.ts";
-import { controlFolder, preparePrivateFolder } from "./control/sockets.ts";
+import { controlFolder } from "./control/folder.ts";
+import { preparePrivateFolder } from "./control/sockets.ts";
 import type { Ending } from "./ending.ts";
 import { CliExit, describeError, EXIT } from "./errors.ts";
 import { Progress } from "./progress.ts";
