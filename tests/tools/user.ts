@@ -105,6 +105,8 @@ export class User implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Detached ones are known by their sockets.
+    for (const name of this.files()) killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
     for (const child of this.#running) {
       await child.stdin.close().catch(() => {});
       killHard(() => child.kill("SIGKILL"));
@@ -112,8 +114,6 @@ export class User implements AsyncDisposable {
       await child.stdout.cancel();
       await child.stderr.cancel();
     }
-    // Detached ones are known by their sockets.
-    for (const name of this.files()) killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
     await Deno.remove(this.home, { recursive: true });
   }
 

@@ -2,7 +2,8 @@
 import { checkpointsFolder } from "./checkpoints/open_store.ts";
 import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
-import { type Kernel, VMKernel } from "../../mod.ts";
+import type { Kernel } from "../../mod.ts";
+import { importLate } from "../../kernel/host/late_import.ts";
 
 /** Surroundings of the command line. */
 export interface CliEnvironment {
@@ -15,11 +16,16 @@ export interface CliEnvironment {
 
 /** The real surroundings. */
 export const realEnvironment: CliEnvironment = {
-  startKernel: (progress, { translationCache = true, checkpoints }) =>
-    VMKernel.start({
+  startKernel: async (progress, { translationCache = true, checkpoints }) => {
+    const { VMKernel } = await importLate<typeof import("../../mod.ts")>(
+      "../../mod.ts",
+      import.meta.url,
+    );
+    return await VMKernel.start({
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
       checkpoints: checkpointsFolder(checkpoints),
       ...(translationCache && { translations: `${cacheFolder()}/translations` }),
-    }),
+    });
+  },
 };

@@ -64,8 +64,11 @@ async function exec(
   await using control = new ServedControl(kernel);
   using _name = await control.claimName(options.name);
   const trace = await openTrace(options.trace);
-  const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
-  control.open();
+  const starting = start(kernel, guest, options, ending).finally(() => progress.clear());
+  starting.catch(() => {});
+  const opened = control.open();
+  const vm = await starting;
+  await opened;
   const copying = copyTrace(vm, trace);
   await using _server = await serveGdb(vm, options.gdb);
   copying.catch((error) => ending.fail(error));

@@ -56,8 +56,11 @@ async function run(
   await using control = new ServedControl(kernel);
   // A name that was asked for is this VM's alone; VMs that are only called as their guest may be many.
   using _name = await control.claimName(options.name);
-  const { vm, trace } = await powerOn(kernel, guest, options, ending, () => progress.clear());
-  control.open();
+  const starting = powerOn(kernel, guest, options, ending, () => progress.clear());
+  starting.catch(() => {});
+  const opened = control.open();
+  const { vm, trace } = await starting;
+  await opened;
   await using _server = await serveGdb(vm, options.gdb);
   const status = await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
   await followOthers(kernel, options, ending);

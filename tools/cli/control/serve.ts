@@ -2,6 +2,7 @@
 import { HostError } from "../../../kernel/base/errors.ts";
 import type { Kernel } from "../../../mod.ts";
 import { writeError } from "../streams.ts";
+import { importLate } from "../../../kernel/host/late_import.ts";
 import { Consoles } from "./consoles.ts";
 import type { ControlSocket } from "./sockets.ts";
 import type { ClaimedName } from "./verb.ts";
@@ -21,9 +22,9 @@ export class ServedControl implements AsyncDisposable {
     this.#kernel = kernel;
   }
 
-  /** Opens it while the caller goes on. */
-  open(): void {
-    void this.#opened();
+  /** Opens it while the caller goes on; resolves when others can see the VMs, or cannot. */
+  async open(): Promise<void> {
+    await this.#opened();
   }
 
   /**
@@ -52,7 +53,10 @@ export class ServedControl implements AsyncDisposable {
 }
 
 async function openOrSay(kernel: Kernel, consoles: Consoles): Promise<ControlSocket | undefined> {
-  const { openControlSocket } = await import("./sockets.ts");
+  const { openControlSocket } = await importLate<typeof import("./sockets.ts")>(
+    "./sockets.ts",
+    import.meta.url,
+  );
   try {
     return await openControlSocket(kernel, { consoles });
   } catch (error) {
