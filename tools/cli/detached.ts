@@ -36,6 +36,11 @@ const report = z.union([
 
 type Report = z.infer<typeof report>;
 
+/** Whether this process was started by another one's `startDetached`. */
+export function isDetachedProcess(): boolean {
+  return Deno.env.has(REPORT);
+}
+
 /** Options of `deno run` in the task that starts the command line. */
 export function runtimeOptions(): string[] {
   return configuration.tasks.start.command.split(" ").filter((word) => word.startsWith("-"));

@@ -1,5 +1,5 @@
 /** What the command line runs on; tests put a kernel with other machines in its place. */
-import { checkpointsFolder } from "./checkpoints/open_store.ts";
+import { checkpointsFolder } from "./checkpoints/folder.ts";
 import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
 import type { Kernel } from "../../mod.ts";

@@ -4,7 +4,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DriveOption, PowerOnOptions, RecordSync } from "../../mod.ts";
 import { ConfigError, parseSize } from "../../mod.ts";
-import { CHECKPOINTS_HELP } from "./checkpoints/open_store.ts";
+import { CHECKPOINTS_HELP } from "./checkpoints/folder.ts";
 import { nearMatch } from "./near_match.ts";
 
 /** What commander makes of the options. */

@@ -2,7 +2,7 @@
  * What to do about a checkpoint that could not be made or used: hints for the errors of the kernel and of the
  * store, which say what is wrong (issue 5, section 6, "Errors").
  */
-import { ConfigError, FormatError, HostError } from "../../../mod.ts";
+import { ConfigError, FormatError, HostError } from "../../../kernel/base/errors.ts";
 import { CliExit, EXIT } from "../errors.ts";
 
 /** TABLE of hints by what the messages say. */

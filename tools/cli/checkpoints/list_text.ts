@@ -20,6 +20,14 @@ export function entryAsJson(entry: CheckpointEntry): Record<string, unknown> {
   };
 }
 
+/** Trees as JSON: each checkpoint with the ids of its children, parents first. */
+export function treeAsJson(trees: readonly CheckpointTree[]): Record<string, unknown>[] {
+  return walked(trees).map(({ tree }) => ({
+    ...entryAsJson(tree),
+    children: tree.children.map(({ id }) => id),
+  }));
+}
+
 /** All checkpoints as a table. */
 export function listTable(entries: readonly CheckpointEntry[]): string {
   return table(entries.map((entry) => ({ entry, indent: "" })));
@@ -27,15 +35,23 @@ export function listTable(entries: readonly CheckpointEntry[]): string {
 
 /** All checkpoints, each below its parent. */
 export function treeTable(trees: readonly CheckpointTree[]): string {
-  const rows: Row[] = [];
-  // A chain may be long: no recursion. Children of the last one come first from a stack.
+  return table(
+    walked(trees).map(({ tree, depth }) => ({ entry: tree, indent: "  ".repeat(depth) })),
+  );
+}
+
+/** All of some trees, parents first. A chain may be long: no recursion. */
+function walked(
+  trees: readonly CheckpointTree[],
+): { readonly tree: CheckpointTree; readonly depth: number }[] {
+  const found: { tree: CheckpointTree; depth: number }[] = [];
   const waiting = trees.map((tree) => ({ tree, depth: 0 })).reverse();
   for (let next; (next = waiting.pop()) !== undefined;) {
     const { tree, depth } = next;
-    rows.push({ entry: tree, indent: "  ".repeat(depth) });
+    found.push(next);
     for (const child of tree.children.toReversed()) waiting.push({ tree: child, depth: depth + 1 });
   }
-  return table(rows);
+  return found;
 }
 
 interface Row {

@@ -1,28 +1,12 @@
-/**
- * The folder of checkpoints of this user, and the store in it (issue 5, section 6; docs/checkpoints.md).
- * Listing a store that does not exist makes nothing.
- */
-import type { CheckpointStore } from "../../../kernel/checkpoint/checkpoint_store.ts";
-import { cacheFolder } from "../../guests/cache.ts";
+/** The store of this user's checkpoints, without a kernel. Listing one that does not exist makes nothing. */
+import { CheckpointStore } from "../../../kernel/checkpoint/checkpoint_store.ts";
+import { hostEntropy } from "../../../kernel/host/entropy.ts";
+import { hostFiles } from "../../../kernel/host/files.ts";
+import { hostPageCodec } from "../../../kernel/host/page_codec.ts";
+import { checkpointsFolder } from "./folder.ts";
 
-/** Help of `--checkpoints`, an option of all commands that have to do with them. */
-export const CHECKPOINTS_HELP = "folder of the checkpoints; by default CHRONOVISOR_CHECKPOINTS, or " +
-  "checkpoints in the cache folder";
-
-/** The folder: what was asked for, CHRONOVISOR_CHECKPOINTS, or one in the cache. Throws HostError. */
-export function checkpointsFolder(asked: string | undefined): string {
-  return asked ?? (Deno.env.get("CHRONOVISOR_CHECKPOINTS") || `${cacheFolder()}/checkpoints`);
-}
-
-/** The store. Throws HostError. */
-export async function openStore(asked: string | undefined): Promise<CheckpointStore> {
-  const folder = checkpointsFolder(asked);
-  const [{ CheckpointStore }, { hostFiles: files }, { hostEntropy: entropy }, { hostPageCodec }] =
-    await Promise.all([
-      import("../../../kernel/checkpoint/checkpoint_store.ts"),
-      import("../../../kernel/host/files.ts"),
-      import("../../../kernel/host/entropy.ts"),
-      import("../../../kernel/host/page_codec.ts"),
-    ]);
-  return new CheckpointStore({ files, entropy, codec: hostPageCodec }, folder);
+/** The store in the folder that was asked for, or in the user's own. Throws HostError. */
+export function openStore(asked: string | undefined): CheckpointStore {
+  const host = { files: hostFiles, entropy: hostEntropy, codec: hostPageCodec };
+  return new CheckpointStore(host, checkpointsFolder(asked));
 }

@@ -1,7 +1,8 @@
 /** `ps`: the VMs of this user that run now, in all processes (issue 4, "Record"; issue 5, section 6). */
 import { Command } from "commander";
 import { formatSize, PAGE_BYTES } from "../../../kernel/base/units.ts";
-import { CHECKPOINTS_HELP } from "../checkpoints/open_store.ts";
+import { importLate } from "../../../kernel/host/late_import.ts";
+import { CHECKPOINTS_HELP } from "../checkpoints/folder.ts";
 import { shownText } from "../checkpoints/text.ts";
 import { writeError, writeOut } from "../streams.ts";
 import { formatTable } from "../table.ts";
@@ -54,8 +55,11 @@ async function list({ json, all, checkpoints }: Options): Promise<void> {
 
 /** VMs that are suspended. */
 async function suspendedRows(checkpoints: string | undefined): Promise<Row[]> {
-  const { openStore } = await import("../checkpoints/open_store.ts");
-  const store = await openStore(checkpoints);
+  const { openStore } = await importLate<typeof import("../checkpoints/open_store.ts")>(
+    "../checkpoints/open_store.ts",
+    import.meta.url,
+  );
+  const store = openStore(checkpoints);
   const rows: Row[] = [];
   for (const { head, problem } of store.list()) {
     if (head?.kind !== "suspended" || problem !== undefined) continue;

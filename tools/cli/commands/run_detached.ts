@@ -7,7 +7,7 @@
  */
 import { ConfigError, type Kernel, type VM } from "../../../mod.ts";
 import { Consoles } from "../control/consoles.ts";
-import { openControlSocket } from "../control/sockets.ts";
+import { type ControlSocket, openControlSocket } from "../control/sockets.ts";
 import { suspendedText, suspendedTo } from "../control/suspending.ts";
 import { stopVm } from "../control/stop_vm.ts";
 import { DetachedReport, startDetached } from "../detached.ts";
@@ -71,10 +71,7 @@ async function serve(
   report: DetachedReport,
 ): Promise<number> {
   await using kernel = await environment.startKernel(report.progress, options);
-  await using control = await openControlSocket(kernel, {
-    consoles: new Consoles(),
-    log: report.log,
-  });
+  await using control = await openDetached(kernel, report);
   using claimed = await control.claimName(namesFor(guest, options));
   const named = { ...options, name: claimed.name };
   const { vm, trace } = await powerOn(kernel, guest, named, ending, () => {});
@@ -87,6 +84,11 @@ async function serve(
     await writeStatistics(vm, options.stats);
     await trace.catch(() => {});
   }
+}
+
+/** Opens the control socket of a process without a terminal, which is of no use without one. */
+export function openDetached(kernel: Kernel, { log }: DetachedReport): Promise<ControlSocket> {
+  return openControlSocket(kernel, { consoles: new Consoles(), log });
 }
 
 /** Names to try: a guest's name alone means the guest, so VMs without a name get a number. */

@@ -13,11 +13,9 @@ import {
   type ParkedVm,
   type SaveProgress,
 } from "../../../mod.ts";
+import { forkNames } from "../fork_names.ts";
 import { noteSuspending } from "./suspending.ts";
 import { type Call, type ControlledKernel, namedVm } from "./verb.ts";
-
-/** Most numbers that are tried for names of forks, for each fork. */
-const NUMBERS_FOR_EACH = 100;
 
 /** What a client may say of a save. */
 interface SaveFields {
@@ -83,17 +81,6 @@ export async function forkVm(
   using claimed = await claimNames(forkNames(parent, count, name), count);
   const forks = await kernel.fork(vm, { count, names: claimed.names });
   return { names: forks.map((fork) => fork.name) };
-}
-
-/** Names to try for forks: `name` is one fork's own, and the beginning of several ones'. */
-export function* forkNames(
-  parent: string,
-  count: number,
-  name: string | undefined,
-): Generator<string, void, undefined> {
-  if (name !== undefined && count === 1) return yield name;
-  const last = count * NUMBERS_FOR_EACH;
-  for (let number = 1; number <= last; number++) yield `${name ?? parent}-${number}`;
 }
 
 /** A parked fork with a name. */
