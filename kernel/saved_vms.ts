@@ -41,6 +41,8 @@ export interface GoOnOptions extends LoadOptions {
   readonly name?: string;
   /** Which tiers execute; those that it was made with by default. */
   readonly tier?: PowerOnOptions["tier"];
+  /** Whether it stands still until `VM.resume`: it is then what the checkpoint says. */
+  readonly paused?: boolean;
 }
 
 /** How to fork. */
@@ -233,10 +235,13 @@ export class SavedVms {
         restore: restored.restore,
       });
       void vm.waitForExit().catch(() => {}).then(release);
+      // Before the world has begun to look at what comes: no instruction is executed before.
+      const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
       this.#parts.follow(vm);
       if (translates) this.#parts.translations.start();
       await vm.started();
+      await pausing;
       return vm;
     } catch (error) {
       release();

@@ -215,6 +215,8 @@ export class VmSide {
     this.#saveSide().freeze(id, all);
     this.#isHeldFrozen = holds;
     this.#frozen = { id, at };
+    // A VM that stands still for another reason does not wait for this.
+    if (this.#mustStandStill()) this.#thawed(this.#frozen, this.#clock.monotonicMilliseconds());
   }
 
   #thawed({ id, at }: { readonly id: number; readonly at: number }, now: number): void {
