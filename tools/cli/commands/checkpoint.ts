@@ -51,8 +51,7 @@ export function checkpointCommand(
 ): Command {
   const command = new Command("checkpoint")
     .description("keep moments of VMs: make them, look at them, go back to them");
-  const add = (name: string, description: string) =>
-    command.command(name).description(description);
+  const add = (name: string, description: string) => command.command(name).description(description);
   const inStore = (child: Command) => child.option("--checkpoints <folder>", CHECKPOINTS_HELP);
   const json = "print JSON";
 

@@ -65,7 +65,13 @@ async function suspendedRows(checkpoints: string | undefined): Promise<Row[]> {
     if (head?.kind !== "suspended" || problem !== undefined) continue;
     if (await store.claimState(head.id) !== "available") continue;
     const { icount, memoryPages, id: checkpoint } = head;
-    const nothing = { guest: null, uptimeMilliseconds: 0, process: null, recording: null, log: null };
+    const nothing = {
+      guest: null,
+      uptimeMilliseconds: 0,
+      process: null,
+      recording: null,
+      log: null,
+    };
     const memoryBytes = memoryPages * PAGE_BYTES;
     const name = shownText(head.vm);
     rows.push({ ...nothing, name, state: "suspended", icount, memoryBytes, checkpoint });

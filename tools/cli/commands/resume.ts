@@ -23,7 +23,10 @@ export function resumeCommand(
   const command = new Command("resume")
     .description("let a suspended VM go on, on this terminal or detached")
     .argument("<name|id>", "name of the VM, whose newest state it is, or a checkpoint")
-    .option("--fork", "begin another VM, with an identity of its own; the state can be resumed still");
+    .option(
+      "--fork",
+      "begin another VM, with an identity of its own; the state can be resumed still",
+    );
   return addGoOnOptions(command)
     .action(async (meant: string, options: Options) =>
       onStatus(await explained(() => resume(environment, meant, options)))

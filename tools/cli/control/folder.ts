@@ -16,7 +16,9 @@ export function controlFolder(): string {
 /** Whether there may be kernels of this user: one socket is enough. Throws HostError. */
 export function hasSockets(): boolean {
   try {
-    for (const { name } of Deno.readDirSync(controlFolder())) if (SOCKET_NAME.test(name)) return true;
+    for (const { name } of Deno.readDirSync(controlFolder())) {
+      if (SOCKET_NAME.test(name)) return true;
+    }
     return false;
   } catch (error) {
     // Whatever else is wrong with the folder, whoever opens a socket in it says so.

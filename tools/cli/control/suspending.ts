@@ -25,5 +25,7 @@ export async function suspendedTo(vm: object): Promise<CheckpointHead | undefine
 
 /** How people are told. */
 export function suspendedText(name: string, { id }: Pick<CheckpointHead, "id">): string {
-  return `the VM "${name}" was suspended to checkpoint ${id}; \`resume ${id.slice(0, 8)}\` lets it go on`;
+  return `the VM "${name}" was suspended to checkpoint ${id}; \`resume ${
+    id.slice(0, 8)
+  }\` lets it go on`;
 }

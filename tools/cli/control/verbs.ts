@@ -19,7 +19,13 @@ import {
   suspendVm,
 } from "./save_vm.ts";
 import { STOP_SECONDS, stopVm } from "./stop_vm.ts";
-import { type AnyVerb, type ControlledKernel, type ControlledVm, defineVerb, namedVm } from "./verb.ts";
+import {
+  type AnyVerb,
+  type ControlledKernel,
+  type ControlledVm,
+  defineVerb,
+  namedVm,
+} from "./verb.ts";
 
 const vm = z.string().min(1).max(NAME_MAXIMUM);
 const terminalSize = { columns: z.int().min(1).max(65535), rows: z.int().min(1).max(65535) };
