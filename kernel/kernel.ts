@@ -127,6 +127,11 @@ export class Kernel {
     return [...this.#vms].filter((vm) => !isFinal(vm.state));
   }
 
+  /** Forks that have not run. */
+  get parkedForks(): ParkedVm[] {
+    return this.#saved?.parked ?? [];
+  }
+
   /**
    * Makes a VM and resolves when it runs. Rejects with `ConfigError`, `HostError` or `FormatError` when
    * the VM cannot be made as asked.

@@ -105,6 +105,13 @@ export type {
   CheckpointTree,
   CheckpointWanted,
 } from "./checkpoint/checkpoint_store.ts";
+export type {
+  CheckpointDevice,
+  CheckpointDiff,
+  CheckpointRegister,
+  CheckpointValues,
+  PageRange,
+} from "./checkpoint/checkpoint_diff.ts";
 export type { ClaimState } from "./checkpoint/claims.ts";
 export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";

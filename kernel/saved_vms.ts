@@ -49,6 +49,8 @@ export interface GoOnOptions extends LoadOptions {
 export interface ForkOptions extends GoOnOptions {
   /** Number of forks; 1 by default. */
   readonly count?: number;
+  /** A name for each of them; by default they are called after their parent, or `name`, with a number. */
+  readonly names?: readonly string[];
 }
 
 /** What the kernel lends. */
@@ -132,9 +134,12 @@ export class SavedVms {
 
   /** Makes forks of a VM that runs, or of the VM of a checkpoint. */
   async fork(from: VM | string, options: ForkOptions): Promise<ParkedVm[]> {
-    const { count = 1, ...how } = options;
+    const { count = 1, names, ...how } = options;
     if (!Number.isSafeInteger(count) || count < 1 || count > FORKS_MAXIMUM) {
       throw new ConfigError(`Cannot make ${count} forks: expected 1 to ${FORKS_MAXIMUM}`);
+    }
+    if (names !== undefined && names.length !== count) {
+      throw new ConfigError(`Cannot make ${count} forks with ${names.length} names`);
     }
     const isRunning = from instanceof VM;
     const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
@@ -147,11 +152,8 @@ export class SavedVms {
       if (--siblings.left === 0 && isRunning) void this.#forget(id);
     };
     return Array.from({ length: count }, (_, i) => {
-      const name = how.name === undefined
-        ? `${parent.name}-${i + 1}`
-        : count === 1
-        ? how.name
-        : `${how.name}-${i + 1}`;
+      const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
+      const name = names?.[i] ?? (how.name !== undefined && count === 1 ? how.name : numbered());
       const identity = this.#parts.identities.newIdentity({ ...parent, name });
       const run = () => this.#goOn(id, { inBackground: false, ...how, name }, { clone: identity });
       const fork: ParkedVm = new ParkedVm(name, identity, run, (started) => gone(fork, started));

@@ -16,6 +16,7 @@ import {
   MEMORY_PAGES_MAXIMUM,
 } from "./checkpoint_format.ts";
 import { withHead } from "./checkpoint_file.ts";
+import { type CheckpointDiff, diffCheckpoints } from "./checkpoint_diff.ts";
 import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
 import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
 import { OpenCheckpoint } from "./open_checkpoint.ts";
@@ -69,6 +70,8 @@ export interface Checkpoints {
     ids?: readonly string[],
     progress?: (done: number, of: number) => void,
   ): Promise<StoreProblem[]>;
+  /** What differs between two checkpoints. Rejects with ConfigError, FormatError and HostError. */
+  diff(a: string, b: string): Promise<CheckpointDiff>;
 }
 
 /** The store. */
@@ -242,6 +245,24 @@ export class CheckpointStore implements Checkpoints {
       for (const id of ids ?? []) this.#require(id);
       return verifyStore(this.#folder, ids ?? this.#folder.checkpointIds(), progress);
     });
+  }
+
+  /**
+   * What differs between two checkpoints, page for page and register for register. Rejects with ConfigError
+   * when one does not exist or their guests have not as much memory, with FormatError and HostError.
+   */
+  async diff(a: string, b: string): Promise<CheckpointDiff> {
+    const first = await this.open(a);
+    try {
+      const second = await this.open(b);
+      try {
+        return diffCheckpoints(first, second);
+      } finally {
+        second.close();
+      }
+    } finally {
+      first.close();
+    }
   }
 
   #require(id: string): void {

@@ -1,4 +1,5 @@
 /** What the command line runs on; tests put a kernel with other machines in its place. */
+import { checkpointsFolder } from "./checkpoints/folder.ts";
 import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
 import type { Kernel } from "../../mod.ts";
@@ -9,13 +10,13 @@ export interface CliEnvironment {
   /** Starts the kernel; `progress` shows a line about long work. */
   startKernel(
     progress: (line: string) => void,
-    options: { readonly translationCache?: boolean },
+    options: { readonly translationCache?: boolean; readonly checkpoints?: string },
   ): Promise<Kernel>;
 }
 
 /** The real surroundings. */
 export const realEnvironment: CliEnvironment = {
-  startKernel: async (progress, { translationCache = true }) => {
+  startKernel: async (progress, { translationCache = true, checkpoints }) => {
     const { VMKernel } = await importLate<typeof import("../../mod.ts")>(
       "../../mod.ts",
       import.meta.url,
@@ -23,6 +24,7 @@ export const realEnvironment: CliEnvironment = {
     return await VMKernel.start({
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
+      checkpoints: checkpointsFolder(checkpoints),
       ...(translationCache && { translations: `${cacheFolder()}/translations` }),
     });
   },
