@@ -18,13 +18,7 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
-import {
-  beginRecording,
-  openRecordedDisks,
-  openRecording,
-  readRecordedImages,
-  recordedMachine,
-} from "./world/recordings.ts";
+import { beginRecording } from "./world/recording_start.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
@@ -37,6 +31,7 @@ import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/chec
 import { VM } from "./world/vm.ts";
 import { isFinal } from "./world/vm_state.ts";
 import { WorldPool } from "./world/world_pool.ts";
+import { importLate } from "./host/late_import.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -197,7 +192,12 @@ export class Kernel {
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
     using world: EarlyWorld = this.#worlds.take("replay");
-    const recording = await openRecording(this.#host, folder);
+    const recordings = await importLate<typeof import("./world/recordings.ts")>(
+      "./world/recordings.ts",
+      import.meta.url,
+    );
+    const { openRecordedDisks, readRecordedImages, recordedMachine } = recordings;
+    const recording = await recordings.openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
     const images = async () => {
@@ -336,7 +336,10 @@ export class Kernel {
   /** What saves VMs is loaded when it is wanted. */
   async #savedVms(): Promise<SavedVms> {
     if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
-    const { SavedVms } = await import("./saved_vms.ts");
+    const { SavedVms } = await importLate<typeof import("./saved_vms.ts")>(
+      "./saved_vms.ts",
+      import.meta.url,
+    );
     return this.#saved ??= new SavedVms({
       host: this.#host,
       folder: this.#options.checkpoints,

@@ -9,7 +9,7 @@ import { HostError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { MachineConfig } from "./machine_port.ts";
-import type { KernelToCompileWorld, ToKeep } from "./translation_protocol.ts";
+import { type KernelToCompileWorld, READY, type ToKeep } from "./translation_protocol.ts";
 
 /** Bytes at the start of a kernel image that tell it from others, with its length. */
 const IMAGE_HEAD_BYTES = 65536;
@@ -39,6 +39,7 @@ export class TranslationService {
   readonly #unsaid: { readonly what: KernelToCompileWorld; readonly transfer: Transferable[] }[] =
     [];
   #worker: WorldWorker | undefined;
+  #ready = false;
   #died: WorldDeath | undefined;
   #count = 0;
 
@@ -62,7 +63,10 @@ export class TranslationService {
       new URL("./compile_world.ts", import.meta.url),
       "compiler",
       (death) => this.#dies(death),
-      (message) => this.#keep(message as ToKeep),
+      (message) => {
+        if (message === READY) this.#ready = true;
+        else this.#keep(message as ToKeep);
+      },
     );
     for (const { what, transfer } of this.#unsaid.splice(0)) this.#say(what, transfer);
   }
@@ -107,7 +111,12 @@ export class TranslationService {
 
   async #askToKeep(id: number, last: boolean): Promise<void> {
     const connected = this.#connected.get(id);
-    if (connected === undefined || this.#died !== undefined || this.#worker === undefined) return;
+    if (connected === undefined || this.#died !== undefined) return;
+    if (!this.#ready) {
+      // A world that has not even loaded has made nothing: a VM that ends already does not wait for it.
+      if (last && this.#worker !== undefined) this.#say({ kind: "keep", id, last });
+      return;
+    }
     const answered = connected.answered = Promise.withResolvers<void>();
     this.#say({ kind: "keep", id, last });
     const timeout = new AbortController();

@@ -82,8 +82,13 @@ export class User implements AsyncDisposable {
 
   /** Names of files in the folder of the control sockets that end so. */
   files(end = ".sock"): string[] {
-    return [...Deno.readDirSync(this.sockets)].map(({ name }) => name)
-      .filter((name) => name.endsWith(end));
+    try {
+      return [...Deno.readDirSync(this.sockets)].map(({ name }) => name)
+        .filter((name) => name.endsWith(end));
+    } catch (error) {
+      if (isFailure(error, Deno.errors.NotFound, Deno.errors.NotADirectory)) return [];
+      throw error;
+    }
   }
 
   /** The command with this user's surroundings. */
@@ -100,6 +105,8 @@ export class User implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Detached ones are known by their sockets.
+    for (const name of this.files()) killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
     for (const child of this.#running) {
       await child.stdin.close().catch(() => {});
       killHard(() => child.kill("SIGKILL"));
@@ -107,20 +114,16 @@ export class User implements AsyncDisposable {
       await child.stdout.cancel();
       await child.stderr.cancel();
     }
-    try {
-      // Detached ones are known by their sockets.
-      for (const name of this.files()) {
-        killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
-      }
-    } catch (error) {
-      if (!isFailure(error, Deno.errors.NotFound, Deno.errors.NotADirectory)) throw error;
-    }
     await Deno.remove(this.home, { recursive: true });
   }
 
   async #runUntilReady(words: readonly string[]): Promise<Deno.ChildProcess> {
     const child = this.start(...words);
     await readUntil(child.stdout, (shown) => shown.includes("ready\n"));
+    // Its socket is made beside.
+    while (!this.files().some((name) => name.startsWith(`${child.pid}-`))) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
     return child;
   }
 }

@@ -1,7 +1,8 @@
 /** What the command line runs on; tests put a kernel with other machines in its place. */
 import { writeError } from "./streams.ts";
 import { cacheFolder } from "../guests/cache.ts";
-import { type Kernel, VMKernel } from "../../mod.ts";
+import type { Kernel } from "../../mod.ts";
+import { importLate } from "../../kernel/host/late_import.ts";
 
 /** Surroundings of the command line. */
 export interface CliEnvironment {
@@ -14,10 +15,15 @@ export interface CliEnvironment {
 
 /** The real surroundings. */
 export const realEnvironment: CliEnvironment = {
-  startKernel: (progress, { translationCache = true }) =>
-    VMKernel.start({
+  startKernel: async (progress, { translationCache = true }) => {
+    const { VMKernel } = await importLate<typeof import("../../mod.ts")>(
+      "../../mod.ts",
+      import.meta.url,
+    );
+    return await VMKernel.start({
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
       ...(translationCache && { translations: `${cacheFolder()}/translations` }),
-    }),
+    });
+  },
 };

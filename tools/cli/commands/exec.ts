@@ -5,7 +5,7 @@
 import { Command } from "commander";
 import { type ExecProcess, HostError, type Kernel, type VM } from "../../../mod.ts";
 import { isGuest } from "../../guests/names.ts";
-import { serveControl } from "../control/serve.ts";
+import { ServedControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
@@ -61,10 +61,14 @@ async function exec(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  await using control = await serveControl(kernel);
-  using _name = options.name === undefined ? undefined : await control.claimName([options.name]);
+  await using control = new ServedControl(kernel);
+  using _name = await control.claimName(options.name);
   const trace = await openTrace(options.trace);
-  const vm = await start(kernel, guest, options, ending).finally(() => progress.clear());
+  const starting = start(kernel, guest, options, ending).finally(() => progress.clear());
+  starting.catch(() => {});
+  const opened = control.open();
+  const vm = await starting;
+  await opened;
   const copying = copyTrace(vm, trace);
   await using _server = await serveGdb(vm, options.gdb);
   copying.catch((error) => ending.fail(error));

@@ -4,7 +4,7 @@
 import { Command } from "commander";
 import type { Kernel, VM, VmExit } from "../../../mod.ts";
 import type { SharedConsole } from "../control/consoles.ts";
-import { serveControl } from "../control/serve.ts";
+import { ServedControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
@@ -50,10 +50,14 @@ async function run(
   using ending = new Ending(options.timeout);
   const progress = new Progress();
   await using kernel = await environment.startKernel(progress.show, options);
-  await using control = await serveControl(kernel);
+  await using control = new ServedControl(kernel);
   // A name that was asked for is this VM's alone; VMs that are only called as their guest may be many.
-  using _name = options.name === undefined ? undefined : await control.claimName([options.name]);
-  const { vm, trace } = await powerOn(kernel, guest, options, ending, () => progress.clear());
+  using _name = await control.claimName(options.name);
+  const starting = powerOn(kernel, guest, options, ending, () => progress.clear());
+  starting.catch(() => {});
+  const opened = control.open();
+  const { vm, trace } = await starting;
+  await opened;
   await using _server = await serveGdb(vm, options.gdb);
   return await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
 }

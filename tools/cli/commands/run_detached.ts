@@ -6,6 +6,7 @@
  * guests to power off when it is to end.
  */
 import { ConfigError, type Kernel, type VM } from "../../../mod.ts";
+import { Consoles } from "../control/consoles.ts";
 import { openControlSocket } from "../control/sockets.ts";
 import { stopVm } from "../control/stop_vm.ts";
 import { DetachedReport, startDetached } from "../detached.ts";
@@ -56,7 +57,10 @@ async function serve(
   report: DetachedReport,
 ): Promise<number> {
   await using kernel = await environment.startKernel(report.progress, options);
-  await using control = await openControlSocket(kernel, report.log);
+  await using control = await openControlSocket(kernel, {
+    consoles: new Consoles(),
+    log: report.log,
+  });
   using claimed = await control.claimName(namesFor(guest, options));
   const named = { ...options, name: claimed.name };
   const { vm, trace } = await powerOn(kernel, guest, named, ending, () => {});

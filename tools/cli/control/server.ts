@@ -6,7 +6,7 @@
  */
 import { HostError } from "../../../mod.ts";
 import { ControlConnection } from "./connection.ts";
-import { Consoles } from "./consoles.ts";
+import type { Consoles } from "./consoles.ts";
 import { errorReply, formatLine } from "./protocol.ts";
 import type { ClaimedName, ControlledKernel, ControlSurroundings } from "./verb.ts";
 
@@ -17,6 +17,8 @@ const CLOSE_MILLISECONDS = 1_000;
 
 /** What a server is told beside its kernel. */
 export interface ControlServerOptions {
+  /** Consoles of the kernel's VMs. */
+  readonly consoles: Consoles;
   /** File that this process' messages go to, if it has no terminal. */
   readonly log?: string | undefined;
   /** Takes a name that no VM of this user has, and puts it among the claims. */
@@ -25,8 +27,6 @@ export interface ControlServerOptions {
 
 /** Serves one kernel. */
 export class ControlServer {
-  /** Consoles of the kernel's VMs. */
-  readonly consoles: Consoles = new Consoles();
   /** Names that VMs about to be made will have. */
   readonly claims: Set<string> = new Set();
   readonly #surroundings: ControlSurroundings;
@@ -38,9 +38,9 @@ export class ControlServer {
   constructor(
     kernel: ControlledKernel,
     listener: Deno.Listener<Deno.Conn>,
-    { log, claimName }: ControlServerOptions,
+    { consoles, log, claimName }: ControlServerOptions,
   ) {
-    const { consoles, claims } = this;
+    const { claims } = this;
     const claim: ControlSurroundings["claimName"] = (names) => claimName(claims, names);
     this.#surroundings = { kernel, consoles, claims, claimName: claim, log };
     this.#listener = listener;

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, FormatError, HostError, type RecordOptions } from "../../../mod.ts";
 import { ControlClient } from "./client.ts";
+import { Consoles } from "./consoles.ts";
 import { LINE_BYTES_MAXIMUM } from "./protocol.ts";
 import { CONNECTIONS_MAXIMUM, ControlServer } from "./server.ts";
 import type { ControlledVm } from "./verb.ts";
@@ -69,6 +70,7 @@ async function withServer(
   const path = `${folder}/control.sock`;
   const kernel = { vms: vms as unknown as ControlledVm[] };
   const server = new ControlServer(kernel, Deno.listen({ transport: "unix", path }), {
+    consoles: new Consoles(),
     claimName: () => Promise.reject(new HostError("no names here")),
   });
   try {

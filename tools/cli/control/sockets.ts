@@ -31,8 +31,6 @@ export function controlFolder(): string {
 /** A kernel's control socket while it is open. */
 export interface ControlSocket extends AsyncDisposable {
   readonly path: string;
-  /** Consoles of the kernel's VMs, for whoever attaches. */
-  readonly consoles: Consoles;
   /**
    * Takes a name for a VM of this kernel: one for which `names` gives it first, if no VM of this user has
    * it. Rejects with ConfigError when `names` gives no more, and with HostError.
@@ -40,10 +38,15 @@ export interface ControlSocket extends AsyncDisposable {
   claimName(names: Iterable<string>): Promise<ClaimedName>;
 }
 
-/** Opens the control socket of a kernel in this process; `log` is for `list`. Rejects with HostError. */
+/** Opens the control socket of a kernel in this process. Rejects with HostError. */
 export async function openControlSocket(
   kernel: ControlledKernel,
-  log?: string,
+  options: {
+    /** Consoles of the kernel's VMs. */
+    readonly consoles: Consoles;
+    /** File that this process' messages go to, if it has no terminal. */
+    readonly log?: string;
+  },
 ): Promise<ControlSocket> {
   const folder = controlFolder();
   const [random] = crypto.getRandomValues(new Uint16Array(1));
@@ -66,10 +69,9 @@ export async function openControlSocket(
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HostError(`Cannot open the control socket "${path}": ${reason}`, { cause });
   }
-  const server = new ControlServer(kernel, listener, { log, claimName });
+  const server = new ControlServer(kernel, listener, { ...options, claimName });
   return {
     path,
-    consoles: server.consoles,
     claimName: (names) => claimName(server.claims, names),
     async [Symbol.asyncDispose]() {
       await Deno.remove(path).catch(() => {});
