@@ -158,7 +158,12 @@ export class OpenCheckpoint {
    */
   workingSetOf(pages: Uint32Array): Uint8Array<ArrayBuffer> {
     const stored = pages.filter((page) => page < this.map.packOf.length && !this.isZero(page));
-    return writeWorkingSet(this.head, stored, (page, into) => this.readPage(page, into), this.#codec);
+    return writeWorkingSet(
+      this.head,
+      stored,
+      (page, into) => this.readPage(page, into),
+      this.#codec,
+    );
   }
 
   /** Guest pages that differ between two checkpoints of guests with as much memory. Throws FormatError. */

@@ -39,6 +39,22 @@ export class LazySource {
     return new LazySource(buffer);
   }
 
+  /**
+   * Makes the table of a VM that has not started.
+   * @param kept for each guest page, 0 when it holds zeros, anything else when it is loaded later
+   */
+  static makeFor(kept: Uint16Array): LazySource {
+    const { buffer, header, states } = newLazyTable(kept.length);
+    let left = 0;
+    for (let page = 0; page < kept.length; page++) {
+      if (kept[page] === 0) continue;
+      states[page] = LAZY_STATE.absent;
+      left++;
+    }
+    header[LAZY.left] = left;
+    return new LazySource(buffer);
+  }
+
   /** What the VM's side is handed. */
   get table(): SharedArrayBuffer {
     return this.#table.buffer;

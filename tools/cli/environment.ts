@@ -4,18 +4,26 @@ import { cacheFolder } from "../guests/cache.ts";
 import type { Kernel } from "../../mod.ts";
 import { importLate } from "../../kernel/host/late_import.ts";
 
+/** What of a command's options is the kernel's. */
+export interface KernelStartOptions {
+  /** Whether translations of guest code are kept; they are by default. */
+  readonly translationCache?: boolean;
+  /** Whether there is a folder of checkpoints; there is none by default. */
+  readonly keepsCheckpoints?: boolean;
+}
+
 /** Surroundings of the command line. */
 export interface CliEnvironment {
   /** Starts the kernel; `progress` shows a line about long work. */
   startKernel(
     progress: (line: string) => void,
-    options: { readonly translationCache?: boolean },
+    options: KernelStartOptions,
   ): Promise<Kernel>;
 }
 
 /** The real surroundings. */
 export const realEnvironment: CliEnvironment = {
-  startKernel: async (progress, { translationCache = true }) => {
+  startKernel: async (progress, { translationCache = true, keepsCheckpoints = false }) => {
     const { VMKernel } = await importLate<typeof import("../../mod.ts")>(
       "../../mod.ts",
       import.meta.url,
@@ -24,6 +32,9 @@ export const realEnvironment: CliEnvironment = {
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
       ...(translationCache && { translations: `${cacheFolder()}/translations` }),
+      ...(keepsCheckpoints && {
+        checkpoints: Deno.env.get("CHRONOVISOR_CHECKPOINTS") || `${cacheFolder()}/checkpoints`,
+      }),
     });
   },
 };
