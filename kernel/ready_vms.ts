@@ -101,8 +101,12 @@ export class ReadyVms {
         name,
         ...options.tier && { tier: options.tier },
         learn: "once",
-        backgroundAfter: QUIET_MILLISECONDS,
-      }, { guest: options.guest, world, damaged: () => this.#drop(id) });
+      }, {
+        guest: options.guest,
+        world,
+        quietMilliseconds: QUIET_MILLISECONDS,
+        damaged: () => this.#drop(id),
+      });
       warm.add();
       index.write();
       return vm;

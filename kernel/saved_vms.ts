@@ -84,6 +84,8 @@ export interface Role {
   readonly guest?: string | undefined;
   /** A world that was started for it already. */
   readonly world?: EarlyWorld;
+  /** Milliseconds for which nothing that can wait competes with it for the processor; 0 by default. */
+  readonly quietMilliseconds?: number;
   /** What its guest lacks is a problem of the checkpoint. */
   readonly damaged?: () => void;
 }
@@ -235,7 +237,8 @@ export class SavedVms {
         options.learn === true || (options.learn === "once" && !isKnown)
           ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
           : undefined;
-      const restored = await restoreVm(host, checkpoint, options, told, learns);
+      const loading = { backgroundAfter: role.quietMilliseconds ?? 0, ...options };
+      const restored = await restoreVm(host, checkpoint, loading, told, learns);
       const { saved } = restored;
       const name = options.name ?? saved.name;
       this.#parts.admit({ name, memoryBytes: saved.machine.memoryBytes });
@@ -272,7 +275,7 @@ export class SavedVms {
       void vm.waitForExit().catch(() => {}).then(release);
       this.#announce(vm, config, role.clone !== undefined);
       this.#parts.follow(vm);
-      if (translates) this.#parts.translations.start();
+      if (translates) this.#parts.translations.start(role.quietMilliseconds);
       await vm.started();
       return vm;
     } catch (error) {

@@ -140,7 +140,7 @@ export class PageLoader {
 
   async #serve(): Promise<void> {
     const { inBackground = true, backgroundAfter = 0 } = this.options;
-    // Between two looks at nothing: whoever closes does not ring.
+    // Between two looks at nothing, though whoever wants something rings.
     const patience = 200;
     let begins = inBackground && backgroundAfter === 0;
     if (inBackground && !begins) {
