@@ -26,6 +26,7 @@ import { TranslationService, translationsName } from "./world/translation_servic
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
 import type { ParkedVm } from "./parked_vm.ts";
+import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
 import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
@@ -101,10 +102,15 @@ export class Kernel {
   readonly #host: Host;
   readonly #translations: TranslationService;
   #saved: SavedVms | undefined;
+  #ready: ReadyVms | undefined;
   readonly #cores: CoreModules;
   readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
+  readonly #warm = this.metrics.counter(
+    "vms_warm_total",
+    "VMs that were made ready from a checkpoint",
+  );
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
   #stopped = false;
 
@@ -183,6 +189,28 @@ export class Kernel {
     if (translates) this.#translations.start();
     await vm.started();
     return vm;
+  }
+
+  /**
+   * Makes a VM whose guest is ready to run commands (`VM.exec`), as fast as can be: the first one of its kind
+   * boots, and is kept as a checkpoint of kind "ready"; later ones, of this and other processes, are clones of
+   * that with identities of their own. Which kind it is, its images and all options but `name` and `tier` say.
+   * Without a folder for checkpoints, and with drives, a recording, a trace or a debugger, it boots, and nothing
+   * is kept. A VM that ends before it is ready is given all the same. Rejects like `powerOn`.
+   *
+   * ```ts
+   * const vm = await kernel.ready({ guest: "debian" });
+   * const { text } = await vm.exec("uname -a");
+   * ```
+   */
+  async ready({ cold = false, ...options }: ReadyOptions): Promise<VM> {
+    const { drives = [], record, trace, waitsForDebugger } = options;
+    const isPlain = !drives.length && !record && !trace && !waitsForDebugger;
+    if (cold || !isPlain || this.#options.checkpoints === undefined || this.#stopped) {
+      return await this.powerOn(options);
+    }
+    using world: EarlyWorld = this.#worlds.take(options.name ?? options.guest ?? "vm");
+    return await (await this.#readyVms()).make(options, world);
   }
 
   /**
@@ -314,10 +342,11 @@ export class Kernel {
     await this.#worlds.warm(count, { config, core });
   }
 
-  /** Ends all VMs. */
-  async stop(): Promise<void> {
+  /** Ends all VMs. What `ready` is keeping is waited for, for some seconds; not `now`. */
+  async stop({ now = false }: { readonly now?: boolean } = {}): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    if (!now) await this.#ready?.stop();
     await this.#saved?.stop();
     this.#translations.stop();
     await this.#worlds.stop();
@@ -358,6 +387,24 @@ export class Kernel {
         this.#checkMemory(vm);
       },
       follow: (vm) => this.#follow(vm),
+    });
+  }
+
+  async #readyVms(): Promise<ReadyVms> {
+    const saved = await this.#savedVms();
+    const { ReadyVms } = await importLate<typeof import("./ready_vms.ts")>(
+      "./ready_vms.ts",
+      import.meta.url,
+    );
+    return this.#ready ??= new ReadyVms({
+      host: this.#host,
+      saved,
+      powerOn: (options) => this.powerOn(options),
+      specOf: async (options) =>
+        parsePowerOn(options, await this.#resolveGuest(options), `vm${this.#poweredOn.value}`),
+      warn: (line) => this.#options.warn?.(line),
+      progress: (line) => this.#options.progress?.(line),
+      warm: this.#warm,
     });
   }
 

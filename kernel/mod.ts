@@ -91,6 +91,7 @@ export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
 export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
 export type { SaveProgress } from "./world/saver_protocol.ts";
+export type { ReadyOptions } from "./ready_vms.ts";
 export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
 export type { ParkedVm } from "./parked_vm.ts";
 export type { LoadOptions } from "./world/page_loader.ts";
