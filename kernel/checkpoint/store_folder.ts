@@ -5,6 +5,7 @@
  *     packs/ID.pack              pages; ID.pack.partial while one is made
  *     checkpoints/ID.checkpoint  the rest of a checkpoint; ID.checkpoint.partial while one is made
  *     claims/                    see claims.ts
+ *     disks/                     see disk_folder.ts
  *
  * Invariant: only a holder of the exclusive lock removes or replaces anything that has its final name.
  */
@@ -43,12 +44,15 @@ export class StoreFolder {
   readonly checkpoints: string;
   /** Folder of claims. */
   readonly claims: string;
+  /** Folder of disks. */
+  readonly disks: string;
   #durable = false;
 
   constructor(readonly host: StoreHost, readonly path: string) {
     this.packs = `${path}/packs`;
     this.checkpoints = `${path}/checkpoints`;
     this.claims = `${path}/claims`;
+    this.disks = `${path}/disks`;
   }
 
   /** A new id: 32 hexadecimal digits. */
@@ -85,7 +89,7 @@ export class StoreFolder {
 
   /** Makes the folders where they do not exist. Throws HostError. */
   ensure(): void {
-    for (const folder of [this.packs, this.checkpoints, this.claims]) {
+    for (const folder of [this.packs, this.checkpoints, this.claims, this.disks]) {
       this.host.files.ensureFolder(folder);
     }
   }

@@ -126,11 +126,16 @@ export class Qcow2Image implements BlockDevice {
     await this.#lock.run(() => metadata.commit());
   }
 
+  /** Brings the file to where closing it changes nothing. Rejects with `HostError`. */
+  settle(): Promise<void> {
+    return this.#lock.run(async () => await this.#metadata?.settle());
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      await this.#lock.run(async () => await this.#metadata?.settle());
+      await this.settle();
     } finally {
       this.file.close();
       await this.backing?.close();
