@@ -24,6 +24,7 @@ import { type CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { IdentityService } from "./world/identity_service.ts";
 import type { MachineConfig } from "./world/machine_port.ts";
 import type { LoadOptions } from "./world/page_loader.ts";
+import { openSaved } from "./world/open_disks.ts";
 import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
 import type { TranslationService } from "./world/translation_service.ts";
 import { savingParts } from "./world/savable_vms.ts";
@@ -71,6 +72,8 @@ interface Role {
   readonly clone?: VmIdentity;
   /** Called when all is there, and the guest is about to execute. */
   readonly beforeFirst?: () => void;
+  /** Whether it goes on in the disks that it left; else in overlays over them. */
+  readonly ownsDisks?: boolean;
 }
 
 /** Saves VMs, and lets them go on. */
@@ -114,7 +117,10 @@ export class SavedVms {
   async resume(id: string, options: GoOnOptions): Promise<VM> {
     const claim = await this.store.claim(id);
     try {
-      const vm = await this.#goOn(id, options, { beforeFirst: () => claim.consume() });
+      const vm = await this.#goOn(id, options, {
+        beforeFirst: () => claim.consume(),
+        ownsDisks: true,
+      });
       void vm.waitForExit().catch(() => {}).then(() => claim.release());
       return vm;
     } catch (error) {
@@ -211,6 +217,13 @@ export class SavedVms {
         tier: options.tier ?? restored.config.tier,
         ...identity && { identity },
       };
+      await using drives = await openSaved(host, {
+        store: this.store,
+        id,
+        disks: restored.disks,
+        shapes: config.disks,
+        inPlace: role.ownsDisks ?? false,
+      });
       const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
       role.beforeFirst?.();
       const vm = new VM({
@@ -220,7 +233,8 @@ export class SavedVms {
         config,
         moved: [],
         images: () => imagesOf(host, saved),
-        disks: [],
+        disks: drives?.served ?? [],
+        drives,
         consoleDevice: saved.console,
         network: saved.network,
         onReset: saved.onReset,
@@ -230,7 +244,10 @@ export class SavedVms {
         facts: { ...saved, name },
         restore: restored.restore,
       });
-      void vm.waitForExit().catch(() => {}).then(release);
+      void vm.waitForExit().catch(() => {}).then(() => {
+        release();
+        if (drives !== undefined) this.#service.collectDisks();
+      });
       this.#announce(vm, config, role.clone !== undefined);
       this.#parts.follow(vm);
       if (translates) this.#parts.translations.start();
@@ -272,12 +289,12 @@ export class SavedVms {
 /** A VM that can be saved. Throws ConfigError or HostError for one that cannot. */
 function savable(vm: VM): SavableVm {
   const { name, identity, state } = vm;
-  const { saves, facts } = savingParts(vm) ?? {};
+  const { saves, facts, disks } = savingParts(vm) ?? {};
   if (saves === undefined || facts === undefined) {
     throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
   }
   if (state === "stopped" || state === "failed") {
     throw new HostError(`The VM "${name}" is not running`);
   }
-  return { name, saves, facts, identity };
+  return { name, saves, facts, identity, disks };
 }

@@ -24,6 +24,8 @@ export interface RestoredVm {
   /** Who it was; undefined when it was what its seed gives. */
   readonly identity: VmIdentity | undefined;
   readonly config: MachineConfig;
+  /** What the checkpoint says of its disks. */
+  readonly disks: unknown;
   readonly restore: RestoreParts;
 }
 
@@ -67,7 +69,8 @@ export async function restoreVm(
   const ram = new Uint8Array(memory.buffer, plan.ram, plan.ramBytes);
   const loader = new PageLoader(checkpoint, ram, host.timers, failed, options);
   const start = { image, ticks, memory, lazy: loader.table };
-  return { saved, identity, config, restore: { start, base: head.id, typed: saved.typed, loader } };
+  const { disks } = checkpoint.state;
+  return { saved, identity, config, disks, restore: { start, base: head.id, typed: saved.typed, loader } };
 }
 
 /** The images of a restored VM, whose guest resets itself. Rejects with ConfigError and HostError. */

@@ -43,8 +43,6 @@ export interface VmDiskParts {
   readonly image: ImageFileName;
   readonly readOnly: boolean;
   readonly device: BlockDevice;
-  /** What the device is over, where closing it does not close that. */
-  readonly below?: BlockDevice;
   /** Whether the image is the VM's alone and goes with it. */
   readonly isScratch: boolean;
   /** Locks on its files. */
@@ -78,7 +76,8 @@ export class VmDisk {
   #image: ImageFileName;
   #device: BlockDevice;
   #lent: LentDevice;
-  readonly #below: BlockDevice[];
+  /** Images that overlays which were retained are over. */
+  readonly #below: BlockDevice[] = [];
   readonly #locks: ImageLocks;
   #overlay: Overlay | undefined;
 
@@ -88,7 +87,6 @@ export class VmDisk {
     this.isScratch = parts.isScratch;
     this.#device = parts.device;
     this.#lent = new LentDevice(parts.device);
-    this.#below = parts.below === undefined ? [] : [parts.below];
     this.#locks = parts.locks;
     this.served = new SwitchedDisk(this.#lent);
   }
@@ -183,8 +181,7 @@ export class VmDisk {
     const overlay = this.#overlay;
     assert(overlay?.drained !== undefined, "the disk was switched");
     this.#below.push(this.#device);
-    // Those who go on from the checkpoint share it.
-    this.#locks.share(this.#image.path);
+    this.#share(this.#image.path);
     this.#image = { path: overlay.path, format: "qcow2" };
     this.#device = overlay.image;
     this.#lent = new LentDevice(overlay.image);
@@ -245,6 +242,16 @@ export class VmDisk {
       if (before <= FEW_SECTORS) return;
       await tracked.copyDown(base, yields);
       if (tracked.markedSectors > before / 2) return;
+    }
+  }
+
+  /** Lets those share an image who go on from the checkpoint. */
+  #share(path: string): void {
+    try {
+      this.#locks.share(path);
+    } catch (error) {
+      // Somebody who wants it alone is refused by its note, or by the checkpoint that refers to it.
+      if (!(error instanceof ConfigError)) throw error;
     }
   }
 
