@@ -19,7 +19,7 @@ import { ConfigError, FormatError } from "../base/errors.ts";
 import { Shape } from "../base/shape.ts";
 import type { HostFiles } from "../host/files.ts";
 import { DISK_FORMATS, type DiskFormat } from "./disk_format.ts";
-import { type ImageFileName, ImageLocks } from "./image_files.ts";
+import { CHAIN_MAXIMUM, type ImageFileName, ImageLocks } from "./image_files.ts";
 import { openDisk } from "./open_disk.ts";
 import { folderOf } from "./qcow2/create.ts";
 import { LentDevice } from "./switched_disk.ts";
@@ -54,7 +54,7 @@ function nameOf(path: string): string {
 }
 
 function overlayOf(image: string, { overlay }: OverlayNote): string {
-  return `${folderOf(image)}/${overlay}`;
+  return `${image.slice(0, image.lastIndexOf("/") + 1)}${overlay}`;
 }
 
 /** The note beside an image. Throws `FormatError` and `HostError`. */
@@ -146,7 +146,7 @@ export async function settleOverlay(
   }
   if (note.keeper !== undefined && files.exists(note.keeper)) {
     throw new ConfigError(
-      `"${path}" is kept as it was by a checkpoint, and its disk goes on in "${overlay}": expected that ` +
+      `"${path}" is kept as it was by a checkpoint, and its disk goes on in "${liveOf(files, overlay)}": expected that ` +
         `image, or that the checkpoint is deleted first`,
     );
   }
@@ -159,6 +159,17 @@ export async function settleOverlay(
     locks.releaseAll();
   }
   return `"${path}" was left without its last writes, which are in "${overlay}": they were written into it`;
+}
+
+/** Where the disk of an image is in the end. Throws `FormatError` and `HostError`. */
+function liveOf(files: HostFiles, image: string): string {
+  let live = image;
+  for (let depth = 0; depth < CHAIN_MAXIMUM; depth++) {
+    const note = readNote(files, live);
+    if (note === undefined || !files.exists(overlayOf(live, note))) break;
+    live = overlayOf(live, note);
+  }
+  return live;
 }
 
 /** Writes an overlay that nobody uses into its image, and removes it. */

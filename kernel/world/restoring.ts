@@ -70,7 +70,13 @@ export async function restoreVm(
   const loader = new PageLoader(checkpoint, ram, host.timers, failed, options);
   const start = { image, ticks, memory, lazy: loader.table };
   const { disks } = checkpoint.state;
-  return { saved, identity, config, disks, restore: { start, base: head.id, typed: saved.typed, loader } };
+  return {
+    saved,
+    identity,
+    config,
+    disks,
+    restore: { start, base: head.id, typed: saved.typed, loader },
+  };
 }
 
 /** The images of a restored VM, whose guest resets itself. Rejects with ConfigError and HostError. */
