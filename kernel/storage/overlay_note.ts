@@ -122,7 +122,7 @@ export async function removeOverlay(
   removeNote(files, image);
 }
 
-/** The overlay is gone for good: what is left says nothing any more. */
+/** What is left of a note says nothing: its overlay is gone for good, or was never made. */
 function removeNote(files: HostFiles, image: string): void {
   const path = notePath(image);
   for (const each of [path + PARTIAL, path]) if (files.exists(each)) files.remove(each);
@@ -138,7 +138,10 @@ export async function settleOverlay(
   path: string,
 ): Promise<string | undefined> {
   const note = readNote(files, path);
-  if (note === undefined) return undefined;
+  if (note === undefined) {
+    removeNote(files, path);
+    return undefined;
+  }
   const overlay = overlayOf(path, note);
   if (!files.exists(overlay)) {
     await removeOverlay(files, path, overlay);

@@ -49,7 +49,7 @@ async function openImage(
   // A disk that its last VM left in an overlay is put in order also for those who only read it.
   const note = readNote(files, path);
   const isKept = note?.keeper !== undefined && files.exists(note.keeper);
-  if (note !== undefined && !(readOnly && isKept)) {
+  if (!readOnly || (note !== undefined && !isKept)) {
     locks.take(path, true);
     const done = await settleOverlay(files, path);
     if (done !== undefined) warn(done);

@@ -12,49 +12,80 @@ import { convertDisk, createQcow2, type DiskFormat } from "../../kernel/storage/
 import type { BlockDevice } from "../../kernel/storage/block_device.ts";
 import { openImages, openSaved } from "../../kernel/world/open_disks.ts";
 import type { DiskEnding, LiveDisk, VmDisks } from "../../kernel/world/vm_disks.ts";
+import { folderOf } from "../../kernel/storage/qcow2/create.ts";
 import { aboutOf, encodePages, stateOf } from "./checkpoints.ts";
 
 export const SECTOR = 512;
+
+/** A write to a sector. */
+interface SectorWrite {
+  readonly value: number;
+  readonly sector: number;
+  ended: boolean;
+}
 
 /** What sectors hold: a number each, 0 for zeros. */
 export class DiskModel {
   /** What was written last. */
   readonly now: Uint32Array;
   /** What was written last and flushed. */
-  stable: Uint32Array;
-  /** All that each sector was written with since it was flushed: any of it may survive a crash. */
-  readonly since: Map<number, number[]>;
+  #stable: Uint32Array;
+  /** What was written and not flushed, in order: any of it may survive a crash. */
+  #since: SectorWrite[] = [];
 
-  constructor(readonly sectors: number, from?: DiskModel) {
-    this.now = from?.now.slice() ?? new Uint32Array(sectors);
-    this.stable = from?.stable.slice() ?? new Uint32Array(sectors);
-    this.since = new Map([...from?.since ?? []].map(([sector, all]) => [sector, [...all]]));
+  constructor(values: Uint32Array) {
+    this.now = values.slice();
+    this.#stable = values.slice();
   }
 
-  /** A copy. */
-  clone(): DiskModel {
-    return new DiskModel(this.sectors, this);
+  /** A write begins; call what it gives when it has ended. */
+  begins(first: number, count: number, value: number): () => void {
+    const writes = Array.from({ length: count }, (_, i): SectorWrite => {
+      return { value, sector: first + i, ended: false };
+    });
+    this.#since.push(...writes);
+    return () => {
+      for (const write of writes) write.ended = true;
+      this.now.fill(value, first, first + count);
+    };
   }
 
-  /** A write begins. */
-  begins(first: number, count: number, value: number): void {
-    for (let sector = first; sector < first + count; sector++) {
-      this.since.set(sector, [...this.since.get(sector) ?? [], value]);
+  /** A flush begins; call what it gives when it has ended. */
+  flushes(): () => void {
+    const stable = this.now.slice();
+    const gone = new Set(this.#since.filter(({ ended }) => ended));
+    return () => {
+      this.#stable = stable;
+      this.#since = this.#since.filter((write) => !gone.has(write));
+    };
+  }
+
+  /** What may be found: the disk as it is now, and what is under way or was not flushed. */
+  snapshot(): DiskMoment {
+    const under = this.#since.filter(({ ended }) => !ended);
+    return new DiskMoment(this.now.slice(), under);
+  }
+
+  /** The same for the next start after a crash. */
+  survivors(): DiskMoment {
+    return new DiskMoment(this.#stable, this.#since);
+  }
+}
+
+/** What a disk may hold. */
+export class DiskMoment {
+  constructor(readonly values: Uint32Array, private readonly others: readonly SectorWrite[]) {}
+
+  /** Throws unless a disk may hold these. */
+  assertIs(values: Uint32Array): void {
+    const may = new Map<number, number[]>();
+    for (const { sector, value } of this.others) {
+      may.set(sector, [...may.get(sector) ?? [], value]);
     }
-  }
-
-  /** A write has ended. */
-  ended(first: number, count: number, value: number): void {
-    this.now.fill(value, first, first + count);
-  }
-
-  /** A flush has ended that began when the disk was `then`. */
-  flushed(then: DiskModel): void {
-    this.stable = then.now.slice();
-    for (const [sector, values] of this.since) {
-      const known = then.since.get(sector)?.length ?? 0;
-      this.since.set(sector, values.slice(known));
-    }
+    values.forEach((value, sector) => {
+      const all = [this.values[sector]!, ...may.get(sector) ?? []];
+      assert(all.includes(value), `sector ${sector} is ${value}, expected ${all}`);
+    });
   }
 }
 
@@ -90,22 +121,22 @@ export async function makeImage(
   const raw = format === "raw" ? path : `${path}.source`;
   const file = files.create(raw);
   const bytes = new Uint8Array(sectors * SECTOR);
-  const model = new DiskModel(sectors);
+  const values = new Uint32Array(sectors);
   const words = new Uint32Array(bytes.buffer);
   // A part is zeros, which formats treat apart.
   for (let sector = 0; sector < sectors / 2; sector++) {
     words.fill(sector + 1, sector * 128, sector * 128 + 128);
-    model.now[sector] = model.stable[sector] = sector + 1;
+    values[sector] = sector + 1;
   }
   file.write(0, bytes);
   await file.flush();
   file.close();
-  files.syncFolder(path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : ".");
   if (raw !== path) {
     await convertDisk(files, { path: raw, format: "raw" }, { path, format });
     files.remove(raw);
   }
-  return model;
+  files.syncFolder(folderOf(path));
+  return new DiskModel(values);
 }
 
 /** An empty overlay of an image, as a user makes it. */
@@ -185,9 +216,9 @@ export class Writer {
 
   /** Flushes. */
   async flush(): Promise<void> {
-    const then = this.model.clone();
+    const ended = this.model.flushes();
     await this.disk.flush();
-    this.model.flushed(then);
+    ended();
   }
 
   async #request(first: number, count: number): Promise<void> {
@@ -202,10 +233,10 @@ export class Writer {
       return;
     }
     const value = kind === 1 ? 0 : ++this.#value;
-    model.begins(first, count, value);
+    const ended = model.begins(first, count, value);
     if (kind === 1) await disk.zero(first, count, this.#random.below(2) === 0);
     else await disk.write(first, sectorsOf(count, value));
-    model.ended(first, count, value);
+    ended();
   }
 }
 
@@ -214,7 +245,7 @@ export interface Made {
   readonly id: string;
   readonly live: readonly LiveDisk[];
   /** What the disk was at the moment; a request under way then may have done its work or not. */
-  readonly then: DiskModel;
+  readonly then: DiskMoment;
 }
 
 /** Makes a checkpoint of disks, in the order of the checkpoint service; all that comes between calls `between`. */
@@ -228,14 +259,14 @@ export async function checkpointDisks(
   const memory = [1, 2, 0, 1001];
   const save = await store.beginSave({ memoryPages: memory.length });
   let whole = false;
-  let then: DiskModel;
+  let then: DiskMoment;
   let live: LiveDisk[] = [];
   try {
     const parts = await disks.begin({ id: save.id, ending, store: store.disks });
     try {
       await between();
       parts.switch();
-      then = model.clone();
+      then = model.snapshot();
       const pages = encodePages(save, memory, {});
       const states = await parts.states();
       await between();

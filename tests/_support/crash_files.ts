@@ -16,7 +16,13 @@
  */
 import { HostError } from "../../kernel/base/errors.ts";
 import { Prng } from "../../kernel/base/prng.ts";
-import type { FileFacts, HostFile, HostFiles, HostLock, LockKind } from "../../kernel/host/files.ts";
+import type {
+  FileFacts,
+  HostFile,
+  HostFiles,
+  HostLock,
+  LockKind,
+} from "../../kernel/host/files.ts";
 import { SECTOR_BYTES } from "../../kernel/limits.ts";
 import { CrashDisk, type Entry, folderOf, Inode } from "./crash_disk.ts";
 

@@ -111,8 +111,7 @@ Deno.test("an overlay is written back beside slow writes, however often, and not
       const served = new SwitchedDisk(slow(base, random));
       const writers: Writer[] = [];
       for (const which of [0, 1] as const) {
-        const model = new DiskModel(SECTORS / 2);
-        model.now.set(await valuesOf(half(base, which)));
+        const model = new DiskModel(await valuesOf(half(base, which)));
         writers.push(new Writer(half(served, which), model, seed + which));
       }
       const going = writers.map((writer) =>
