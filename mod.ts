@@ -14,6 +14,7 @@
  * @module
  */
 import { type GuestProvider, type Host, Kernel } from "./kernel/mod.ts";
+import { importLate } from "./kernel/host/late_import.ts";
 
 export * from "./kernel/mod.ts";
 
@@ -47,7 +48,10 @@ export class VMKernel extends Kernel {
 /** The guests of this repository; their code is loaded when the first is asked for. */
 const builtinGuests: GuestProvider = {
   resolve: async (name, request) => {
-    const { resolveGuest } = await import("./tools/guests/mod.ts");
+    const { resolveGuest } = await importLate<typeof import("./tools/guests/mod.ts")>(
+      "./tools/guests/mod.ts",
+      import.meta.url,
+    );
     return await resolveGuest(name, request);
   },
 };

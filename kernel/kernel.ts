@@ -18,13 +18,7 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
-import {
-  beginRecording,
-  openRecordedDisks,
-  openRecording,
-  readRecordedImages,
-  recordedMachine,
-} from "./world/recordings.ts";
+import { beginRecording } from "./world/recording_start.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
@@ -32,12 +26,14 @@ import { TranslationService, translationsName } from "./world/translation_servic
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
 import type { ParkedVm } from "./parked_vm.ts";
+import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
 import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
 import type { VmDisks } from "./world/vm_disks.ts";
 import { isFinal } from "./world/vm_state.ts";
 import { WorldPool } from "./world/world_pool.ts";
+import { importLate } from "./host/late_import.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
@@ -107,10 +103,15 @@ export class Kernel {
   readonly #host: Host;
   readonly #translations: TranslationService;
   #saved: SavedVms | undefined;
+  #ready: ReadyVms | undefined;
   readonly #cores: CoreModules;
   readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
+  readonly #warm = this.metrics.counter(
+    "vms_warm_total",
+    "VMs that were made ready from a checkpoint",
+  );
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
   #stopped = false;
 
@@ -131,6 +132,11 @@ export class Kernel {
   /** VMs that have not ended. */
   get vms(): VM[] {
     return [...this.#vms].filter((vm) => !isFinal(vm.state));
+  }
+
+  /** Forks that have not run. */
+  get parkedForks(): ParkedVm[] {
+    return this.#saved?.parked ?? [];
   }
 
   /**
@@ -189,6 +195,28 @@ export class Kernel {
   }
 
   /**
+   * Makes a VM whose guest is ready to run commands (`VM.exec`), as fast as can be: the first one of its kind
+   * boots, and is kept as a checkpoint of kind "ready"; later ones, of this and other processes, are clones of
+   * that with identities of their own. Which kind it is, its images and all options but `name` and `tier` say.
+   * Without a folder for checkpoints, and with drives, a recording, a trace or a debugger, it boots, and nothing
+   * is kept. A VM that ends before it is ready is given all the same. Rejects like `powerOn`.
+   *
+   * ```ts
+   * const vm = await kernel.ready({ guest: "debian" });
+   * const { text } = await vm.exec("uname -a");
+   * ```
+   */
+  async ready({ cold = false, ...options }: ReadyOptions): Promise<VM> {
+    const { drives = [], record, trace, waitsForDebugger } = options;
+    const isPlain = !drives.length && !record && !trace && !waitsForDebugger;
+    if (cold || !isPlain || this.#options.checkpoints === undefined || this.#stopped) {
+      return await this.powerOn(options);
+    }
+    using world: EarlyWorld = this.#worlds.take(options.name ?? options.guest ?? "vm");
+    return await (await this.#readyVms()).make(options, world);
+  }
+
+  /**
    * Replays a recording; the VM's exit says how that ended. Rejects with `HostError`, `FormatError` and
    * `ConfigError` when the recording, or something that it needs, is missing, damaged or has changed.
    */
@@ -200,7 +228,12 @@ export class Kernel {
     }
     const translates = options.tier !== "interpreter" && options.tier !== "check";
     using world: EarlyWorld = this.#worlds.take("replay");
-    const recording = await openRecording(this.#host, folder);
+    const recordings = await importLate<typeof import("./world/recordings.ts")>(
+      "./world/recordings.ts",
+      import.meta.url,
+    );
+    const { openRecordedDisks, readRecordedImages, recordedMachine } = recordings;
+    const recording = await recordings.openRecording(this.#host, folder);
     const { manifest: { machine, name, console }, events, outputs, state } = recording;
     this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
     const images = async () => {
@@ -312,10 +345,11 @@ export class Kernel {
     await this.#worlds.warm(count, { config, core });
   }
 
-  /** Ends all VMs. */
-  async stop(): Promise<void> {
+  /** Ends all VMs. What `ready` is keeping is waited for, for some seconds; not `now`. */
+  async stop({ now = false }: { readonly now?: boolean } = {}): Promise<void> {
     this.#stopped = true;
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    if (!now) await this.#ready?.stop();
     await this.#saved?.stop();
     this.#translations.stop();
     await this.#worlds.stop();
@@ -339,7 +373,10 @@ export class Kernel {
   /** What saves VMs is loaded when it is wanted. */
   async #savedVms(): Promise<SavedVms> {
     if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
-    const { SavedVms } = await import("./saved_vms.ts");
+    const { SavedVms } = await importLate<typeof import("./saved_vms.ts")>(
+      "./saved_vms.ts",
+      import.meta.url,
+    );
     return this.#saved ??= new SavedVms({
       host: this.#host,
       folder: this.#options.checkpoints,
@@ -353,6 +390,24 @@ export class Kernel {
         this.#checkMemory(vm);
       },
       follow: (vm) => this.#follow(vm),
+    });
+  }
+
+  async #readyVms(): Promise<ReadyVms> {
+    const saved = await this.#savedVms();
+    const { ReadyVms } = await importLate<typeof import("./ready_vms.ts")>(
+      "./ready_vms.ts",
+      import.meta.url,
+    );
+    return this.#ready ??= new ReadyVms({
+      host: this.#host,
+      saved,
+      powerOn: (options) => this.powerOn(options),
+      specOf: async (options) =>
+        parsePowerOn(options, await this.#resolveGuest(options), `vm${this.#poweredOn.value}`),
+      warn: (line) => this.#options.warn?.(line),
+      progress: (line) => this.#options.progress?.(line),
+      warm: this.#warm,
     });
   }
 

@@ -17,7 +17,7 @@ export type {
   VmSpec,
 } from "./config.ts";
 export { parsePowerOn } from "./config.ts";
-export { Kernel, type KernelOptions, type ReplayOptions } from "./kernel.ts";
+export { Kernel, type KernelOptions, type MachineMake, type ReplayOptions } from "./kernel.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
@@ -44,8 +44,9 @@ export { IdentityService } from "./world/identity_service.ts";
 export type { IdentityDraft, IdentityRequest } from "./world/identity_service.ts";
 export type { VmState } from "./world/vm_state.ts";
 export type { RecordOptions } from "./world/recording_session.ts";
-export { checkRecording, type RecordingFacts, recordingFacts } from "./world/recording_facts.ts";
-export { type HistoryItem, RecordedHistory, recordedHistory } from "./world/recorded_history.ts";
+export type { RecordingFacts } from "./world/recording_facts.ts";
+export type { HistoryItem, RecordedHistory } from "./world/recorded_history.ts";
+export { checkRecording, recordedHistory, recordingFacts } from "./world/recording_queries.ts";
 export type { RecordedImage, RecordingManifest } from "./replay/manifest.ts";
 export type { TornTail } from "./replay/log_format.ts";
 export type { CoreReport } from "./replay/replay_core.ts";
@@ -90,6 +91,7 @@ export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
 export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
 export type { SaveProgress } from "./world/saver_protocol.ts";
+export type { ReadyOptions } from "./ready_vms.ts";
 export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
 export type { ParkedVm } from "./parked_vm.ts";
 export type { LoadOptions } from "./world/page_loader.ts";
@@ -104,9 +106,15 @@ export type {
   CheckpointTree,
   CheckpointWanted,
 } from "./checkpoint/checkpoint_store.ts";
+export type {
+  CheckpointDevice,
+  CheckpointDiff,
+  CheckpointRegister,
+  CheckpointValues,
+  PageRange,
+} from "./checkpoint/checkpoint_diff.ts";
 export type { ClaimState } from "./checkpoint/claims.ts";
 export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";
 export type { PageCounts } from "./datastore/page_encoder.ts";
 export type { DiskFormat } from "./storage/disk_format.ts";
-export type { MachineMake } from "./kernel.ts";

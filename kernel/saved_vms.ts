@@ -27,8 +27,11 @@ import type { LoadOptions } from "./world/page_loader.ts";
 import { openSaved } from "./world/open_disks.ts";
 import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
 import type { TranslationService } from "./world/translation_service.ts";
+import type { SavedVm } from "./world/saved_vm.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
+import { WorkingSetLearner } from "./world/working_set_learner.ts";
+import type { EarlyWorld } from "./world/early_world.ts";
 import type { WorldPool } from "./world/world_pool.ts";
 
 /** Bytes of entropy that a clone whose course is a function of its seed gets. */
@@ -42,12 +45,22 @@ export interface GoOnOptions extends LoadOptions {
   readonly name?: string;
   /** Which tiers execute; those that it was made with by default. */
   readonly tier?: PowerOnOptions["tier"];
+  /** Whether it stands still until `VM.resume`: it is then what the checkpoint says. */
+  readonly paused?: boolean;
+  /**
+   * Whether to note which pages it uses in its first second, and to keep them as the checkpoint's working set:
+   * who goes on from the checkpoint later is faster. That second is a little slower. "once": only if none is
+   * kept, or one that is damaged.
+   */
+  readonly learn?: boolean | "once";
 }
 
 /** How to fork. */
 export interface ForkOptions extends GoOnOptions {
   /** Number of forks; 1 by default. */
   readonly count?: number;
+  /** A name for each of them; by default they are called after their parent, or `name`, with a number. */
+  readonly names?: readonly string[];
 }
 
 /** What the kernel lends. */
@@ -67,13 +80,29 @@ export interface SavedVmsParts {
 }
 
 /** Who a VM is to be. */
-interface Role {
-  /** The identity of a clone; undefined: the VM keeps its own. */
-  readonly clone?: VmIdentity;
+export interface Role {
+  /** Gives a clone its identity; undefined: the VM keeps its own. */
+  readonly clone?: (parent: CloneParent) => VmIdentity;
   /** Called when all is there, and the guest is about to execute. */
   readonly beforeFirst?: () => void;
   /** Whether it goes on in the disks that it left; else in overlays over them. */
   readonly ownsDisks?: boolean;
+  /** The guest that it was started with, by name. */
+  readonly guest?: string | undefined;
+  /** A world that was started for it already. */
+  readonly world?: EarlyWorld;
+  /** Milliseconds for which nothing that can wait competes with it for the processor; 0 by default. */
+  readonly quietMilliseconds?: number;
+  /** What its guest lacks is a problem of the checkpoint. */
+  readonly damaged?: () => void;
+}
+
+/** What the identity of a clone is made from. */
+export interface CloneParent {
+  readonly name: string;
+  /** The seed of a VM whose course is a function of it. */
+  readonly seed: number | undefined;
+  readonly parent: VmIdentity | undefined;
 }
 
 /** Saves VMs, and lets them go on. */
@@ -134,11 +163,20 @@ export class SavedVms {
     return this.#goOn(id, options, {});
   }
 
+  /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
+  clone(id: string, options: GoOnOptions, role: Role): Promise<VM> {
+    const { identities } = this.#parts;
+    return this.#goOn(id, options, { ...role, clone: (parent) => identities.newIdentity(parent) });
+  }
+
   /** Makes forks of a VM that runs, or of the VM of a checkpoint. */
   async fork(from: VM | string, options: ForkOptions): Promise<ParkedVm[]> {
-    const { count = 1, ...how } = options;
+    const { count = 1, names, ...how } = options;
     if (!Number.isSafeInteger(count) || count < 1 || count > FORKS_MAXIMUM) {
       throw new ConfigError(`Cannot make ${count} forks: expected 1 to ${FORKS_MAXIMUM}`);
+    }
+    if (names !== undefined && names.length !== count) {
+      throw new ConfigError(`Cannot make ${count} forks with ${names.length} names`);
     }
     const isRunning = from instanceof VM;
     const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
@@ -151,13 +189,11 @@ export class SavedVms {
       if (--siblings.left === 0 && isRunning) void this.#forget(id);
     };
     return Array.from({ length: count }, (_, i) => {
-      const name = how.name === undefined
-        ? `${parent.name}-${i + 1}`
-        : count === 1
-        ? how.name
-        : `${how.name}-${i + 1}`;
+      const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
+      const name = names?.[i] ?? (how.name !== undefined && count === 1 ? how.name : numbered());
       const identity = this.#parts.identities.newIdentity({ ...parent, name });
-      const run = () => this.#goOn(id, { inBackground: false, ...how, name }, { clone: identity });
+      const run = () =>
+        this.#goOn(id, { inBackground: false, ...how, name }, { clone: () => identity });
       const fork: ParkedVm = new ParkedVm(name, identity, run, (started) => gone(fork, started));
       this.#parked.add(fork);
       return fork;
@@ -185,12 +221,10 @@ export class SavedVms {
   /** What the identities of a checkpoint's clones are made from. */
   async #parentOf(
     id: string,
-  ): Promise<{ name: string; seed: number | undefined; parent: VmIdentity | undefined }> {
+  ): Promise<CloneParent> {
     const checkpoint = await this.store.open(id);
     try {
-      const { saved, identity } = describeSaved(checkpoint);
-      const seed = saved.machine.clock === "virtual" ? saved.machine.seed : undefined;
-      return { name: saved.name, seed, parent: identity };
+      return parentOf(describeSaved(checkpoint));
     } finally {
       checkpoint.close();
     }
@@ -198,16 +232,27 @@ export class SavedVms {
 
   async #goOn(id: string, options: GoOnOptions, role: Role): Promise<VM> {
     const { host, worlds, identities, warn } = this.#parts;
-    using world = worlds.take(options.name ?? "vm");
+    using world = role.world ?? worlds.take(options.name ?? "vm");
     const checkpoint = await this.store.open(id);
     let release = () => {};
     try {
-      const told = (error: Error) => warn(error.message);
-      const restored = await restoreVm(host, checkpoint, options, told);
+      const told = {
+        ignored: (error: Error) => warn(error.message),
+        failed: (error: Error) => {
+          warn(error.message);
+          role.damaged?.();
+        },
+      };
+      const learns = (isKnown: boolean) =>
+        options.learn === true || (options.learn === "once" && !isKnown)
+          ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
+          : undefined;
+      const loading = { backgroundAfter: role.quietMilliseconds ?? 0, ...options };
+      const restored = await restoreVm(host, checkpoint, loading, told, learns);
       const { saved } = restored;
       const name = options.name ?? saved.name;
       this.#parts.admit({ name, memoryBytes: saved.machine.memoryBytes });
-      const identity = role.clone ?? restored.identity;
+      const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
       if (identity !== undefined) {
         if (role.clone === undefined) identities.keep(identity);
         release = () => identities.release(identity);
@@ -230,6 +275,7 @@ export class SavedVms {
         host,
         world,
         name,
+        guest: role.guest,
         config,
         moved: [],
         images: () => imagesOf(host, saved),
@@ -248,10 +294,13 @@ export class SavedVms {
         release();
         if (drives !== undefined) this.#service.collectDisks();
       });
+      // Before the world has begun to look at what comes: no instruction is executed before.
+      const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
       this.#parts.follow(vm);
-      if (translates) this.#parts.translations.start();
+      if (translates) this.#parts.translations.start(role.quietMilliseconds);
       await vm.started();
+      await pausing;
       return vm;
     } catch (error) {
       release();
@@ -284,6 +333,13 @@ export class SavedVms {
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
   }
+}
+
+function parentOf(
+  { saved, identity }: { readonly saved: SavedVm; readonly identity: VmIdentity | undefined },
+): CloneParent {
+  const { machine: { clock, seed }, name } = saved;
+  return { name, seed: clock === "virtual" ? seed : undefined, parent: identity };
 }
 
 /** A VM that can be saved. Throws ConfigError or HostError for one that cannot. */

@@ -250,6 +250,7 @@ export class Machine {
    * `nondeterminism` throws; the machine then stands before the instruction, and may go on.
    */
   run(budget: number): StopReason {
+    if (this.lazy?.ended === false) this.lazy.settle();
     return this.#turns.run(budget);
   }
 

@@ -123,7 +123,7 @@ export class LazyPages implements PageLoader {
     this.settle();
   }
 
-  /** Between two slices: ends traces of pages that were loaded meanwhile, all of them when none is left. */
+  /** Between two runs, of which the machine sees to it: ends traces of pages that were loaded meanwhile, all of them when none is left. */
   settle(): void {
     if (this.#ended) return;
     const { flags, plan } = this;

@@ -9,9 +9,9 @@ import { z } from "zod";
 import { FormatError } from "../base/errors.ts";
 import { parseIdentity, type VmIdentity } from "../base/identity.ts";
 import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
+import { formatRecordingManifest, RECORDING_VERSION } from "./manifest_text.ts";
 
-/** Version of the manifest and of the folder around it. */
-export const RECORDING_VERSION = 1;
+export { formatRecordingManifest, RECORDING_VERSION };
 
 /** A file that a recording needs. */
 export interface RecordedImage {
@@ -144,9 +144,4 @@ function checkVersions(json: unknown, where: string): void {
         `${MACHINE_VERSION_OLDEST} to ${MACHINE_VERSION}`,
     );
   }
-}
-
-/** Text of a manifest. */
-export function formatRecordingManifest(manifest: RecordingManifest): string {
-  return JSON.stringify(manifest, null, 2) + "\n";
 }

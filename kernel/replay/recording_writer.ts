@@ -20,7 +20,8 @@ import {
   SEGMENT_HEADER_BYTES,
   segmentHeader,
 } from "./log_format.ts";
-import { formatRecordingManifest, type RecordingManifest } from "./manifest.ts";
+import type { RecordingManifest } from "./manifest.ts";
+import { formatRecordingManifest } from "./manifest_text.ts";
 
 /** When what was recorded must be on stable storage. */
 export type RecordSync = "none" | "periodic" | "every";

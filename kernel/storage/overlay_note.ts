@@ -149,7 +149,9 @@ export async function settleOverlay(
   }
   if (note.keeper !== undefined && files.exists(note.keeper)) {
     throw new ConfigError(
-      `"${path}" is kept as it was by a checkpoint, and its disk goes on in "${liveOf(files, overlay)}": expected that ` +
+      `"${path}" is kept as it was by a checkpoint, and its disk goes on in "${
+        liveOf(files, overlay)
+      }": expected that ` +
         `image, or that the checkpoint is deleted first`,
     );
   }

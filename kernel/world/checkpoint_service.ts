@@ -67,6 +67,8 @@ export interface CheckpointPurpose {
   readonly kind: CheckpointKind;
   /** What it is found by. */
   readonly key?: string;
+  /** Told as soon as its moment is over: what comes to the VM from now on is not in it. */
+  readonly taken?: () => void;
 }
 
 /** A checkpoint that was made. */
@@ -126,6 +128,7 @@ export class CheckpointService {
           store: this.store.disks,
         });
         const moment = await vm.saves.freeze({ all, atMoment: () => disks?.switch() });
+        purpose.taken?.();
         const pages = await this.#pass(work, moment, true);
         const saved = await disks?.states() ?? [];
         const head = await this.#commit(work, vm, moment, { pages: pages!, disks: saved }, purpose);

@@ -4,9 +4,10 @@
  *
  * Invariant: it holds no state of a VM; if it were gone, VMs would go on in the interpreter.
  */
-import type { KernelToCompileWorld, ToKeep } from "./translation_protocol.ts";
+import { type KernelToCompileWorld, READY, type ToKeep } from "./translation_protocol.ts";
 import { TranslationServer } from "./translation_server.ts";
 
+const port = globalThis as unknown as Pick<Worker, "postMessage">;
 const servers = new Map<number, TranslationServer>();
 
 globalThis.addEventListener("message", (event: Event) => {
@@ -18,5 +19,6 @@ globalThis.addEventListener("message", (event: Event) => {
   const { id, last } = data;
   const answer: ToKeep = { id, bytes: servers.get(id)?.keep() };
   if (last) servers.delete(id);
-  (globalThis as unknown as Pick<Worker, "postMessage">).postMessage(answer);
+  port.postMessage(answer);
 });
+port.postMessage(READY);

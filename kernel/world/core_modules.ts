@@ -39,19 +39,23 @@ export function coreRecipe(config: MachineConfig, keeps: boolean): CoreRecipe {
   return { options: planOptions(config), make: coreMake({ tier: tierOf(config) }, keeps) };
 }
 
+/** The modules of this process by their recipes: no kernel changes them, so that all may have the same. */
+const REMEMBERED = new Map<string, Promise<WebAssembly.Module>>();
+
 /** Makes, remembers and keeps modules. */
 export class CoreModules {
-  readonly #modules = new Map<string, Promise<WebAssembly.Module>>();
   #sources: Promise<string | undefined> | undefined;
 
   /**
    * @param directory where bytes are kept; undefined: nowhere
    * @param digest tells which sources these are; undefined where that is not known
+   * @param modules those that are there already
    */
   constructor(
     private readonly host: Host,
     private readonly directory: string | undefined,
     private readonly digest: () => Promise<string | undefined> = ownDigest,
+    private readonly modules: Map<string, Promise<WebAssembly.Module>> = REMEMBERED,
   ) {}
 
   /**
@@ -60,13 +64,13 @@ export class CoreModules {
    */
   get(recipe: CoreRecipe): Promise<WebAssembly.Module> {
     const key = JSON.stringify(recipe);
-    const known = this.#modules.get(key);
+    const known = this.modules.get(key);
     if (known !== undefined) return known;
     const made = this.#make(recipe, key);
-    this.#modules.set(key, made);
-    made.catch(() => this.#modules.delete(key));
-    if (this.#modules.size > MODULES_MAXIMUM) {
-      this.#modules.delete(this.#modules.keys().next().value!);
+    this.modules.set(key, made);
+    made.catch(() => this.modules.delete(key));
+    if (this.modules.size > MODULES_MAXIMUM) {
+      this.modules.delete(this.modules.keys().next().value!);
     }
     return made;
   }

@@ -57,3 +57,6 @@ export interface ToKeep {
   readonly id: number;
   readonly bytes: Uint8Array<ArrayBuffer> | undefined;
 }
+
+/** What the compile world says when it has loaded: before, it has made nothing. */
+export const READY = "ready";

@@ -294,6 +294,14 @@ export class VM {
     return this.#exec.run(command, options);
   }
 
+  /**
+   * Resolves when its guest's agent is there, so that a command runs at once. Rejects with `HostError` when the
+   * VM ends before; a guest without an agent goes on without ever resolving it.
+   */
+  untilReady(): Promise<void> {
+    return this.#exec.ready;
+  }
+
   /** Starts a command in the guest, with its streams at hand. */
   spawn(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecProcess> {
     return this.#exec.spawn(command, options);
@@ -371,6 +379,8 @@ export class VM {
         return this.#saves.marked(got);
       case TO_KERNEL.thawed:
         return this.#saves.thawed(got);
+      case TO_KERNEL.touched:
+        return this.#restore?.learner?.arrived(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -496,6 +506,7 @@ export class VM {
     await this.#drives?.close();
     await this.#recordings.close();
     await this.#replay?.close();
+    await this.#restore?.learner?.close();
     await this.#restore?.loader.close();
   }
 

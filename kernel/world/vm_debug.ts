@@ -14,10 +14,11 @@ import type {
   DebugStop,
   DebugTarget,
 } from "../debug/target.ts";
-import { type DebugCall, type DebugCalls, decodeDebug, encodeDebug } from "./debug_protocol.ts";
+import type { DebugCall, DebugCalls } from "./debug_protocol.ts";
 import type { Received } from "./mailbox.ts";
 import { message, TO_VM } from "./protocol.ts";
 import type { VmLink } from "./vm_link.ts";
+import { importLate } from "../host/late_import.ts";
 
 /** Calls to a VM world and what waits for their answers. */
 export class VmDebug {
@@ -27,6 +28,8 @@ export class VmDebug {
   #exit: number | undefined;
   #closed = false;
   #next = 1;
+  /** Writes and reads calls; loaded when a debugger comes. */
+  #codec: typeof import("./debug_protocol.ts") | undefined;
 
   constructor(link: VmLink) {
     this.#link = link;
@@ -34,6 +37,10 @@ export class VmDebug {
 
   /** Takes hold of the VM, which then stands still. */
   async attach(harts: number): Promise<DebugTarget> {
+    this.#codec ??= await importLate<typeof import("./debug_protocol.ts")>(
+      "./debug_protocol.ts",
+      import.meta.url,
+    );
     const { replaying } = await this.call("attach");
     return new RemoteTarget(this, harts, replaying);
   }
@@ -44,7 +51,7 @@ export class VmDebug {
     const id = this.#next++;
     const answer = Promise.withResolvers<unknown>();
     this.#waiting.set(id, answer);
-    const bytes = encodeDebug({ call: name, args });
+    const bytes = this.#codec!.encodeDebug({ call: name, args });
     void this.#link.send(TO_VM.debug, message("", [id], bytes));
     return answer.promise as Promise<DebugCalls[C][1]>;
   }
@@ -58,7 +65,7 @@ export class VmDebug {
   answered({ numbers: [id = 0, good = 0], bytes }: Received): void {
     const answer = this.#waiting.get(id);
     this.#waiting.delete(id);
-    const value = decodeDebug(bytes);
+    const value = this.#codec!.decodeDebug(bytes);
     if (good === 1) answer?.resolve(value);
     else answer?.reject(new HostError(String(value)));
   }

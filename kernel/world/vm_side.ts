@@ -215,6 +215,8 @@ export class VmSide {
     this.#saveSide().freeze(id, all);
     this.#isHeldFrozen = holds;
     this.#frozen = { id, at };
+    // A VM that stands still for another reason does not wait for this.
+    if (this.#mustStandStill()) this.#thawed(this.#frozen, this.#clock.monotonicMilliseconds());
   }
 
   #thawed({ id, at }: { readonly id: number; readonly at: number }, now: number): void {
@@ -228,6 +230,7 @@ export class VmSide {
     const before = machine.icount;
     const started = this.#clock.monotonicMilliseconds();
     if (this.#frozen !== undefined) this.#thawed(this.#frozen, started);
+    this.#saves?.tellLearned(started);
     const reason = machine.run(this.#slices.budget);
     this.#slices.record(machine.icount - before, this.#clock.monotonicMilliseconds() - started);
     this.#mailbox.publish(machine.icount);
@@ -254,6 +257,7 @@ export class VmSide {
   }
 
   #ended(why: EndReport["why"], code: number): EndReport {
+    this.#saves?.tellLearned();
     return { why, code, stats: this.#stats() };
   }
 

@@ -15,6 +15,9 @@ import { RAM } from "../_support/bare_core.ts";
 import { Saves } from "../_support/memory_services.ts";
 import { entryFor, LEAF } from "../_support/page_tables.ts";
 import { CODE, DATA, MSTATUS, PrivilegedCore } from "../_support/privileged.ts";
+import { START } from "../_support/hot_program.ts";
+import { testMachine } from "../_support/machine.ts";
+import { Program } from "../_support/program.ts";
 import { forSeeds } from "../_support/tiers.ts";
 import { Translation } from "./translation.ts";
 
@@ -258,6 +261,41 @@ Deno.test("snapshots and live checkpoints want the same trace, and say so", () =
   assertThrows(() => aside.begin({ all: true }), Broken, "under way");
   assertThrows(() => undo.begin(), Broken, "live checkpoint");
   aside.stop();
+});
+
+Deno.test("X3: a save costs a guest the write entries of its pages, and no translation and no other entry", () => {
+  const program = new Program(START);
+  const [address, value] = [11, 12];
+  program.setLong(address, BigInt(START + 0x8000));
+  const head = program.place();
+  program.op("ld", { rd: value, rs1: address });
+  program.op("addi", { rd: value, rs1: value, imm: 1 });
+  program.op("sd", { rs1: address, rs2: value });
+  program.to("jal", head);
+  const machine = testMachine({
+    kernel: { kind: "raw", bytes: program.bytes() },
+    memoryBytes: 4 << 20,
+    translator: { heat: 2, batch: 1 },
+  });
+  const { core, translator } = machine;
+  const fields = ["statFillsRead", "statFillsFetch", "statFillsWrite", "statJumpDrops"] as const;
+  const counted = () => [
+    translator!.statistics.dropped,
+    Number(core.control("statFlushes")),
+    ...fields.map((field) => Number(core.control(field))),
+  ];
+  const saves = new Saves(core, 4);
+  machine.run(10_000);
+  const before = counted();
+  for (let save = 1; save <= 3; save++) {
+    saves.begin(save === 1);
+    machine.run(10_000);
+    saves.finish();
+    machine.run(10_000);
+    const writes = before[4]! + save;
+    assertEquals(counted(), [...before.slice(0, 4), writes, before[5]!], `save ${save}`);
+  }
+  assertEquals(saves.aside.counters.aside, 3);
 });
 
 Deno.test("nothing is paid when no save was begun, and none after stop", () => {

@@ -14,6 +14,7 @@ import { GuestMemory } from "../../kernel/memory/guest_memory.ts";
 import { LazyPages } from "../../kernel/memory/lazy_pages.ts";
 import { LazySource } from "../../kernel/memory/lazy_source.ts";
 import { PAGE_FLAG } from "../../kernel/memory/page_flags.ts";
+import { PageUndo } from "../../kernel/memory/page_undo.ts";
 import { encode } from "../../tools/asm/encode.ts";
 import { RAM } from "../_support/bare_core.ts";
 import { LEAF } from "../_support/page_tables.ts";
@@ -230,6 +231,27 @@ Deno.test("a peek asks for an absent page and does not wait; code there is found
   assertEquals(absent.lazy.counters.demanded, 0);
 });
 
+Deno.test("X3: a page that comes costs no cached translation", () => {
+  const hart = hartWithData();
+  const absent = new Absent(hart, [DATA + 4096]);
+  hart.load(new Array<number>(4).fill(encode("ld", { rd: 10, rs1: 11 })), CODE);
+  const loads = (address: number) => {
+    hart.setX(11, BigInt(address));
+    hart.set("pc", BigInt(CODE));
+    hart.run(4);
+  };
+  loads(DATA);
+  const fields = ["statFillsRead", "statFillsFetch", "statFlushes", "statJumpDrops"] as const;
+  const counted = () => fields.map((field) => Number(hart.core.control(field)));
+  const before = counted();
+  loads(DATA + 4096);
+  loads(DATA);
+  absent.lazy.settle();
+  loads(DATA + 4096);
+  assertEquals(counted(), [before[0]! + 1, ...before.slice(1)]);
+  assertEquals([hart.x(10), absent.lazy.ended], [0x6666_7777_8888_9999n, true]);
+});
+
 Deno.test("what cannot be loaded ends the access with the page's name", () => {
   for (const how of ["failed", "closed"] as const) {
     const hart = hartWithData();
@@ -272,6 +294,27 @@ Deno.test("a save leaves absent pages alone, and has those that were written whe
   assertEquals([seen.has(page(DATA)), seen.has(page(DATA) + 1)], [true, false]);
   aside.end();
   assertEquals([...aside.writtenPages()].includes(page(DATA) + 1), true);
+});
+
+Deno.test("an interval of page undo that is written before its pages came is undone to what came", () => {
+  const hart = hartWithData();
+  const { core } = hart;
+  const memory = guestMemory(hart);
+  new Absent(hart, [DATA, DATA + 4096]);
+  const undo = new PageUndo({
+    ...core,
+    limitBytes: 1 << 20,
+    isZero: (at) => core.hash.isZero(at),
+    wrote: () => {},
+  });
+  const interval = undo.begin();
+  hart.setX(11, BigInt(DATA));
+  hart.setX(12, 9n);
+  hart.attempt([encode("sd", { rs1: 11, rs2: 12 })], "machine");
+  memory.write(DATA + 4096, new Uint8Array(4096));
+  assertEquals([hart.memory(DATA), hart.memory(DATA + 4096)], [9n, 0n]);
+  undo.undoTo(interval);
+  assertEquals([hart.memory(DATA), hart.memory(DATA + 4096)], [0x1111n, 0x6666_7777_8888_9999n]);
 });
 
 Deno.test("waiting for a wish ends when the machine wants a page, and in time", async () => {

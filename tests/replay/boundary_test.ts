@@ -42,15 +42,18 @@ const PORT_READERS: Readonly<Record<string, string>> = {
   "kernel/world/saver_world.ts": "not a VM world",
   "kernel/world/compile_world.ts": "not a VM world",
   "kernel/world/translation_server.ts": "not a VM world",
+  "kernel/world/core_world.ts": "what code to make; it runs no guest",
 };
 
 /** Files outside kernel/host that may ask for the host's time or chance, and why the guest sees none. */
 const HOST_READERS: Readonly<Record<string, string>> = {
   "kernel/world/vm_side.ts": "sizes of slices, and guest time as `time` events",
   "kernel/world/replay_side.ts": "sizes of slices, and how long to sleep",
+  "kernel/world/saver_world.ts": "not a VM world: how fast it reads",
   "kernel/world/vm_recording.ts": "when to send what was recorded",
   "kernel/world/host_time.ts": "the source of `time` events and of exact reads",
   "kernel/world/vm_world.ts": "hands the host's clock to the files above",
+  "kernel/world/live_recording.ts": "hands it to vm_recording.ts",
 };
 
 /** Folders whose code decides what a machine does. */
@@ -111,10 +114,14 @@ Deno.test("workers' ports are read in the listed places only", () => {
   assertEquals(readers.filter((path) => !(path in PORT_READERS)), []);
   const shared = SOURCES.filter((path) => /new SharedArrayBuffer|shared: true/.test(text(path)));
   // The machine's own memory (and how regions and the hash of pages name it), the mailbox, a memory that
-  // only warms functions up, and the counter of regions that have come.
+  // only warms functions up, the counter of regions that have come, the table of pages
+  // that are still to be loaded, and the area of pages that a saver reads: neither is seen by the guest.
   assertEquals(shared, [
-    "kernel/cpu/core.ts",
+    "kernel/cpu/core_code.ts",
+    "kernel/memory/lazy_table.ts",
+    "kernel/memory/memory_plan.ts",
     "kernel/memory/page_hash.ts",
+    "kernel/memory/save_area.ts",
     "kernel/translator/region_maker.ts",
     "kernel/world/mailbox.ts",
     "kernel/world/region_warmer.ts",

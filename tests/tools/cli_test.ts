@@ -36,6 +36,9 @@ async function cli(words: string[], stdin: string | Uint8Array = ""): Promise<Ou
   return { code, out: text(stdout), err: text(stderr) };
 }
 
+/** The program with all its commands. */
+const wholeProgram = () => makeProgram([], realEnvironment, () => {});
+
 /** Runs a fake machine that does what the line says. */
 function run(behaviour: string, ...more: string[]): string[] {
   return ["run", "--kernel", KERNEL, "--memory", "1M", "--append", behaviour, ...more];
@@ -182,7 +185,7 @@ Deno.test("a reader of standard output that goes away ends the command quietly",
 });
 
 Deno.test("bash accepts the completions and completes commands and options", async () => {
-  const script = completionScript("bash", makeProgram(realEnvironment, () => {}), "chronovisor");
+  const script = completionScript("bash", await wholeProgram(), "chronovisor");
   const ask = async (...words: string[]) => {
     const list = words.map((word) => `'${word}'`).join(" ");
     const test = `${script}\nCOMP_WORDS=(${list}); COMP_CWORD=${words.length - 1}\n` +
@@ -198,7 +201,7 @@ Deno.test("bash accepts the completions and completes commands and options", asy
 });
 
 peerTest("zsh accepts the completions and registers them", ["zsh"], async () => {
-  const script = completionScript("zsh", makeProgram(realEnvironment, () => {}), "chronovisor");
+  const script = completionScript("zsh", await wholeProgram(), "chronovisor");
   const file = await Deno.makeTempFile();
   try {
     await Deno.writeTextFile(file, script);

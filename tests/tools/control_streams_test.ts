@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, FormatError, HostError, type Kernel, type VM } from "../../mod.ts";
 import { ControlClient, type OpenRequest } from "../../tools/cli/control/client.ts";
+import { Consoles } from "../../tools/cli/control/consoles.ts";
 import { INPUT_WINDOW } from "../../tools/cli/control/protocol.ts";
 import { ControlServer } from "../../tools/cli/control/server.ts";
 import type { EventOf } from "../../tools/cli/control/verbs.ts";
@@ -21,7 +22,8 @@ async function withVm(
   const path = `${folder}/control.sock`;
   await using kernel = fakeKernel();
   const server = new ControlServer(kernel, Deno.listen({ transport: "unix", path }), {
-    claimName: () => Promise.reject(new HostError("no names here")),
+    consoles: new Consoles(),
+    claimNames: () => Promise.reject(new HostError("no names here")),
   });
   try {
     await body(path, await kernel.powerOn(behave(behaviour, { name: "vm" })), kernel);

@@ -82,8 +82,13 @@ export class User implements AsyncDisposable {
 
   /** Names of files in the folder of the control sockets that end so. */
   files(end = ".sock"): string[] {
-    return [...Deno.readDirSync(this.sockets)].map(({ name }) => name)
-      .filter((name) => name.endsWith(end));
+    try {
+      return [...Deno.readDirSync(this.sockets)].map(({ name }) => name)
+        .filter((name) => name.endsWith(end));
+    } catch (error) {
+      if (isFailure(error, Deno.errors.NotFound, Deno.errors.NotADirectory)) return [];
+      throw error;
+    }
   }
 
   /** The command with this user's surroundings. */
@@ -92,7 +97,11 @@ export class User implements AsyncDisposable {
     return new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", "--config", config, this.#main, ...words],
       cwd: this.home,
-      env: { NO_COLOR: "1", XDG_RUNTIME_DIR: this.home },
+      env: {
+        NO_COLOR: "1",
+        XDG_RUNTIME_DIR: this.home,
+        CHRONOVISOR_CHECKPOINTS: `${this.home}/checkpoints`,
+      },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
@@ -100,6 +109,8 @@ export class User implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Detached ones are known by their sockets.
+    for (const name of this.files()) killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
     for (const child of this.#running) {
       await child.stdin.close().catch(() => {});
       killHard(() => child.kill("SIGKILL"));
@@ -107,20 +118,16 @@ export class User implements AsyncDisposable {
       await child.stdout.cancel();
       await child.stderr.cancel();
     }
-    try {
-      // Detached ones are known by their sockets.
-      for (const name of this.files()) {
-        killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
-      }
-    } catch (error) {
-      if (!isFailure(error, Deno.errors.NotFound, Deno.errors.NotADirectory)) throw error;
-    }
     await Deno.remove(this.home, { recursive: true });
   }
 
   async #runUntilReady(words: readonly string[]): Promise<Deno.ChildProcess> {
     const child = this.start(...words);
     await readUntil(child.stdout, (shown) => shown.includes("ready\n"));
+    // Its socket is made beside.
+    while (!this.files().some((name) => name.startsWith(`${child.pid}-`))) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
     return child;
   }
 }

@@ -19,7 +19,7 @@ async function told(agent: string, announcement: IdentityAnnouncement) {
   await using kernel = fakeKernel();
   const vm = await kernel.powerOn(behave(`who ${agent}`, { clock: "virtual" }));
   const output = vm.console.readable.pipeThrough(new TextDecoderStream() as never);
-  await until(vm, () => vm.agent !== undefined);
+  await until(vm, () => vm.hasAgent);
   const outcome = await vm.announceIdentity(announcement);
   const identity = vm.identity;
   // What is typed reaches the guest behind all that was told.
@@ -93,7 +93,7 @@ Deno.test("an agent that does not answer delays nobody for ever", async () => {
 Deno.test("a VM that ends meanwhile, or has none to tell, answers too", async () => {
   await using kernel = fakeKernel();
   const vm = await kernel.powerOn(behave("who 2 mute"));
-  await until(vm, () => vm.agent !== undefined);
+  await until(vm, () => vm.hasAgent);
   const waiting = vm.announceIdentity({ identity: CLONE, isClone: true, answerMilliseconds: 1e6 });
   await vm.powerOff();
   assertEquals((await waiting).agent, "none");

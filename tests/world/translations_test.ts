@@ -26,7 +26,8 @@ async function withFolder(body: (folder: string) => Promise<void>): Promise<void
 }
 
 function onlyFile(folder: string): string {
-  const [file, ...others] = [...Deno.readDirSync(folder)];
+  const [file, ...others] = [...Deno.readDirSync(folder)]
+    .filter(({ name }) => !name.endsWith(".core"));
   assert(file !== undefined && others.length === 0, "one file is kept, and nothing partial");
   return `${folder}/${file.name}`;
 }

@@ -105,6 +105,10 @@ class ListedFiles implements HostFiles {
     throw fileError(path, "nothing is known of it");
   }
 
+  stamp(): { text: string; changed: number } {
+    return { text: "", changed: Infinity };
+  }
+
   rename(from: string): void {
     throw readOnly(from);
   }

@@ -3,7 +3,8 @@
  *
  * Invariant: a user's or the host's error shows no stack; an error of ours shows all there is.
  */
-import { ConfigError, FormatError, formatFailure, HostError, VmFailure } from "../../mod.ts";
+import { ConfigError, FormatError, HostError } from "../../kernel/base/errors.ts";
+import { formatFailure, VmFailure } from "../../kernel/world/reports.ts";
 import { CommanderError } from "commander";
 
 /** TABLE of exit statuses that are not the guest's own. */

@@ -12,8 +12,8 @@ export async function main(
   environment: CliEnvironment = realEnvironment,
 ): Promise<number> {
   let status: number = EXIT.ok;
-  const program = makeProgram(environment, (ending) => status = ending);
   try {
+    const program = await makeProgram(words, environment, (ending) => status = ending);
     await program.parseAsync([...words], { from: "user" });
   } catch (error) {
     const described = describeError(error);

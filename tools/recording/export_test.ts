@@ -7,7 +7,7 @@ import { epochFields } from "../../kernel/replay/epochs.ts";
 import type { RecordingManifest } from "../../kernel/replay/manifest.ts";
 import { EVENT_RECORD, eventFields, OUTPUT_RECORD } from "../../kernel/replay/record_table.ts";
 import { encodeExecFrame, type ExecFrameKind } from "../../kernel/world/exec_protocol.ts";
-import { RecordedHistory } from "../../mod.ts";
+import { RecordedHistory } from "../../kernel/world/recorded_history.ts";
 import { type LogEntry, makeFrame, makeManifest, makeSegment } from "../../tests/_support/logs.ts";
 import { type ExporterName, EXPORTERS } from "./export.ts";
 

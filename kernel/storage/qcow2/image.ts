@@ -42,6 +42,8 @@ export class Qcow2Image implements BlockDevice {
   readonly #clusterBytes: number;
   readonly #lock = new Lock();
   #isClosed = false;
+  /** The cluster unpacked last: none is ever packed here, so that what lies at a place stays the same. */
+  #unpacked: { readonly host: number; readonly cluster: Uint8Array } | undefined;
 
   /**
    * Takes the file and the backing disk over.
@@ -131,11 +133,15 @@ export class Qcow2Image implements BlockDevice {
     return this.#lock.run(async () => await this.#metadata?.settle());
   }
 
+  /** Rejects with `HostError` only, also when the image turns out to be damaged; all is closed then, too. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
       await this.settle();
+    } catch (cause) {
+      if (!(cause instanceof FormatError)) throw cause;
+      throw new HostError(`"${this.path}" was not closed cleanly: ${cause.message}`, { cause });
     } finally {
       this.file.close();
       await this.backing?.close();
@@ -192,12 +198,15 @@ export class Qcow2Image implements BlockDevice {
     if (host >= this.file.end) {
       throw new FormatError(`"${this.path}" is damaged: a compressed cluster lies beyond its end`);
     }
-    const packed = new Uint8Array(bytes);
-    this.file.read(host, packed);
-    const { compression } = this.header;
-    const unpacked = unpackCluster(this.path, compression, packed, this.#clusterBytes);
+    if (this.#unpacked?.host !== host) {
+      const packed = new Uint8Array(bytes);
+      this.file.read(host, packed);
+      const { compression } = this.header;
+      const cluster = unpackCluster(this.path, compression, packed, this.#clusterBytes);
+      this.#unpacked = { host, cluster };
+    }
     const inCluster = offset % this.#clusterBytes;
-    into.set(unpacked.subarray(inCluster, inCluster + into.length));
+    into.set(this.#unpacked.cluster.subarray(inCluster, inCluster + into.length));
   }
 
   /** Refuses to write where the tables lie: an entry that leads there is damaged. */

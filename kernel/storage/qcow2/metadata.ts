@@ -11,6 +11,7 @@
  * version 3 the image is marked dirty first, so that clusters a crash leaks are found on the next opening;
  * with lazy refcounts these are only written on closing.
  */
+import { FormatError } from "../../base/errors.ts";
 import { ClusterMap } from "./cluster_map.ts";
 import type { Qcow2Header } from "./header.ts";
 import { changeFeatures, type ImageFile } from "./image_file.ts";
@@ -159,9 +160,17 @@ export class Metadata {
     const freed = this.#freed;
     if (freed.length > 0) this.#hasFreed = true;
     this.#freed = [];
+    let damage: FormatError | undefined;
     for (const host of freed) {
-      this.#refcounts.release(host);
       this.map.forgetTable(host);
+      try {
+        this.#refcounts.release(host);
+      } catch (error) {
+        // One refcount that is wrong must not keep the others.
+        if (!(error instanceof FormatError)) throw error;
+        damage ??= error;
+      }
     }
+    if (damage !== undefined) throw damage;
   }
 }

@@ -27,16 +27,28 @@ export interface Backing {
   readonly format: ImageFormat;
 }
 
+/** How to open an image. */
+export interface OpenQcow2Options {
+  readonly readOnly: boolean;
+  /**
+   * The disk that the image is based on, when it is open already: what was written to that is not in its
+   * file before it is flushed. Taken over, and closed with the image. By default the files that the image
+   * names are opened.
+   */
+  readonly backing?: BlockDevice;
+}
+
 /**
  * Opens an image. One that was not closed is repaired when it is opened for writing. Rejects with
- * `HostError` when a file cannot be opened and `FormatError` when one is not what it should be.
+ * `HostError` when a file cannot be opened and `FormatError` when one is not what it should be; a disk that
+ * was to be taken over stays open then.
  */
 export async function openQcow2(
   files: HostFiles,
   path: string,
-  options: { readonly readOnly: boolean },
+  { readOnly, backing }: OpenQcow2Options,
 ): Promise<Qcow2Image> {
-  return await openImage(files, path, options.readOnly, []);
+  return await openImage(files, path, readOnly, [], backing);
 }
 
 /** The backing file of an image, if it has one. Throws `FormatError` when it is not usable. */
@@ -78,9 +90,9 @@ async function openImage(
   path: string,
   readOnly: boolean,
   above: readonly string[],
+  open?: BlockDevice,
 ): Promise<Qcow2Image> {
   let file = files.open(path, { write: !readOnly });
-  let backing: BlockDevice | undefined;
   try {
     let header = readHeader(file);
     if (!readOnly) {
@@ -92,11 +104,11 @@ async function openImage(
         header = readHeader(file);
       }
     }
-    backing = await openBacking(files, path, header, [...above, resolvePath("", path)]);
+    const chain = [...above, resolvePath("", path)];
+    const backing = open ?? await openBacking(files, path, header, chain);
     return new Qcow2Image(new ImageFile(file), header, backing, readOnly);
   } catch (error) {
     file.close();
-    await backing?.close();
     throw error;
   }
 }

@@ -119,9 +119,7 @@ export class Refcounts {
       const uses = this.get(cluster);
       if (uses === 0) this.#refuse(`the cluster at ${offset} is used, but its refcount is 0`);
       this.#set(cluster, uses - 1);
-      if (uses !== 1) continue;
-      this.#blocks.drop(cluster * this.#clusterBytes);
-      if (cluster < this.#hint) this.#hint = cluster;
+      if (uses === 1 && cluster < this.#hint) this.#hint = cluster;
     }
   }
 

@@ -17,6 +17,8 @@ import {
 import { planOptions } from "../../../kernel/machine/machine_plan.ts";
 import { DISK_REQUESTS_MAXIMUM, PHASE } from "../../../kernel/machine/machine_state.ts";
 import { planMemory } from "../../../kernel/memory/memory_plan.ts";
+import { touchedBytes } from "../../../kernel/machine/digest.ts";
+import { stateClusters } from "../../../kernel/replay/start_state.ts";
 import { START } from "../../_support/hot_program.ts";
 import { testMachine } from "../../_support/machine.ts";
 import { copyRam, Loader, somePages } from "../../_support/memory_services.ts";
@@ -94,11 +96,13 @@ function hello(config: Partial<MachineConfig> = {}): Machine {
   });
 }
 
-/** What is restored from an image and a copy of RAM, some of which comes later. */
-function restored(ram: Uint8Array, rng: Prng): RestoredMemory {
+/** What is restored from an image and a copy of RAM, of which some pages, at least so many, come later. */
+function restored(ram: Uint8Array, rng: Prng, least = 0): RestoredMemory {
   const plan = planMemory(planOptions({ memoryBytes: MEMORY, harts: 1, clock: "virtual" }));
   const memory = newMemory(plan);
-  const loader = new Loader(memory, plan, ram, somePages(rng, plan.ramPages), rng);
+  let absent = somePages(rng, plan.ramPages);
+  while (absent.length < least) absent = somePages(rng, plan.ramPages);
+  const loader = new Loader(memory, plan, ram, absent, rng);
   return { memory, lazy: loader.source.table, wait: loader.wait };
 }
 
@@ -108,43 +112,38 @@ function inFlight({ state, gate }: Machine): number[] {
   return slots.filter((slot) => state.diskDue[slot] !== 0 && !gate.diskResults.has(slot));
 }
 
-Deno.test({
-  name: "a machine with disk requests in flight, restored twice, is the same at every icount",
-  // The device of an older driver has requests that nobody can repeat.
-  ignore: hello().device("disk0").behaviour.resubmit === undefined,
-  fn() {
-    const rng = new Prng(7);
-    const guest = new DiskGuest(hello(), disk, 2);
-    const kept: { step: number; image: MachineImage; ram: Uint8Array; due: number[] }[] = [];
-    const digests: (string | undefined)[] = [];
-    for (let digest = guest.advance(); digest !== undefined; digest = guest.advance()) {
-      digests.push(digest);
-      const { machine } = guest;
-      if (inFlight(machine).length === 0) continue;
-      const due = [...machine.state.diskDue];
-      kept.push({ step: guest.step, image: saveImage(machine), ram: copyRam(machine.core), due });
-    }
-    assert(kept.length >= 2, "requests were in flight");
-    for (const { step, image, ram, due } of kept) {
-      for (const tier of ["translator", "interpreter"] as const) {
-        const machine = hello({ tier, restored: restored(ram, rng) });
-        resumeImage(machine, structuredClone(image));
-        const asked = inFlight(machine);
-        assertEquals([...machine.state.diskDue], due, "a request ends when it would have ended");
-        const again = new DiskGuest(machine, disk, 1);
-        const seen = [];
-        for (let digest = again.advance(); digest !== undefined; digest = again.advance()) {
-          seen.push(digest);
-        }
-        assertEquals(seen, digests.slice(step), `from step ${step} with ${tier}`);
-        const first = again.left.filter((line) => line.startsWith("0 ")).map((line) =>
-          Number(line.split(" ")[2])
-        );
-        assertEquals(first.slice(0, asked.length).sort(), asked.sort());
-        assertEquals(machine.state.phase, PHASE.off);
+Deno.test("a machine with disk requests in flight, restored twice, is the same at every icount", () => {
+  const rng = new Prng(7);
+  const guest = new DiskGuest(hello(), disk, 2);
+  const kept: { step: number; image: MachineImage; ram: Uint8Array; due: number[] }[] = [];
+  const digests: (string | undefined)[] = [];
+  for (let digest = guest.advance(); digest !== undefined; digest = guest.advance()) {
+    digests.push(digest);
+    const { machine } = guest;
+    if (inFlight(machine).length === 0) continue;
+    const due = [...machine.state.diskDue];
+    kept.push({ step: guest.step, image: saveImage(machine), ram: copyRam(machine.core), due });
+  }
+  assert(kept.length >= 2, "requests were in flight");
+  for (const { step, image, ram, due } of kept) {
+    for (const tier of ["translator", "interpreter"] as const) {
+      const machine = hello({ tier, restored: restored(ram, rng) });
+      resumeImage(machine, structuredClone(image));
+      const asked = inFlight(machine);
+      assertEquals([...machine.state.diskDue], due, "a request ends when it would have ended");
+      const again = new DiskGuest(machine, disk, 1);
+      const seen = [];
+      for (let digest = again.advance(); digest !== undefined; digest = again.advance()) {
+        seen.push(digest);
       }
+      assertEquals(seen, digests.slice(step), `from step ${step} with ${tier}`);
+      const first = again.left.filter((line) => line.startsWith("0 ")).map((line) =>
+        Number(line.split(" ")[2])
+      );
+      assertEquals(first.slice(0, asked.length).sort(), asked.sort());
+      assertEquals(machine.state.phase, PHASE.off);
     }
-  },
+  }
 });
 
 Deno.test("an end of a request that its device has forgotten is made up, and held until it is due", () => {
@@ -187,6 +186,22 @@ Deno.test("tohost ends a machine that was restored as it ends the one that was l
     const broken = { ...image, toHost } as unknown as MachineImage;
     assertThrows(() => resumeImage(machine, broken), FormatError, "tohost");
   }
+});
+
+Deno.test("a recording that begins with pages that are not loaded has what they hold", () => {
+  const machine = hello();
+  machine.run(5000);
+  machine.takeOutputs();
+  const image = saveImage(machine);
+  const expected = [...stateClusters(machine)];
+  const other = hello({ restored: restored(copyRam(machine.core), new Prng(3), 1) });
+  resumeImage(other, image);
+  other.takeOutputs();
+  const { left } = other.lazy!.counters;
+  assert(left > 0 && touchedBytes(other) >= left * 4096);
+  assertEquals(other.lazy!.counters.left, left, "a statistic loads nothing");
+  assertEquals([...stateClusters(other)], expected);
+  assertEquals(other.lazy!.counters.left, 0);
 });
 
 Deno.test("a machine that is made to be restored holds nothing, and takes the memory of its plan alone", () => {

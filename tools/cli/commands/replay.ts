@@ -22,6 +22,7 @@ import { formatCore, pluginPlace, replayOnlyPlace } from "../replay_output.ts";
 import { formatFacts } from "../recording_text.ts";
 import { writeStatistics } from "../statistics.ts";
 import { copyTo, writeError, writeOut } from "../streams.ts";
+import { importLate } from "../../../kernel/host/late_import.ts";
 
 interface ReplayCommandOptions {
   readonly verify?: boolean;
@@ -160,8 +161,13 @@ async function observersOf(
     throw new ConfigError("--gdb and --plugin exclude each other: plugins cannot go back");
   }
   // Not before they are wanted: bundling takes long to load.
-  const { bundlePlugins, parsePluginRequest } = await import("../../recording/bundle_plugin.ts");
-  const { readSymbolFile } = await import("../../symbols/mod.ts");
+  const { bundlePlugins, parsePluginRequest } = await importLate<
+    typeof import("../../recording/bundle_plugin.ts")
+  >("../../recording/bundle_plugin.ts", import.meta.url);
+  const { readSymbolFile } = await importLate<typeof import("../../symbols/mod.ts")>(
+    "../../symbols/mod.ts",
+    import.meta.url,
+  );
   return {
     plugins: await bundlePlugins(plugin.map(parsePluginRequest)),
     ...symbols !== undefined && { symbols: (await readSymbolFile(symbols)).symbols },

@@ -6,7 +6,8 @@
  * reader that falls behind loses the oldest bytes and is told how many; nothing here waits for a reader,
  * so none can hold the VM up. Input that the guest does not read is bounded too.
  */
-import { HostError, type VM } from "../../../mod.ts";
+import { HostError } from "../../../kernel/base/errors.ts";
+import type { VM } from "../../../mod.ts";
 
 /** Bytes of the past that a new reader sees. */
 export const BACKLOG_BYTES = 64 * 1024;

@@ -3,6 +3,7 @@
  * that a flush acknowledged, and the tables are never damaged.
  */
 import { assert, assertEquals } from "@std/assert";
+import { FormatError, HostError } from "../../../../kernel/base/errors.ts";
 import { Prng } from "../../../../kernel/base/prng.ts";
 import { checkQcow2 } from "../../../../kernel/storage/qcow2/check.ts";
 import { commitQcow2 } from "../../../../kernel/storage/qcow2/commit.ts";
@@ -180,7 +181,7 @@ for (const clusters of [30, 3900]) {
       const files = start.afterPowerCut(1);
       files.crashAt(operation, operation);
       await grow(files).catch(PowerCut.expected);
-      for (const left of [files.afterKill(), files.afterPowerCut(operation)]) {
+      for (const left of [files.afterKill(), ...[1, 2, 3].map((n) => files.afterPowerCut(n))]) {
         const label = `operation ${operation}`;
         const { corruptions, problems } = await checkQcow2(left, PATH);
         assertEquals(corruptions, 0, `${label}: ${problems.join("; ")}`);
@@ -196,6 +197,29 @@ for (const clusters of [30, 3900]) {
     }
   });
 }
+
+Deno.test("an image whose making crashes is whole or none, and one that was made survives", async () => {
+  const make = (files: CrashFiles) =>
+    createQcow2(files, PATH, {
+      bytes: SECTORS * 512,
+      clusterBytes: 512,
+      preallocation: "metadata",
+    });
+  const whole = new CrashFiles();
+  await make(whole);
+  for (let operation = 0; operation <= whole.operations; operation++) {
+    const files = new CrashFiles();
+    files.crashAt(operation, operation);
+    const isMade = await make(files).then(() => true, PowerCut.expected);
+    for (const left of [files.afterKill(), ...[1, 2, 3].map((n) => files.afterPowerCut(n))]) {
+      try {
+        await assertClean(left, PATH);
+      } catch (error) {
+        if (isMade || !(error instanceof FormatError || error instanceof HostError)) throw error;
+      }
+    }
+  }
+});
 
 Deno.test("a repair that crashes at any operation is done by the next opening", async () => {
   const random = new Prng(3);
@@ -270,7 +294,7 @@ Deno.test("a commit that crashes at any operation loses nothing, and is finished
     const { files, history } = await prepare();
     files.crashAt(files.operations + operation, operation);
     await commitQcow2(files, PATH).catch(PowerCut.expected);
-    for (const left of [files.afterKill(), files.afterPowerCut(operation)]) {
+    for (const left of [files.afterKill(), ...[1, 2, 3].map((n) => files.afterPowerCut(n))]) {
       const label = `operation ${operation}`;
       const disk = await openQcow2(left, PATH, { readOnly: true });
       await history.copy().crashed(disk, true, label);

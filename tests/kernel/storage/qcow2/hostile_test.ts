@@ -196,6 +196,31 @@ Deno.test("tables that count as free are never handed out", async () => {
   }
 });
 
+Deno.test("a refcount that is wrong fails the flush that meets it, and closing, as errors of the host", async () => {
+  const files = await image();
+  const block = word(files, word(files, 48));
+  const data = word(files, l2Table(files)) / CLUSTER;
+  patch(files, [[block + 2 * data, new Uint8Array(2)]]);
+  const disk = await openQcow2(files, PATH, { readOnly: false });
+  await disk.discard(0, 16);
+  await assertRejects(() => disk.flush(), FormatError, "its refcount is 0");
+  await disk.write(0, new Uint8Array(CLUSTER).fill(3));
+  await disk.discard(0, 8);
+  await disk.close();
+  const again = await openQcow2(files, PATH, { readOnly: false });
+  const found = new Uint8Array(2 * CLUSTER);
+  await again.read(0, found);
+  assert(found.every((byte) => byte === 0));
+  await again.close();
+  await checkQcow2(files, PATH, { repair: "all" });
+  await assertClean(files, PATH);
+  const broken = await image();
+  patch(broken, [[block + 2 * data, new Uint8Array(2)]]);
+  const closing = await openQcow2(broken, PATH, { readOnly: false });
+  await closing.discard(0, 8);
+  await assertRejects(() => closing.close(), HostError, "was not closed cleanly");
+});
+
 Deno.test("a chain that goes round, is too long, or names no file that can be is refused", async () => {
   const based = async (on: string, format: "raw" | "qcow2" = "qcow2") => {
     const files = new CrashFiles();

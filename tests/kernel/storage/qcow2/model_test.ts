@@ -5,6 +5,7 @@ import { equalBytes } from "../../../../kernel/base/bytes.ts";
 import { Prng } from "../../../../kernel/base/prng.ts";
 import type { BlockDevice } from "../../../../kernel/storage/block_device.ts";
 import { contentsOf, convertDisk } from "../../../../kernel/storage/convert.ts";
+import { diskInfo } from "../../../../kernel/storage/disk_info.ts";
 import { openDisk } from "../../../../kernel/storage/open_disk.ts";
 import { commitQcow2 } from "../../../../kernel/storage/qcow2/commit.ts";
 import { createQcow2, createRaw } from "../../../../kernel/storage/qcow2/create.ts";
@@ -265,6 +266,46 @@ Deno.test("writes beside each other to one cluster that is copied lose nothing",
   await assertClean(files, "/top.qcow2");
 });
 
+Deno.test("an overlay over a disk that is open sees what is not in its file yet", async () => {
+  const files = new CrashFiles();
+  await createQcow2(files, "/base", { bytes: 64 * 1024, clusterBytes: 4096 });
+  const base = await openQcow2(files, "/base", { readOnly: false });
+  await base.write(5, new Uint8Array(512).fill(1));
+  const bytes = 64 * 1024;
+  await createQcow2(files, "/top", { bytes, backing: { path: "base", format: "qcow2" } });
+  const top = await openQcow2(files, "/top", { readOnly: false, backing: base });
+  await top.write(6, new Uint8Array(512).fill(2));
+  const expected = new Uint8Array(bytes);
+  expected.fill(1, 5 * 512, 6 * 512);
+  expected.fill(2, 6 * 512, 7 * 512);
+  same(await contents(top), expected, "over the open disk");
+  await top.close();
+  await assertClean(files, "/base");
+  const again = await openQcow2(files, "/top", { readOnly: true });
+  same(await contents(again), expected, "from the files");
+});
+
+for (const clusterBytes of [512, 4096]) {
+  Deno.test(`an image that was emptied is written to at once, where its tables were, clusters of ${clusterBytes}`, async () => {
+    const files = new CrashFiles();
+    await createRaw(files, "/base", 512 * 1024);
+    const backing = { path: "base", format: "raw" as const };
+    await createQcow2(files, "/top", { bytes: 512 * 1024, clusterBytes, backing });
+    const top = await openQcow2(files, "/top", { readOnly: false });
+    for (let round = 0; round < 3; round++) {
+      await top.write(0, new Uint8Array(512 * 1024).fill(round + 1));
+      same(await contents(top), new Uint8Array(512 * 1024).fill(round + 1), `round ${round}`);
+      await top.makeEmpty();
+      same(await contents(top), new Uint8Array(512 * 1024), `emptied in round ${round}`);
+    }
+    await top.close();
+    await assertClean(files, "/top");
+    // Blocks of refcounts stay where they are; with the smaller clusters there are some at the end.
+    const { length } = await files.readAll("/top");
+    assert(length === 4 * 4096 || clusterBytes === 512, `${length} bytes`);
+  });
+}
+
 Deno.test("the tables in memory are few, and the file is long only where it must be", async () => {
   const files = new CrashFiles();
   // Tables of 64 entries: a disk of 64 MiB has 2048 of them, more than are kept.
@@ -275,6 +316,9 @@ Deno.test("the tables in memory are few, and the file is long only where it must
   for (let n = 0; n < count; n++) {
     await disk.write(n * stride, new Uint8Array(512).fill(n % 251 + 1));
   }
+  // What is too much to be kept is in the file without anybody asking.
+  const { qcow2 } = diskInfo(files.afterKill(), "/disk");
+  assert(qcow2!.allocatedBytes > count * 512 / 2, `${qcow2!.allocatedBytes} bytes`);
   const sector = new Uint8Array(512);
   for (let n = 0; n < count; n += 13) {
     await disk.read(n * stride, sector);

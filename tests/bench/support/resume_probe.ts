@@ -1,0 +1,17 @@
+/**
+ * A process that lets a suspended VM go on, as a fork of it, and prints when its first instruction was about
+ * to be executed, in milliseconds since 1970: a part of the suite `checkpoint`.
+ */
+import { VMKernel } from "../../../mod.ts";
+
+if (import.meta.main) {
+  const [checkpoints, translations, id] = Deno.args;
+  await using kernel = await VMKernel.start({
+    checkpoints: checkpoints!,
+    translations: translations!,
+  });
+  const [fork] = await kernel.fork(id!);
+  const vm = await fork!.start();
+  console.log(Date.now());
+  await vm.powerOff();
+}

@@ -1,0 +1,232 @@
+/**
+ * Claims about checkpoints of whole VMs: what is kept is the VM at one instant, though it runs on; VMs go on
+ * from there, as often as they may, and as who they ought to be (S17, S19; issue 5).
+ */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ConfigError, HostError, type PowerOnOptions, type VM, VMKernel } from "../../mod.ts";
+import { encode } from "../../tools/asm/encode.ts";
+import { debianTest } from "../_support/debian.ts";
+
+const ROUNDS = 20;
+
+/** Writes a number that rises to each of 512 pages, round for round, and prints a letter after each. */
+const WRITER = new Uint8Array(
+  Uint32Array.from([
+    encode("lui", { rd: 5, imm: 0x10000000 }),
+    encode("auipc", { rd: 6, imm: 0x100000 }),
+    encode("lui", { rd: 13, imm: 0x1000 }),
+    encode("addi", { rd: 7, imm: ROUNDS }),
+    // A round: x10 counts pages, x11 walks them, x12 is what is written.
+    encode("addi", { rd: 10, imm: 512 }),
+    encode("addi", { rd: 11, rs1: 6, imm: 0 }),
+    // A page: written at its begin and its end.
+    encode("addi", { rd: 12, rs1: 12, imm: 1 }),
+    encode("sd", { rs1: 11, rs2: 12, imm: 0 }),
+    encode("add", { rd: 11, rs1: 11, rs2: 13 }),
+    encode("sd", { rs1: 11, rs2: 12, imm: -8 }),
+    encode("addi", { rd: 10, rs1: 10, imm: -1 }),
+    // Some time for itself: 65536 instructions.
+    encode("lui", { rd: 14, imm: 0x8000 }),
+    encode("addi", { rd: 14, rs1: 14, imm: -1 }),
+    encode("bne", { rs1: 14, rs2: 0, imm: -4 }),
+    encode("bne", { rs1: 10, rs2: 0, imm: -32 }),
+    // The letter, and the next round.
+    encode("andi", { rd: 15, rs1: 12, imm: 15 }),
+    encode("addi", { rd: 15, rs1: 7, imm: 48 }),
+    encode("sb", { rs1: 5, rs2: 15, imm: 0 }),
+    encode("addi", { rd: 7, rs1: 7, imm: -1 }),
+    encode("bne", { rs1: 7, rs2: 0, imm: -60 }),
+    // Power off with code 0: 0x5555 to the test device.
+    encode("lui", { rd: 5, imm: 0x100000 }),
+    encode("lui", { rd: 6, imm: 0x5000 }),
+    encode("addi", { rd: 6, rs1: 6, imm: 0x555 }),
+    encode("sw", { rs1: 5, rs2: 6, imm: 0 }),
+    encode("jal", { imm: 0 }),
+  ]).buffer,
+);
+
+const GUEST: PowerOnOptions = {
+  kernel: WRITER,
+  bios: "none",
+  memory: "16M",
+  clock: "virtual",
+  name: "writer",
+};
+
+async function withKernel(body: (kernel: VMKernel, folder: string) => Promise<void>) {
+  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
+  try {
+    await using kernel = await VMKernel.start({ checkpoints: folder });
+    await body(kernel, folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** All that a VM still prints, and how many instructions it has executed at its end. */
+async function rest(vm: VM): Promise<{ text: string; instructions: number }> {
+  const text = await new Response(vm.console.readable as BodyInit).text();
+  await vm.waitForExit();
+  return { text, instructions: (await vm.stats()).instructions };
+}
+
+Deno.test("a VM restored twice does from there on what the VM itself does", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    const printed = rest(vm);
+    const made = await kernel.checkpoint(vm, { label: "in the middle" });
+    assert(made.stoodMicroseconds! > 0, "it stood still for a moment");
+    const whole = await printed;
+    assertEquals(whole.text.length, ROUNDS);
+    const [first, second] = [
+      await rest(await kernel.restore(made.id)),
+      await rest(await kernel.restore(made.id, { first: "none", tier: "interpreter" })),
+    ];
+    assert(whole.text.endsWith(first.text), "it prints the rest");
+    assertEquals(first.instructions, whole.instructions);
+    assertEquals(second, first);
+  }));
+
+Deno.test("what is kept is the VM at the instant, digest for digest", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    const before = await vm.digest();
+    let running: Promise<void> | undefined;
+    // It runs on while its pages are read, and writes to all of them meanwhile.
+    const progress = () => void (running ??= vm.resume());
+    const { id, counts } = await kernel.checkpoint(vm, { rate: 10_000, progress });
+    await running;
+    assert(counts.stored > 0);
+    await vm.pause().catch(() => {});
+    await assertRejects(() => kernel.restore(id), ConfigError, "a running VM has its uuid");
+    await vm.powerOff();
+    for (const first of ["active", "none", "all"] as const) {
+      const same = await kernel.restore(id, { paused: true, first });
+      assertEquals(await same.digest(), before);
+      await same.powerOff();
+    }
+  }));
+
+Deno.test("checkpoints at once are made one after the other, each a difference to the last", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    const made = await Promise.all([1, 2, 3].map((n) => kernel.checkpoint(vm, { label: `${n}` })));
+    assertEquals(made.map(({ label }) => label), ["1", "2", "3"]);
+    assertEquals(made.map(({ parent }) => parent), [null, made[0]!.id, made[1]!.id]);
+    assert(made[0]!.counts.added === 4096 && made[1]!.counts.added < 64, "nothing was written");
+    const store = await kernel.checkpoints();
+    assertEquals(await store.verify(), []);
+    await store.delete([made[0]!.id, made[1]!.id]);
+    assertEquals(await store.verify(), []);
+    await vm.powerOff();
+    const { text } = await rest(await kernel.restore(made[2]!.id));
+    assertEquals(text.at(-1), "1");
+  }));
+
+Deno.test("a suspended VM goes on once, and forks of it as often as one likes", () =>
+  withKernel(async (kernel) => {
+    const plain = await rest(await kernel.powerOn(GUEST));
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    const printed = rest(vm);
+    const { id, kind } = await kernel.suspend(vm);
+    assertEquals([kind, vm.state], ["suspended", "stopped"]);
+    const { text: before } = await printed;
+    const resumed = await kernel.resume(id);
+    await assertRejects(() => kernel.resume(id), ConfigError, "a VM runs from it already");
+    const { text, instructions } = await rest(resumed);
+    assertEquals({ text: before + text, instructions }, plain);
+    await assertRejects(() => kernel.resume(id), ConfigError, "it was resumed before");
+    const forks = await kernel.fork(id, { count: 2 });
+    assertEquals(forks.map(({ name, parked }) => [name, parked]), [
+      ["writer-1", true],
+      ["writer-2", true],
+    ]);
+    const [one, two] = await Promise.all(forks.map(async (fork) => await rest(await fork.start())));
+    assertEquals([one!.text, two!.text], [text, text]);
+    assert(forks.every(({ parked }) => !parked));
+    assert(forks[0]!.identity.mac !== forks[1]!.identity.mac);
+  }));
+
+Deno.test("forks of a running VM share what it was, which goes with the last that waits for it", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    const forks = await kernel.fork(vm, { count: 3, name: "web" });
+    const store = await kernel.checkpoints();
+    assertEquals(store.list().map(({ head }) => head?.kind), ["fork"]);
+    await vm.resume();
+    const { text } = await rest(vm);
+    assertEquals(text.length, ROUNDS);
+    const child = await rest(await forks[0]!.start());
+    assert(text.endsWith(child.text));
+    forks[1]!.discard();
+    await assertRejects(() => forks[1]!.start(), ConfigError, "it was discarded");
+    assertEquals(store.list().length, 1);
+    const last = await rest(await forks[2]!.start());
+    assertEquals(last.text, child.text);
+    while (store.list().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  }));
+
+Deno.test("a VM that ends while it is saved ends the save, and no other", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    // Slow: the VM is over long before.
+    const saving = kernel.checkpoint(vm, { rate: 4000 }).then(
+      ({ counts }) => assert(counts.added > 0),
+      (error) => assert(error instanceof HostError, `${error}`),
+    );
+    await vm.powerOff();
+    await saving;
+    await assertRejects(() => kernel.checkpoint(vm), HostError, "is not running");
+    const other = await kernel.powerOn({ ...GUEST, name: "other" });
+    const made = await kernel.checkpoint(other);
+    assertEquals(made.vm, "other");
+    assertEquals(await (await kernel.checkpoints()).verify(), []);
+  }));
+
+Deno.test("what cannot be done is refused by name", () =>
+  withKernel(async (kernel) => {
+    const missing = "0".repeat(32);
+    await assertRejects(
+      () => kernel.restore(missing),
+      ConfigError,
+      `There is no checkpoint ${missing}`,
+    );
+    const vm = await kernel.powerOn(GUEST);
+    const { id } = await kernel.checkpoint(vm);
+    await assertRejects(() => kernel.resume(id), ConfigError, "is no suspended state");
+    await assertRejects(() => kernel.fork(id, { count: 0 }), ConfigError, "expected 1 to");
+    await using bare = await VMKernel.start();
+    await assertRejects(() => bare.checkpoints(), ConfigError, "no folder for checkpoints");
+  }));
+
+debianTest(
+  "Debian goes on from a checkpoint in the middle of what it did",
+  () =>
+    withKernel(async (kernel) => {
+      const vm = await kernel.powerOn({ guest: "debian", memory: "256M" });
+      await vm.exec("echo kept > /tmp/file; hostname one");
+      // Output under way, so that frames of the agent are cut anywhere.
+      const talking = await vm.spawn(["sh", "-c", "while :; do echo some words; done"]);
+      const reading = talking.stdout.pipeTo(new WritableStream());
+      const made = await kernel.checkpoint(vm);
+      const [fork] = await kernel.fork(vm);
+      const { id } = await kernel.suspend(vm);
+      await reading.catch(() => {});
+      const facts = "cat /tmp/file; hostname; cat /sys/class/net/eth0/address";
+      const resumed = await kernel.resume(id);
+      const { text } = await resumed.exec(facts);
+      await resumed.powerOff();
+      const clone = await fork!.start();
+      const other = await clone.exec(facts);
+      const [, , mac] = text.split("\n");
+      assertEquals(text.split("\n").slice(0, 2), ["kept", "one"]);
+      assertEquals(other.text, `kept\n${fork!.identity.hostname}\n${fork!.identity.mac}\n`);
+      assert(mac !== fork!.identity.mac);
+      const older = await kernel.restore(made.id);
+      assertEquals((await older.exec(facts)).text, text);
+    }),
+);
