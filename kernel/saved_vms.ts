@@ -24,12 +24,12 @@ import { type CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { IdentityService } from "./world/identity_service.ts";
 import type { MachineConfig } from "./world/machine_port.ts";
 import type { LoadOptions } from "./world/page_loader.ts";
-import { openSaved } from "./world/open_disks.ts";
-import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
+import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { TranslationService } from "./world/translation_service.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
+import type { VmDisks } from "./world/vm_disks.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 import type { WorldPool } from "./world/world_pool.ts";
@@ -262,13 +262,7 @@ export class SavedVms {
         tier: options.tier ?? restored.config.tier,
         ...identity && { identity },
       };
-      await using drives = await openSaved(host, {
-        store: this.store,
-        id,
-        disks: restored.disks,
-        shapes: config.disks,
-        inPlace: role.ownsDisks ?? false,
-      });
+      await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
       const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
       role.beforeFirst?.();
       const vm = new VM({
@@ -307,6 +301,17 @@ export class SavedVms {
       checkpoint.close();
       throw error;
     }
+  }
+
+  /** The disks of a VM that goes on. What opens them is loaded only for one that has some. */
+  async #openDisks(
+    id: string,
+    { disks, config: { disks: shapes } }: RestoredVm,
+    inPlace: boolean,
+  ): Promise<VmDisks | undefined> {
+    if (shapes.length === 0) return undefined;
+    const { openSaved } = await import("./world/open_disks.ts");
+    return await openSaved(this.#parts.host, { store: this.store, id, disks, shapes, inPlace });
   }
 
   /** Tells machine and guest who they are and what time it is, before the guest executes anything. */

@@ -10,9 +10,11 @@
 import { Shape } from "../base/shape.ts";
 import { DRIVES_MAXIMUM } from "../limits.ts";
 import { DISK_FORMATS, type DiskFormat } from "../storage/disk_format.ts";
-import { CHAIN_MAXIMUM, type FileIdentity } from "../storage/image_files.ts";
+import type { FileIdentity } from "../storage/file_identity.ts";
 import type { PlainData } from "./checkpoint_format.ts";
 
+/** Most files of a disk. */
+const FILES_MAXIMUM = 64;
 /** Version of this description. */
 export const SAVED_DISK_VERSION = 1;
 
@@ -45,7 +47,7 @@ export function decodeSavedDisks(value: unknown, where: string): SavedDisk[] {
       format: disk.field("format").oneOf<DiskFormat>(DISK_FORMATS),
       sectors: disk.field("sectors").whole(1),
       readOnly: disk.field("readOnly").flag(),
-      files: disk.field("files").list(CHAIN_MAXIMUM, (file) => {
+      files: disk.field("files").list(FILES_MAXIMUM, (file) => {
         const inStore = file.field("inStore").flag();
         return {
           inStore,

@@ -5,7 +5,7 @@
  * Invariant: what is made or begun to be used within `share` or a save is not removed before it is locked.
  */
 import type { HostLock } from "../host/files.ts";
-import { type FileIdentity, identityOf } from "../storage/image_files.ts";
+import { type FileIdentity, identityOf } from "../storage/file_identity.ts";
 import { collectDisks } from "./disk_folder.ts";
 import type { StoreFolder } from "./store_folder.ts";
 

@@ -1,13 +1,10 @@
 /**
- * The files that a disk is made of: which they are, whether they are still what they were, and locks on them
- * (S17.10: an image that is part of a checkpoint; S19: images of a VM that is suspended).
+ * The files that a disk is made of, and locks on them (S17.10: an image that is part of a checkpoint).
  *
- * Invariants: who writes to an image has it locked alone, who reads from it shares it, so that no two VMs write
- * to one image, and none writes to what another is based on; a change by somebody else since a file was
- * described is found by its size, its time of change or its first bytes. The locks are the host's: they end with
- * their process.
+ * Invariant: who writes to an image has it locked alone, who reads from it shares it, so that no two VMs write
+ * to one image, and none writes to what another is based on. The locks are the host's: they end with their
+ * process.
  */
-import { crc32 } from "../base/checksum.ts";
 import { ConfigError, FormatError, HostError } from "../base/errors.ts";
 import type { HostFiles, HostLock } from "../host/files.ts";
 import type { DiskFormat } from "./disk_format.ts";
@@ -16,24 +13,11 @@ import { backingOf } from "./qcow2/open.ts";
 
 /** Most files of a chain. */
 export const CHAIN_MAXIMUM = 64;
-/** First bytes of a file that are looked at. */
-const DIGEST_BYTES = 1024 * 1024;
 
 /** A file of a disk. */
 export interface ImageFileName {
   readonly path: string;
   readonly format: DiskFormat;
-}
-
-/** What a file was. */
-export interface FileIdentity {
-  readonly path: string;
-  /** Size in bytes. */
-  readonly bytes: number;
-  /** Milliseconds since 1970; null where the time says nothing. */
-  readonly modified: number | null;
-  /** CRC-32 of its first MiB. */
-  readonly digest: number;
 }
 
 /** An image and the files that it is based on, the image first. Throws `HostError` and `FormatError`. */
@@ -53,37 +37,6 @@ function backingOfFile(files: HostFiles, path: string): ImageFileName | undefine
   const file = files.open(path);
   try {
     return backingOf(path, readHeader(file));
-  } finally {
-    file.close();
-  }
-}
-
-/** What a file is now. Throws `HostError`. */
-export function identityOf(files: HostFiles, path: string): FileIdentity {
-  const { bytes, modified } = files.facts(path);
-  return { path, bytes, modified, digest: digestOf(files, path) };
-}
-
-/** Throws `ConfigError` that names the file when it is not what it was, and `HostError`. */
-export function checkIdentity(files: HostFiles, was: FileIdentity): void {
-  const { path } = was;
-  if (!files.exists(path)) throw new ConfigError(`"${path}" is missing`);
-  const { bytes, modified } = files.facts(path);
-  const what = bytes !== was.bytes
-    ? `it has ${bytes} bytes, and had ${was.bytes}`
-    : was.modified !== null && modified !== was.modified
-    ? "it was written to"
-    : digestOf(files, path) !== was.digest
-    ? "its first bytes are others"
-    : undefined;
-  if (what !== undefined) throw new ConfigError(`"${path}" has changed since: ${what}`);
-}
-
-function digestOf(files: HostFiles, path: string): number {
-  const file = files.open(path);
-  try {
-    const start = new Uint8Array(Math.min(DIGEST_BYTES, file.size));
-    return crc32(start.subarray(0, file.read(0, start)));
   } finally {
     file.close();
   }

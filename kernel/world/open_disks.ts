@@ -15,7 +15,8 @@ import type { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import { decodeSavedDisks, type SavedDisk } from "../checkpoint/saved_disk.ts";
 import type { Host } from "../host/host.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
-import { checkIdentity, imageChain, ImageLocks } from "../storage/image_files.ts";
+import { checkIdentity } from "../storage/file_identity.ts";
+import { imageChain, ImageLocks } from "../storage/image_files.ts";
 import { type DiskImage, formatOf, openDisk } from "../storage/open_disk.ts";
 import { readNote, settleOverlay } from "../storage/overlay_note.ts";
 import { createOverlay, openOverlay } from "../storage/tracked_overlay.ts";
@@ -76,20 +77,19 @@ export interface SavedDisksFrom {
 }
 
 /**
- * Opens the disks of a checkpoint; undefined: it has none. Rejects with `ConfigError` when a file is missing or
+ * Opens the disks of a checkpoint. Rejects with `ConfigError` when a file is missing or
  * has changed, `FormatError` and `HostError`.
  */
 export async function openSaved(
   host: DiskHost,
   from: SavedDisksFrom,
-): Promise<VmDisks | undefined> {
+): Promise<VmDisks> {
   const { store, id, shapes } = from;
   const where = `checkpoint ${id}`;
   const saved = decodeSavedDisks(from.disks, where);
   if (saved.length !== shapes.length) {
     throw new FormatError(`${where} has ${saved.length} disks, its machine ${shapes.length}`);
   }
-  if (saved.length === 0) return undefined;
   return await store.disks.share(async () => {
     if (!store.has(id)) throw new ConfigError(`There is no ${where} any more`);
     try {

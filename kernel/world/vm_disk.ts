@@ -17,13 +17,8 @@ import { ConfigError, HostError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
 import { copyDisk, createDisk } from "../storage/convert.ts";
-import {
-  type FileIdentity,
-  identityOf,
-  imageChain,
-  type ImageFileName,
-  type ImageLocks,
-} from "../storage/image_files.ts";
+import { type FileIdentity, identityOf } from "../storage/file_identity.ts";
+import { imageChain, type ImageFileName, type ImageLocks } from "../storage/image_files.ts";
 import { openDisk } from "../storage/open_disk.ts";
 import { overlayPath, removeOverlay, writeNote } from "../storage/overlay_note.ts";
 import { Qcow2Image } from "../storage/qcow2/image.ts";

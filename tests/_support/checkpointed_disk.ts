@@ -172,7 +172,7 @@ export async function openOf(
   open.close();
   const shapes = [{ sectors, readOnly: false }];
   const from = { store, id, disks: open.state.disks, shapes, inPlace };
-  return (await openSaved({ files, timers: hostTimers }, from))!;
+  return await openSaved({ files, timers: hostTimers }, from);
 }
 
 /** Writes to a disk at random, some requests beside each other, with flushes; the model follows. */
