@@ -27,9 +27,11 @@ export class StoreDisks {
     return `${this.path}/${name}`;
   }
 
-  /** Path of a checkpoint's file. */
+  /** Path of a checkpoint's file, from the root: it is kept beside images. Throws HostError. */
   checkpointPath(id: string): string {
-    return this.#folder.checkpointPath(id);
+    const { host, checkpoints } = this.#folder;
+    const path = this.#folder.checkpointPath(id);
+    return host.files.facts(checkpoints).path + path.slice(checkpoints.length);
   }
 
   /** A new id. */
