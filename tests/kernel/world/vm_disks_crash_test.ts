@@ -93,6 +93,7 @@ async function check(
     was?.assertIs(now);
     await fork.close();
   }
+  assertEquals(await store.verify(), []);
   for (const { id } of made) assert(store.has(id), "what was acknowledged is there");
   await store.delete(store.list().map(({ id }) => id));
   assertEquals(files.list("/store/disks"), [], "nothing is left in the store");
