@@ -17,7 +17,8 @@ export type {
   VmSpec,
 } from "./config.ts";
 export { parsePowerOn } from "./config.ts";
-export { Kernel, type KernelOptions, type MachineMake, type ReplayOptions } from "./kernel.ts";
+export { Kernel, type KernelOptions, type MachineMake } from "./kernel.ts";
+export type { ReplayOptions } from "./replayed_vm.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
@@ -90,6 +91,7 @@ export type { HostTimers } from "./host/timers.ts";
 export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
 export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
+export type { DiskEnding, LiveDisk } from "./world/vm_disks.ts";
 export type { SaveProgress } from "./world/saver_protocol.ts";
 export type { ReadyOptions } from "./ready_vms.ts";
 export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
