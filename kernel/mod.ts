@@ -84,7 +84,7 @@ export type { Stamp, VmEvent } from "./machine/event.ts";
 export type { HostCompression } from "./host/compression.ts";
 export type { HostClock } from "./host/clock.ts";
 export type { HostEntropy } from "./host/entropy.ts";
-export type { HostFile, HostFiles, HostLock, LockKind } from "./host/files.ts";
+export type { FileFacts, HostFile, HostFiles, HostLock, LockKind } from "./host/files.ts";
 export type { Host } from "./host/host.ts";
 export type { HostMemory } from "./host/memory.ts";
 export type { HostTimers } from "./host/timers.ts";
