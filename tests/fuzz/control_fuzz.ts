@@ -59,7 +59,19 @@ function drawLine(random: Prng): unknown {
   };
   const vm = command === "list" ? {} : { vm: "web" };
   const needed = { version: 2, id, command, ...vm, ...wanted[command] as object };
-  return drawFields(random, needed, ["vm", "folder", "sync", "images", "seconds", "id", "words", "label", "rate", "count", "name"]);
+  return drawFields(random, needed, [
+    "vm",
+    "folder",
+    "sync",
+    "images",
+    "seconds",
+    "id",
+    "words",
+    "label",
+    "rate",
+    "count",
+    "name",
+  ]);
 }
 
 /** A VM that does all that is asked of it, and prints as it is typed. */

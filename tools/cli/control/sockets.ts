@@ -10,9 +10,10 @@ import { ConfigError, HostError } from "../../../mod.ts";
 import { ControlClient } from "./client.ts";
 import type { Consoles } from "./consoles.ts";
 import { controlFolder, SOCKET_NAME } from "./folder.ts";
+import { PARKED } from "./limits.ts";
 import { ControlServer } from "./server.ts";
 import type { ClaimedName, ClaimedNames, ControlledKernel } from "./verb.ts";
-import { type ListedVm, PARKED } from "./verbs.ts";
+import type { ListedVm } from "./verbs.ts";
 
 /** Most bytes of a socket's path on every system (sun_path of macOS, without its end). */
 const PATH_BYTES_MAXIMUM = 103;

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { runMonitorCommand } from "../terminal/monitor.ts";
 import { attach } from "./attach.ts";
 import { execute } from "./execute.ts";
+import { FORKS_MAXIMUM, LABEL_MAXIMUM, PARKED } from "./limits.ts";
 import { base64Data, NAME_MAXIMUM } from "./protocol.ts";
 import {
   forkVm,
@@ -44,13 +45,6 @@ const listedVm = z.object({
 
 /** A VM as `list` tells of it. */
 export type ListedVm = z.infer<typeof listedVm>;
-
-/** State of a fork that has not run, in lists. */
-export const PARKED = "parked";
-/** Most characters of a checkpoint's label. */
-export const LABEL_MAXIMUM = 200;
-/** Most forks that are made at once. */
-export const FORKS_MAXIMUM = 10_000;
 
 const save = z.strictObject({
   vm,
