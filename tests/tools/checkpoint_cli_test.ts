@@ -216,6 +216,21 @@ Deno.test("forks are parked until they are used, and the process stays for them"
   while (user.files().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
 });
 
+Deno.test("forks of a VM on a terminal keep its command until they are gone", async () => {
+  await using user = await makeUser();
+  const running = user.start("run", "--name", "here", ...MACHINE);
+  await readUntil(running.stdout, (text) => text === "ready\n");
+  assertEquals(await done(user, "fork", "here", "-n", "2"), "here-1\nhere-2\n");
+  const writer = running.stdin.getWriter();
+  await writer.write(new TextEncoder().encode("q"));
+  const said = await readUntil(running.stderr, (text) => text.endsWith("\n"));
+  assertEquals(said, "chronovisor: here-1, here-2 here go on; Ctrl-C ends them\n");
+  await countOn(user, "here-2", 0);
+  await done(user, "stop", "here-1", "here-2");
+  assertEquals((await running.status).code, 0);
+  await writer.close().catch(() => {});
+});
+
 Deno.test("what is damaged, missing or of another version is named, with what to do", async () => {
   await using user = await makeUser();
   await done(user, "run", "-d", "--name", "web", ...MACHINE);

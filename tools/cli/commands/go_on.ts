@@ -14,7 +14,7 @@ import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import type { GoOnCommandOptions } from "../go_on_options.ts";
 import { Progress } from "../progress.ts";
-import { follow, followOthers } from "./run.ts";
+import { follow, withOthers } from "./run.ts";
 
 /** A VM that is to go on. */
 export interface GoingOn {
@@ -43,9 +43,8 @@ export async function goOn(
   const vm = await begin(kernel, options, what, name, ending).finally(() => progress.clear());
   control.open();
   const shown = control.consoles.fedBy(vm);
-  const status = await follow(vm, Promise.resolve(), options, ending, shown);
-  await followOthers(kernel, options, ending);
-  return status;
+  const following = follow(vm, Promise.resolve(), options, ending, shown);
+  return await withOthers(kernel, options, ending, following);
 }
 
 async function goOnDetached(

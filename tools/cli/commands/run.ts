@@ -62,21 +62,30 @@ async function run(
   const { vm, trace } = await starting;
   await opened;
   await using _server = await serveGdb(vm, options.gdb);
-  const status = await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
-  await followOthers(kernel, options, ending);
-  return status;
+  const following = follow(vm, trace, options, ending, control.consoles.fedBy(vm));
+  return await withOthers(kernel, options, ending, following);
 }
 
-/** Waits for forks of the VM that was shown, which is over. */
-export async function followOthers(
+/** Waits for a VM that is shown, and then for forks of it; resolves to the exit status of the former. */
+export async function withOthers(
   kernel: Kernel,
   { until }: Pick<RunOptions, "until">,
   ending: Ending,
-): Promise<void> {
+  following: Promise<number>,
+): Promise<number> {
+  let failure: unknown;
+  const status = await following.catch((error) => {
+    if (error instanceof CliExit) throw error;
+    failure = error;
+    return EXIT.internal;
+  });
   // Who waits for a text waits for nothing else.
-  if (until !== undefined || kernel.vms.length + kernel.parkedForks.length === 0) return;
-  writeError(`chronovisor: ${namesOfOthers(kernel)} here go on; Ctrl-C ends them\n`);
-  await untilEmpty(kernel, ending);
+  if (until === undefined && kernel.vms.length + kernel.parkedForks.length > 0) {
+    writeError(`chronovisor: ${namesOfOthers(kernel)} here go on; Ctrl-C ends them\n`);
+    await untilEmpty(kernel, ending);
+  }
+  if (failure !== undefined) throw failure;
+  return status;
 }
 
 /** Starts the VM; `onEnd` is called when it runs or cannot. Rejects as `Kernel.powerOn`, and `ending`. */
