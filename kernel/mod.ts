@@ -17,7 +17,8 @@ export type {
   VmSpec,
 } from "./config.ts";
 export { parsePowerOn } from "./config.ts";
-export { Kernel, type KernelOptions, type ReplayOptions } from "./kernel.ts";
+export { Kernel, type KernelOptions, type MachineMake } from "./kernel.ts";
+export type { ReplayOptions } from "./replayed_vm.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
@@ -91,6 +92,7 @@ export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
 export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
 export type { SaveProgress } from "./world/saver_protocol.ts";
+export type { ReadyOptions } from "./ready_vms.ts";
 export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
 export type { ParkedVm } from "./parked_vm.ts";
 export type { LoadOptions } from "./world/page_loader.ts";
@@ -117,4 +119,3 @@ export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";
 export type { PageCounts } from "./datastore/page_encoder.ts";
 export type { DiskFormat } from "./storage/disk_format.ts";
-export type { MachineMake } from "./kernel.ts";

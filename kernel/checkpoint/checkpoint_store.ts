@@ -172,6 +172,25 @@ export class CheckpointStore implements Checkpoints {
     });
   }
 
+  /**
+   * Keeps which pages the VM of a checkpoint uses first, in place of what was known of that. Rejects with
+   * ConfigError when the checkpoint is gone, with FormatError when the pages cannot be read, with HostError.
+   *
+   * @param checkpoint open
+   * @param pages guest pages in the order of their first use, each once
+   */
+  async keepWorkingSet(checkpoint: OpenCheckpoint, pages: Uint32Array): Promise<void> {
+    const { id } = checkpoint.head;
+    const bytes = checkpoint.workingSetOf(pages);
+    const lock = await this.#folder.lock(false);
+    try {
+      this.#require(id);
+      await this.#folder.putWorkingSet(id, bytes);
+    } finally {
+      lock.release();
+    }
+  }
+
   /** Claims a suspended state, to run from it: see claims.ts. Rejects with ConfigError and HostError. */
   async claim(id: string): Promise<Claim> {
     const lock = await this.#folder.lock(false);
@@ -216,6 +235,18 @@ export class CheckpointStore implements Checkpoints {
       await deleteCheckpoints(this.#folder, this.#claims, ids);
       return await collect(this.#folder, this.#claims);
     });
+  }
+
+  /** The same if nobody uses the store just now, else undefined. Rejects like `delete`. */
+  async tryDelete(ids: readonly string[]): Promise<Collected | undefined> {
+    const lock = this.#folder.tryLock(true);
+    if (lock === undefined) return undefined;
+    try {
+      await deleteCheckpoints(this.#folder, this.#claims, ids);
+      return await collect(this.#folder, this.#claims);
+    } finally {
+      lock.release();
+    }
   }
 
   /** Frees what nothing refers to: after crashes. Waits as `delete` does. Rejects with HostError. */

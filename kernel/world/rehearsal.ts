@@ -6,7 +6,7 @@
  * Invariant: nothing of it is left but warm code.
  */
 import type { MachineConfig, MachineFactory } from "./machine_port.ts";
-import { RemoteCompiler } from "./remote_compiler.ts";
+import { CompilePort } from "./remote_compiler.ts";
 
 /** What to rehearse; nothing, if there is no machine. */
 export interface Rehearsal {
@@ -30,14 +30,15 @@ export async function rehearse({ config, core }: Rehearsal, create: MachineFacto
     kernel: new Uint8Array(GUEST.slice().buffer),
     bios: "none",
   };
-  const compiler = {
-    keeps: false,
-    begin: () => new RemoteCompiler(new SharedArrayBuffer(4), () => {}),
-  };
+  const { port1, port2 } = new MessageChannel();
+  const compiler = new CompilePort(port1, false);
   const host = { ticks: () => 0, entropy16: () => 0 };
   const machine = await create(guest, { core, compiler, ...config.clock === "exact" && { host } });
   for (let slice = 0; slice < SLICES; slice++) {
     machine.run(BUDGET);
     machine.takeOutputs();
   }
+  machine.stats();
+  port1.close();
+  port2.close();
 }

@@ -114,7 +114,7 @@ Deno.test("workers' ports are read in the listed places only", () => {
   assertEquals(readers.filter((path) => !(path in PORT_READERS)), []);
   const shared = SOURCES.filter((path) => /new SharedArrayBuffer|shared: true/.test(text(path)));
   // The machine's own memory (and how regions and the hash of pages name it), the mailbox, a memory that
-  // only warms functions up, the counter of regions that have come (in a rehearsal none), the table of pages
+  // only warms functions up, the counter of regions that have come, the table of pages
   // that are still to be loaded, and the area of pages that a saver reads: neither is seen by the guest.
   assertEquals(shared, [
     "kernel/cpu/core_code.ts",
@@ -125,7 +125,6 @@ Deno.test("workers' ports are read in the listed places only", () => {
     "kernel/translator/region_maker.ts",
     "kernel/world/mailbox.ts",
     "kernel/world/region_warmer.ts",
-    "kernel/world/rehearsal.ts",
     "kernel/world/remote_compiler.ts",
   ]);
 });

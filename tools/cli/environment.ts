@@ -5,12 +5,20 @@ import { cacheFolder } from "../guests/cache.ts";
 import type { Kernel } from "../../mod.ts";
 import { importLate } from "../../kernel/host/late_import.ts";
 
+/** What of a command's options is the kernel's. */
+export interface KernelStartOptions {
+  /** Whether translations of guest code are kept; they are by default. */
+  readonly translationCache?: boolean;
+  /** Folder of checkpoints; that of this user by default. */
+  readonly checkpoints?: string;
+}
+
 /** Surroundings of the command line. */
 export interface CliEnvironment {
   /** Starts the kernel; `progress` shows a line about long work. */
   startKernel(
     progress: (line: string) => void,
-    options: { readonly translationCache?: boolean; readonly checkpoints?: string },
+    options: KernelStartOptions,
   ): Promise<Kernel>;
 }
 
