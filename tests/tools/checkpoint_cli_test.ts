@@ -130,6 +130,7 @@ Deno.test("a suspended VM goes on where it was, once; --fork makes others of it"
   await done(user, "run", "-d", "--name", "web", ...MACHINE);
   await countOn(user, "web", 0);
   const attached = user.start("attach", "web");
+  await readUntil(attached.stdout, (text) => text === "ready\n1\n");
   const [id] = (await done(user, "suspend", "web")).split("\n");
   const said = await readUntil(attached.stderr, (text) => text.endsWith("\n"));
   assertEquals(said, 'chronovisor: the VM "web" was suspended\n');
