@@ -22,6 +22,7 @@ import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
 import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
 import { OpenCheckpoint } from "./open_checkpoint.ts";
 import { type StoreProblem, verifyStore } from "./store_check.ts";
+import { StoreDisks } from "./store_disks.ts";
 import { StoreFolder, type StoreHost } from "./store_folder.ts";
 
 /** A checkpoint in a list. */
@@ -77,6 +78,8 @@ export interface Checkpoints {
 
 /** The store. */
 export class CheckpointStore implements Checkpoints {
+  /** Files of disks. */
+  readonly disks: StoreDisks;
   readonly #folder: StoreFolder;
   readonly #claims: Claims;
 
@@ -84,6 +87,7 @@ export class CheckpointStore implements Checkpoints {
   constructor(host: StoreHost, path: string) {
     this.#folder = new StoreFolder(host, path);
     this.#claims = new Claims(this.#folder);
+    this.disks = new StoreDisks(this.#folder);
   }
 
   /** The folder. */

@@ -87,6 +87,7 @@ export class VM {
   readonly #identity: VmWho;
   readonly #trace: ByteOutput;
   readonly #disks: ReadonlyMap<string, DiskService>;
+  readonly #drives: VmParts["drives"];
   readonly #network: VmParts["network"];
   readonly #images: VmParts["images"];
   readonly #recordings: VmRecordings;
@@ -136,6 +137,8 @@ export class VM {
     }));
     const { recording, newRecording } = parts;
     const services = [...this.#disks.values()];
+    this.#drives = parts.drives;
+    parts.drives?.attach(services);
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
     this.#saves = new VmSaves(this.#link, () => ({
@@ -148,7 +151,7 @@ export class VM {
       (posted) => isFrozenVm(posted) && this.#saves.posted(posted),
     );
     const restore = this.#restore = parts.restore;
-    noteSaving(this, { saves: this.#saves, facts: parts.facts });
+    noteSaving(this, { saves: this.#saves, facts: parts.facts, disks: parts.drives });
     this.#compiler = parts.compiler;
     this.#worker.post(startMessage(parts, shared), [
       ...parts.compiler ? [parts.compiler.port] : [],
@@ -500,6 +503,7 @@ export class VM {
     await this.#link.close();
     await this.#compiler?.close();
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
+    await this.#drives?.close();
     await this.#recordings.close();
     await this.#replay?.close();
     await this.#restore?.learner?.close();
