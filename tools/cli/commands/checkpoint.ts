@@ -119,9 +119,13 @@ async function create(
   }, { onEvent: line.show });
   line.clear();
   if (json) return writeOut(JSON.stringify(made) + "\n");
-  const { id, counts, stoodMicroseconds: stood } = made;
+  const { id, counts, stoodMicroseconds: stood, disks } = made;
   const stop = stood === null ? "" : `; the VM stood still for ${(stood / 1000).toFixed(2)} ms`;
   writeOut(`${id}\n${countsText(counts)}${stop}\n`);
+  for (const { path, problem } of disks) {
+    if (problem !== null) writeError(`chronovisor: a disk goes on in ${path}: ${problem}\n`);
+    else if (disk === "retain") writeOut(`a disk goes on in ${path}\n`);
+  }
 }
 
 function list(options: StoreOptions & { readonly tree?: boolean }): Promise<void> {

@@ -41,10 +41,16 @@ export interface SavedReply {
 /** Makes a checkpoint of a VM, which runs on. */
 export async function makeCheckpoint(
   call: SaveCall,
-): Promise<SavedReply & { stoodMicroseconds: number | null }> {
+): Promise<
+  SavedReply & {
+    stoodMicroseconds: number | null;
+    disks: { path: string; problem: string | null }[];
+  }
+> {
   const { kernel, request } = call;
   const made = await kernel.checkpoint(namedVm(kernel, request.vm), optionsOf(call));
-  return { ...replyOf(made), stoodMicroseconds: made.stoodMicroseconds ?? null };
+  const disks = made.disks.map(({ path, problem }) => ({ path, problem: problem ?? null }));
+  return { ...replyOf(made), stoodMicroseconds: made.stoodMicroseconds ?? null, disks };
 }
 
 /** Suspends a VM, which ends. */

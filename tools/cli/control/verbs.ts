@@ -172,6 +172,8 @@ export const VERBS = {
     result: saved.extend({
       /** What the machine stood still; null when it was paused anyway. */
       stoodMicroseconds: z.number().nullable(),
+      /** Images that its disks are in from now on; a problem says why that is not the image that they were in. */
+      disks: z.array(z.object({ path: z.string(), problem: z.string().nullable() })),
     }),
     run: makeCheckpoint,
   }),
