@@ -193,6 +193,9 @@ Deno.test("forks are parked until they are used, and the process stays for them"
   await countOn(user, "web-1", 1);
   await countOn(user, "web", 1);
   await done(user, "stop", "web");
+  // Its process stays, and its name is free.
+  assertEquals(await done(user, "run", "-d", "--name", "web", ...MACHINE), "web\n");
+  await done(user, "stop", "web");
   assertEquals(states(await list(user)), [
     "other parked",
     "web-1 running",

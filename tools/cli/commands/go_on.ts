@@ -41,6 +41,7 @@ export async function goOn(
   const [first] = what.names();
   const name = claimed?.name ?? first!;
   const vm = await begin(kernel, options, what, name, ending).finally(() => progress.clear());
+  claimed?.[Symbol.dispose]();
   control.open();
   const shown = control.consoles.fedBy(vm);
   const following = follow(vm, Promise.resolve(), options, ending, shown);
@@ -67,6 +68,7 @@ async function goOnDetached(
     await using control = await openDetached(kernel, report);
     using claimed = await control.claimName(what.names());
     const vm = await begin(kernel, options, what, claimed.name, ending);
+    claimed[Symbol.dispose]();
     report.started(vm.name);
     try {
       return await followAll(kernel, vm, ending);

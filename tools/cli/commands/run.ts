@@ -55,11 +55,13 @@ async function run(
   await using kernel = await environment.startKernel(progress.show, options);
   await using control = new ServedControl(kernel);
   // A name that was asked for is this VM's alone; VMs that are only called as their guest may be many.
-  using _name = await control.claimName(options.name);
+  using claimed = await control.claimName(options.name);
   const starting = powerOn(kernel, guest, options, ending, () => progress.clear());
   starting.catch(() => {});
   const opened = control.open();
   const { vm, trace } = await starting;
+  // It is the VM's now, and free when that ends, though forks keep this process.
+  claimed?.[Symbol.dispose]();
   await opened;
   await using _server = await serveGdb(vm, options.gdb);
   const following = follow(vm, trace, options, ending, control.consoles.fedBy(vm));

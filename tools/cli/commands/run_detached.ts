@@ -75,6 +75,8 @@ async function serve(
   using claimed = await control.claimName(namesFor(guest, options));
   const named = { ...options, name: claimed.name };
   const { vm, trace } = await powerOn(kernel, guest, named, ending, () => {});
+  // It is the VM's now, and free when that ends, though others keep this process.
+  claimed[Symbol.dispose]();
   await using _server = await serveGdb(vm, options.gdb);
   trace.catch((error) => ending.fail(error));
   report.started(vm.name);

@@ -100,8 +100,9 @@ async function claimNames(
     if (free.length < count) continue;
     for (const taken of free) claims.add(taken);
     return {
-      names: free,
-      [Symbol.dispose]: () => free.forEach((taken) => claims.delete(taken)),
+      names: [...free],
+      // Once: somebody else may have taken one since.
+      [Symbol.dispose]: () => free.splice(0).forEach((taken) => claims.delete(taken)),
     };
   }
   throw new ConfigError(refused);
