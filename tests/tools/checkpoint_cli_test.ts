@@ -203,7 +203,14 @@ Deno.test("forks are parked until they are used, and the process stays for them"
     "web-3 parked",
   ]);
   await countOn(user, "web-1", 2);
+  // Whoever comes at once finds the one VM.
+  const both = ["attach", "attach"].map((word) => user.start(word, "web-2"));
   await countOn(user, "web-2", 1);
+  for (const child of both) {
+    await readUntil(child.stdout, (text) => text.endsWith("2\n"));
+    child.kill("SIGINT");
+    await child.status;
+  }
   // What was fork is a VM like others.
   await done(user, "checkpoint", "create", "web-2", "from a fork");
   await done(user, "stop", "web-1", "web-2", "web-3", "other");

@@ -89,19 +89,19 @@ export async function forkVm(
   return { names: forks.map((fork) => fork.name) };
 }
 
-/** A parked fork with a name. */
-export function parkedFork(
+/** The fork with a name, if it is no VM yet. */
+export function forkNamed(
   { parkedForks }: Pick<ControlledKernel, "parkedForks">,
   name: string,
 ): ParkedVm | undefined {
-  return parkedForks.find((fork) => fork.parked && fork.name === name);
+  return parkedForks.find((fork) => fork.name === name);
 }
 
 /** Lets a parked fork run; one that runs already is left alone. */
 export async function startFork(
   { kernel, request: { vm: name } }: Call<{ vm: string }, never, never>,
 ): Promise<{ state: string }> {
-  const fork = kernel.parkedForks.find((each) => each.name === name);
+  const fork = forkNamed(kernel, name);
   if (fork === undefined) return { state: namedVm(kernel, name).state };
   try {
     return { state: (await fork.start()).state };

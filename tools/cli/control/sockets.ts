@@ -258,7 +258,8 @@ async function connectToHolder(
     throw new HostError(`The VM "${name}" has just ended`, { cause });
   }
   try {
-    if (starts && kernel.vm.state === PARKED) await client.ask("start", { vm: name });
+    const waits = kernel.vm.state === PARKED || kernel.vm.state === "starting";
+    if (starts && waits) await client.ask("start", { vm: name });
     return client;
   } catch (error) {
     client.close();
