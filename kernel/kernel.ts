@@ -445,6 +445,9 @@ async function openDrives(
   warn: (line: string) => void,
 ): Promise<VmDisks | undefined> {
   if (drives.length === 0) return undefined;
-  const { openImages } = await import("./world/open_disks.ts");
+  const { openImages } = await importLate<typeof import("./world/open_disks.ts")>(
+    "./world/open_disks.ts",
+    import.meta.url,
+  );
   return await openImages(host, drives, warn);
 }

@@ -11,6 +11,7 @@ import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
+import { importLate } from "./host/late_import.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
 import type {
@@ -292,7 +293,10 @@ export class SavedVms {
     inPlace: boolean,
   ): Promise<VmDisks | undefined> {
     if (shapes.length === 0) return undefined;
-    const { openSaved } = await import("./world/open_disks.ts");
+    const { openSaved } = await importLate<typeof import("./world/open_disks.ts")>(
+      "./world/open_disks.ts",
+      import.meta.url,
+    );
     return await openSaved(this.#parts.host, { store: this.store, id, disks, shapes, inPlace });
   }
 

@@ -22,6 +22,8 @@ export const SAVED_DISK_VERSION = 1;
 export interface SavedFile extends FileIdentity {
   /** Whether the path is a name in the store's folder of disks. */
   readonly inStore: boolean;
+  /** CRC-32 of all of it; null where it is not known. */
+  readonly contents: number | null;
 }
 
 /** A disk as a checkpoint describes it. */
@@ -57,6 +59,7 @@ export function decodeSavedDisks(value: unknown, where: string): SavedDisk[] {
           bytes: file.field("bytes").whole(0),
           modified: file.optional("modified", (it) => it.whole(0)) ?? null,
           digest: file.field("digest").whole(0, 0xffff_ffff),
+          contents: file.optional("contents", (it) => it.whole(0, 0xffff_ffff)) ?? null,
         };
       }),
     };

@@ -5,8 +5,10 @@
  * Invariant: what is made or begun to be used within `share` or a save is not removed before it is locked.
  */
 import type { HostLock } from "../host/files.ts";
-import { type FileIdentity, identityOf } from "../storage/file_identity.ts";
+import { identityOf } from "../storage/file_identity.ts";
+import { contentsOf } from "./disk_check.ts";
 import { collectDisks } from "./disk_folder.ts";
+import type { SavedFile } from "./saved_disk.ts";
 import type { StoreFolder } from "./store_folder.ts";
 
 /** Disks of a store. */
@@ -27,9 +29,11 @@ export class StoreDisks {
     return `${this.path}/${name}`;
   }
 
-  /** Path of a checkpoint's file. */
+  /** Path of a checkpoint's file, from the root: it is kept beside images. Throws HostError. */
   checkpointPath(id: string): string {
-    return this.#folder.checkpointPath(id);
+    const { host, checkpoints } = this.#folder;
+    const path = this.#folder.checkpointPath(id);
+    return host.files.facts(checkpoints).path + path.slice(checkpoints.length);
   }
 
   /** A new id. */
@@ -37,9 +41,23 @@ export class StoreDisks {
     return this.#folder.newId();
   }
 
-  /** What a file is. Throws HostError. */
-  identityOf(name: string): FileIdentity {
-    return identityOf(this.#folder.host.files, this.pathOf(name));
+  /**
+   * What a file that nobody writes to any more is. Rejects with HostError.
+   *
+   * @param yields called after each MiB, and waited for
+   */
+  async describe(name: string, yields: () => Promise<void>): Promise<SavedFile> {
+    const { files, codec } = this.#folder.host;
+    const path = this.pathOf(name);
+    const steps = contentsOf(files, codec, path);
+    for (let step = steps.next();; step = steps.next()) {
+      if (step.done !== true) await yields();
+      // The store may be copied to elsewhere: times say nothing.
+      else {
+        const { bytes, digest } = identityOf(files, path);
+        return { path: name, inStore: true, bytes, modified: null, digest, contents: step.value };
+      }
+    }
   }
 
   /** Does something while nothing of the store is removed. Rejects with HostError and as `act` does. */

@@ -137,8 +137,7 @@ export class VM {
     }));
     const { recording, newRecording } = parts;
     const services = [...this.#disks.values()];
-    this.#drives = parts.drives;
-    parts.drives?.attach(services);
+    (this.#drives = parts.drives)?.attach(services);
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
     this.#saves = new VmSaves(this.#link, () => ({

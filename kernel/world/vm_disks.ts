@@ -187,7 +187,9 @@ export class DiskSave {
         this.#copies.push(store.pathOf(name));
         await disk.copyTo(store.pathOf(name), this.#yields);
         files.rename(store.pathOf(name) + PARTIAL, store.pathOf(name));
-        saved.push(describeCopy(store, disk, name));
+        const file = await store.describe(name, this.#yields);
+        const { sectors } = disk.served;
+        saved.push({ format: "qcow2", sectors, readOnly: false, files: [file] });
       }
     }
     if (this.#copies.length > 0) await files.flushFolder(store.path);
@@ -253,13 +255,8 @@ async function describe(
     readOnly: disk.readOnly,
     files: identities.map((file): SavedFile => {
       const inStore = file.path.startsWith(folder);
-      return { ...file, inStore, path: inStore ? file.path.slice(folder.length) : file.path };
+      const path = inStore ? file.path.slice(folder.length) : file.path;
+      return { ...file, inStore, path, contents: null };
     }),
   };
-}
-
-function describeCopy(store: StoreDisks, disk: VmDisk, name: string): SavedDisk {
-  const identity = store.identityOf(name);
-  const file = { ...identity, path: name, inStore: true, modified: null };
-  return { format: "qcow2", sectors: disk.served.sectors, readOnly: false, files: [file] };
 }

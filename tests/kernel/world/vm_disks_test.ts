@@ -1,5 +1,5 @@
 /** Claims about disks in checkpoints: what they hold, what the VM goes on with, and what is refused. */
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { ConfigError, HostError } from "../../../kernel/base/errors.ts";
 import { hostTimers } from "../../../kernel/host/timers.ts";
@@ -134,6 +134,34 @@ Deno.test("an image that is an overlay itself is saved with what it shows", asyn
   assertEquals(await valuesOf(fork.served[0]!), then.values);
   await fork.close();
   assertEquals(await valuesAt(files, "/disk"), model.now);
+});
+
+Deno.test("damage to what checkpoints have of disks is found", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files, 1, "/store");
+  const model = await makeImage(files, "/disk", "raw", SECTORS);
+  const disks = await openDrive(files, "/disk");
+  const copied = await checkpointDisks(store, disks, "copy-commit", model);
+  const kept = await checkpointDisks(store, disks, "retain", model);
+  await disks.close();
+  assertEquals(await store.verify(), []);
+  const flip = (path: string) => {
+    const file = files.open(path, { write: true });
+    const byte = new Uint8Array(1);
+    file.read(file.size - 1, byte);
+    file.write(file.size - 1, byte.map((old) => old ^ 1));
+  };
+  flip(`/store/disks/${copied.id}.disk0.qcow2`);
+  flip("/disk");
+  const problems = (await store.verify()).map(({ problem }) => problem).sort();
+  assertEquals(problems.length, 2);
+  for (const { id } of [copied, kept]) {
+    const problem = problems.find((line) => line.startsWith(`checkpoint ${id}`));
+    assert(/is damaged|was written to|first bytes/.test(problem ?? ""), problem);
+  }
+  files.remove(`/store/disks/${copied.id}.disk0.qcow2`);
+  const open = openOf(files, store, copied.id, SECTORS);
+  await assertRejects(() => open, ConfigError, `disk0.qcow2" is missing`);
 });
 
 Deno.test("a suspended disk goes on where it is, and is refused when somebody has changed it", async () => {
