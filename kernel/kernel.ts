@@ -11,21 +11,20 @@ import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
 import { MACHINE_VERSION } from "./machine/version.ts";
-import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
-import type { CoreReport } from "./replay/replay_core.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 import { TranslationService, translationsName } from "./world/translation_service.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
 import type { ParkedVm } from "./parked_vm.ts";
+import { type ReplayOptions, replayVm } from "./replayed_vm.ts";
+import type { VmMaking } from "./vm_making.ts";
 import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
 import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
@@ -36,9 +35,6 @@ import { importLate } from "./host/late_import.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
-
-/** Most bytes of memory that going back in a replay takes, unless told otherwise. */
-const HISTORY_BYTES = 512 * 1024 * 1024;
 
 /** What a kernel is made of. */
 export interface KernelOptions {
@@ -63,34 +59,6 @@ export type MachineMake = Pick<
   PowerOnOptions,
   "memory" | "harts" | "clock" | "tier" | "tlbEntries" | "cacheElements"
 >;
-
-/** How to replay a recording. */
-export interface ReplayOptions {
-  /** Whether outputs and digests of the state are compared with the recording's. */
-  readonly verify?: boolean;
-  /** icount to stop at; the recording's end by default. */
-  readonly to?: number;
-  /** "max" (default), or 1: no faster than the guest's own time. */
-  readonly speed?: "max" | 1;
-  /** Whether it stands still until a debugger takes hold of it (`VM.debug`). */
-  readonly waitsForDebugger?: boolean;
-  /** Most bytes of memory that going back may take; 512 MiB by default. */
-  readonly historyBytes?: number;
-  /** Whether replay-only code of the guest runs; it does by default. */
-  readonly replayOnly?: boolean;
-  /** Told of each replay-only code that ran. */
-  readonly onReplayOnly?: (report: CoreReport) => void;
-  /** Who observes the replay, in order; what they print is `VM.pluginOutput`. */
-  readonly plugins?: readonly PluginSource[];
-  /** Names of addresses in the guest, for plugins. */
-  readonly symbols?: readonly GuestSymbol[];
-  /** Which tiers execute, as for `PowerOnOptions`; need not be those of the recording. */
-  readonly tier?: PowerOnOptions["tier"];
-  /** Entries of each software TLB. */
-  readonly tlbEntries?: number;
-  /** Number of cache elements. */
-  readonly cacheElements?: number;
-}
 
 /** A running kernel. */
 export class Kernel {
@@ -219,72 +187,7 @@ export class Kernel {
    */
   async replay(folder: string, options: ReplayOptions = {}): Promise<VM> {
     if (this.#stopped) throw new ConfigError("Cannot replay: the kernel is stopped");
-    const { plugins = [], waitsForDebugger = false } = options;
-    if (waitsForDebugger && plugins.length > 0) {
-      throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
-    }
-    const translates = options.tier !== "interpreter" && options.tier !== "check";
-    using world: EarlyWorld = this.#worlds.take("replay");
-    const recordings = await importLate<typeof import("./world/recordings.ts")>(
-      "./world/recordings.ts",
-      import.meta.url,
-    );
-    const { openRecordedDisks, readRecordedImages, recordedMachine } = recordings;
-    const recording = await recordings.openRecording(this.#host, folder);
-    const { manifest: { machine, name, console }, events, outputs, state } = recording;
-    this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
-    const images = async () => {
-      const read = await readRecordedImages(this.#host, recording);
-      const { kernel, initrd, bios } = read;
-      const all = [kernel, initrd, bios].filter((image) => image instanceof Uint8Array);
-      return { images: { kernel, initrd }, read, moved: all.map(({ buffer }) => buffer) };
-    };
-    const { read, moved } = await images();
-    const config = recordedMachine(recording.manifest, read, {
-      tier: options.tier ?? "auto",
-      tlbEntries: options.tlbEntries,
-      cacheElements: options.cacheElements,
-      marksExecution: waitsForDebugger,
-    });
-    const { verify = false, to, speed = "max", replayOnly = true } = options;
-    const compiler = translates
-      ? await this.#translations.connect(translationsName(config))
-      : undefined;
-    const vm = new VM({
-      host: this.#host,
-      world,
-      name,
-      config,
-      moved: [...moved, ...[...events, ...outputs, ...state].map(({ buffer }) => buffer)],
-      images,
-      disks: [],
-      consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
-      network: "none",
-      onReset: "restart",
-      compiler,
-      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
-      waitsForDebugger,
-      replay: {
-        start: {
-          events,
-          outputs,
-          state,
-          verify,
-          to,
-          realTime: speed === 1,
-          historyBytes: options.historyBytes ?? HISTORY_BYTES,
-          replayOnly,
-          plugins,
-          symbols: plugins.length === 0 ? undefined : options.symbols,
-        },
-        onReplayOnly: options.onReplayOnly,
-        disks: await openRecordedDisks(this.#host, recording),
-      },
-    });
-    this.#follow(vm);
-    if (translates) this.#translations.start();
-    await vm.started();
-    return vm;
+    return await replayVm(this.#making(), folder, options);
   }
 
   /** The checkpoints that this kernel keeps. Rejects with `ConfigError` when it keeps none. */
@@ -374,9 +277,13 @@ export class Kernel {
       "./saved_vms.ts",
       import.meta.url,
     );
-    return this.#saved ??= new SavedVms({
+    return this.#saved ??= new SavedVms(this.#making(), this.#options.checkpoints);
+  }
+
+  /** What makes VMs elsewhere. */
+  #making(): VmMaking {
+    return {
       host: this.#host,
-      folder: this.#options.checkpoints,
       translations: this.#translations,
       cores: this.#cores,
       worlds: this.#worlds,
@@ -387,7 +294,7 @@ export class Kernel {
         this.#checkMemory(vm);
       },
       follow: (vm) => this.#follow(vm),
-    });
+    };
   }
 
   async #readyVms(): Promise<ReadyVms> {

@@ -17,7 +17,8 @@ export type {
   VmSpec,
 } from "./config.ts";
 export { parsePowerOn } from "./config.ts";
-export { Kernel, type KernelOptions, type MachineMake, type ReplayOptions } from "./kernel.ts";
+export { Kernel, type KernelOptions, type MachineMake } from "./kernel.ts";
+export type { ReplayOptions } from "./replayed_vm.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";

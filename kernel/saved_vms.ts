@@ -11,7 +11,6 @@ import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
-import type { Host } from "./host/host.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
 import type {
@@ -20,18 +19,16 @@ import type {
   MadeCheckpoint,
   SavableVm,
 } from "./world/checkpoint_service.ts";
-import { type CoreModules, coreRecipe } from "./world/core_modules.ts";
-import type { IdentityService } from "./world/identity_service.ts";
+import { coreRecipe } from "./world/core_modules.ts";
 import type { MachineConfig } from "./world/machine_port.ts";
 import type { LoadOptions } from "./world/page_loader.ts";
 import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
-import type { TranslationService } from "./world/translation_service.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
+import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
-import type { WorldPool } from "./world/world_pool.ts";
 
 /** Bytes of entropy that a clone whose course is a function of its seed gets. */
 const ENTROPY_BYTES = 64;
@@ -62,22 +59,6 @@ export interface ForkOptions extends GoOnOptions {
   readonly names?: readonly string[];
 }
 
-/** What the kernel lends. */
-export interface SavedVmsParts {
-  readonly host: Host;
-  /** Folder of the checkpoints. */
-  readonly folder: string | undefined;
-  readonly translations: TranslationService;
-  readonly cores: CoreModules;
-  readonly worlds: WorldPool;
-  readonly identities: IdentityService;
-  readonly warn: (line: string) => void;
-  /** Throws when no VM with so much memory can be made now. */
-  readonly admit: (vm: { readonly name: string; readonly memoryBytes: number }) => void;
-  /** Knows a VM from now on. */
-  readonly follow: (vm: VM) => void;
-}
-
 /** Who a VM is to be. */
 export interface Role {
   /** Gives a clone its identity; undefined: the VM keeps its own. */
@@ -104,13 +85,14 @@ export interface CloneParent {
 
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
-  readonly #parts: SavedVmsParts;
+  readonly #parts: VmMaking;
   readonly #service: CheckpointService;
   readonly #parked = new Set<ParkedVm>();
 
-  constructor(parts: SavedVmsParts) {
+  /** @param folder of the checkpoints; without one there are none */
+  constructor(parts: VmMaking, folder: string | undefined) {
     this.#parts = parts;
-    this.#service = new CheckpointService(parts.host, parts.folder);
+    this.#service = new CheckpointService(parts.host, folder);
   }
 
   /** The checkpoints. Throws ConfigError when the kernel keeps none. */
