@@ -67,7 +67,11 @@ export class SaveSide {
    * @param traces whether to note from now on which pages are used first
    */
   prepare(traces: boolean): void {
-    this.#copyAside();
+    if (this.#aside === undefined && !this.machine.outputs.waiting) {
+      // Once for nothing: functions that run for the first time take longer than the guest may stand still.
+      saveImage(this.machine);
+    }
+    this.#copyAside().prepare();
     if (!traces) return;
     this.tellLearned();
     this.#active.begin();
