@@ -7,6 +7,7 @@
  * sectors (S17.8); no flush succeeds before all that was written to earlier devices is on stable storage.
  */
 import { assert } from "../base/assert.ts";
+import { SECTOR_BYTES } from "../limits.ts";
 import { Lock } from "./qcow2/lock.ts";
 import type { BlockDevice } from "./block_device.ts";
 
@@ -80,6 +81,8 @@ export class SwitchedDisk implements BlockDevice {
   readonly sectors: number;
   readonly readOnly: boolean;
   readonly concurrent = true;
+  /** Told of each change when it has ended, well or not. */
+  changed: ((first: number, end: number) => void) | undefined;
   #served: Served;
   /** Requests wait for it before they begin. */
   #gate: Promise<void> | undefined;
@@ -104,15 +107,16 @@ export class SwitchedDisk implements BlockDevice {
   }
 
   write(sector: number, bytes: Uint8Array): Promise<void> {
-    return this.#do("changes", (device) => device.write(sector, bytes));
+    const end = sector + bytes.length / SECTOR_BYTES;
+    return this.#change(sector, end, (device) => device.write(sector, bytes));
   }
 
   zero(sector: number, count: number, mayUnmap: boolean): Promise<void> {
-    return this.#do("changes", (device) => device.zero(sector, count, mayUnmap));
+    return this.#change(sector, sector + count, (device) => device.zero(sector, count, mayUnmap));
   }
 
   discard(sector: number, count: number): Promise<void> {
-    return this.#do("changes", (device) => device.discard(sector, count));
+    return this.#change(sector, sector + count, (device) => device.discard(sector, count));
   }
 
   async flush(): Promise<void> {
@@ -163,9 +167,14 @@ export class SwitchedDisk implements BlockDevice {
     }
   }
 
+  #change(first: number, end: number, act: (device: BlockDevice) => Promise<void>): Promise<void> {
+    return this.#do("changes", act, () => this.changed?.(first, end));
+  }
+
   async #do(
     access: "reads" | "changes",
     act: (device: BlockDevice) => Promise<void>,
+    ended?: () => void,
   ): Promise<void> {
     for (let wait; (wait = this.#gate ?? (access === "reads" ? undefined : this.#ending));) {
       await wait;
@@ -175,6 +184,8 @@ export class SwitchedDisk implements BlockDevice {
     try {
       await act(served.device);
     } finally {
+      // Before anybody may think that the device is idle.
+      ended?.();
       served.ended();
     }
   }

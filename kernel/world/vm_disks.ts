@@ -139,6 +139,8 @@ export class DiskSave {
   readonly #over: () => void;
   /** Copies that were begun. */
   readonly #copies: string[] = [];
+  /** Files of the copies that are whole. */
+  readonly #copied = new Map<VmDisk, readonly SavedFile[]>();
   #isSwitched = false;
 
   constructor(
@@ -167,7 +169,8 @@ export class DiskSave {
 
   /** The moment: what begins later goes to the overlays (S17.2). */
   switch(): void {
-    for (const disk of this.#writable) disk.switch();
+    const copies = this.#options.ending === "copy-commit";
+    for (const disk of this.#writable) disk.switch(copies);
     this.#isSwitched = true;
   }
 
@@ -185,11 +188,14 @@ export class DiskSave {
       if (disk.readOnly || ending === "retain") saved.push(await describe(files, disk, store));
       else {
         this.#copies.push(store.pathOf(name));
-        await disk.copyTo(store.pathOf(name), this.#yields);
+        const isThere = (other: string) => files.exists(store.pathOf(other));
+        const base = await disk.copyTo(store.pathOf(name), isThere, this.#yields);
         files.rename(store.pathOf(name) + PARTIAL, store.pathOf(name));
         const file = await store.describe(name, this.#yields);
         const { sectors } = disk.served;
-        saved.push({ format: "qcow2", sectors, readOnly: false, files: [file] });
+        const all = [file, ...base];
+        this.#copied.set(disk, all);
+        saved.push({ format: "qcow2", sectors, readOnly: false, files: all });
       }
     }
     if (this.#copies.length > 0) await files.flushFolder(store.path);
@@ -203,6 +209,11 @@ export class DiskSave {
   async end(isWhole: boolean): Promise<LiveDisk[]> {
     try {
       if (!isWhole) this.#removeCopies();
+      if (this.#isSwitched && this.#options.ending === "copy-commit") {
+        for (const disk of this.#writable) {
+          disk.copied(isWhole ? this.#copied.get(disk) : undefined);
+        }
+      }
       const live: LiveDisk[] = [];
       for (const disk of this.#all) {
         const problem = await this.#endOne(disk, isWhole);
