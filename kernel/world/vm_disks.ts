@@ -45,6 +45,7 @@ export class VmDisks {
   readonly #disks: readonly VmDisk[];
   #services: readonly DiskService[] = [];
   #ending: Promise<unknown> = Promise.resolve();
+  #save: DiskSave | undefined;
   #isKept = false;
 
   constructor(host: Pick<Host, "files" | "timers">, disks: readonly VmDisk[]) {
@@ -81,6 +82,7 @@ export class VmDisks {
     const over = Promise.withResolvers<void>();
     this.#ending = over.promise;
     const save = new DiskSave(this.#host, this.#disks, options, over.resolve);
+    this.#save = save;
     try {
       await save.prepare();
       return save;
@@ -113,6 +115,7 @@ export class VmDisks {
 
   /** Closes all, behind the services. A disk that could not be written is told by nobody: its guest is gone. */
   async close(): Promise<void> {
+    this.#save?.giveUp();
     await this.#ending;
     for (const disk of this.#disks) {
       try {
@@ -142,6 +145,7 @@ export class DiskSave {
   /** Files of the copies that are whole. */
   readonly #copied = new Map<VmDisk, readonly SavedFile[]>();
   #isSwitched = false;
+  #isGivenUp = false;
 
   constructor(
     host: Pick<Host, "files" | "timers">,
@@ -167,6 +171,11 @@ export class DiskSave {
     }
   }
 
+  /** Makes `states` reject soon, if it is at work: the VM has ended. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+  }
+
   /** The moment: what begins later goes to the overlays (S17.2). */
   switch(): void {
     const copies = this.#options.ending === "copy-commit";
@@ -189,9 +198,9 @@ export class DiskSave {
       else {
         this.#copies.push(store.pathOf(name));
         const isThere = (other: string) => files.exists(store.pathOf(other));
-        const base = await disk.copyTo(store.pathOf(name), isThere, this.#yields);
+        const base = await disk.copyTo(store.pathOf(name), isThere, this.#copying);
         files.rename(store.pathOf(name) + PARTIAL, store.pathOf(name));
-        const file = await store.describe(name, this.#yields);
+        const file = await store.describe(name, this.#copying);
         const { sectors } = disk.served;
         const all = [file, ...base];
         this.#copied.set(disk, all);
@@ -248,6 +257,11 @@ export class DiskSave {
       }
     }
   }
+
+  readonly #copying = async () => {
+    if (this.#isGivenUp) throw new HostError("The VM ended before its disks were copied");
+    await this.#yields();
+  };
 
   readonly #yields = () => this.#host.timers.yieldToOthers();
 }

@@ -282,6 +282,25 @@ Deno.test("a checkpoint for which there is no room is given up, and the disk is 
   assertEquals(await valuesAt(files, "/disk", "raw"), model.now);
 });
 
+Deno.test("a VM that ends while its disk is copied ends soon, with all in its image", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files, 1, "/store");
+  const model = await makeImage(files, "/disk", "raw", 64 * SECTORS);
+  const disks = await openDrive(files, "/disk");
+  const writer = new Writer(disks.served[0]!, model, 4);
+  let closed: Promise<void> | undefined;
+  let times = 0;
+  const making = checkpointDisks(store, disks, "copy-commit", model, async () => {
+    await writer.run(5);
+    // Behind the begin, and ahead of the copy.
+    if (times++ === 0) closed = hostTimers.yieldToOthers().then(() => disks.close());
+  });
+  await assertRejects(() => making, HostError, "The VM ended");
+  await closed;
+  assertEquals([files.list("/"), files.list("/store/disks")], [["disk"], []]);
+  assertEquals(await valuesAt(files, "/disk", "raw"), model.now);
+});
+
 Deno.test("two VMs do not write to one image", async () => {
   const files = new CrashFiles();
   await makeImage(files, "/disk", "raw", SECTORS);
