@@ -233,6 +233,23 @@ export class Kernel {
   }
 
   /**
+   * Learns which pages the VM of a checkpoint uses first, exactly, from a recording in which the checkpoint was
+   * taken, or which began when a VM went on from it; goers-on have them at once (`LoadOptions.first`). Gives
+   * how many pages those are. Rejects with `ConfigError` when the recording does not fit, and like `replay`.
+   *
+   * @param folder of the recording
+   * @param milliseconds of the guest's time that count; 1000 by default
+   */
+  async learnWorkingSet(id: string, folder: string, milliseconds?: number): Promise<number> {
+    const { store } = await this.#savedVms();
+    const { workingSetOfRecording } = await importLate<typeof import("./recorded_working_set.ts")>(
+      "./recorded_working_set.ts",
+      import.meta.url,
+    );
+    return await workingSetOfRecording(this.#making(), store, id, folder, milliseconds);
+  }
+
+  /**
    * Keeps so many spare worlds from now on, so that VMs start in milliseconds; 0 ends them. Resolves when
    * they are ready. Rejects with `ConfigError` when `like` is no machine that could be made.
    *

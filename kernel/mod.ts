@@ -77,6 +77,7 @@ export type { DiskRequest } from "./driver/mod.ts";
 export type { GuestSymbol, SymbolKind, SymbolPlace } from "./debug/symbol_table.ts";
 export type { PluginSource } from "./world/plugin_side.ts";
 export type { MachineOutput } from "./machine/outputs.ts";
+export type { ReplayLearning } from "./world/replay_learner.ts";
 export type { ReplayedCommand } from "./world/replay_source.ts";
 export type { RecordSync } from "./replay/recording_writer.ts";
 export type { EndCause, EventRecord, OutputRecord } from "./replay/record_table.ts";

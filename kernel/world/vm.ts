@@ -8,6 +8,7 @@
 import { Broken } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
+import { PAGE_BYTES } from "../base/units.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { DebugTarget } from "../debug/target.ts";
@@ -139,7 +140,8 @@ export class VM {
     const services = [...this.#disks.values()];
     (this.#drives = parts.drives)?.attach(services);
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
-    this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
+    this.#replay = parts.replay &&
+      new VmReplay(parts.replay, config.memoryBytes / PAGE_BYTES, this.#link, balance);
     this.#saves = new VmSaves(this.#link, () => ({
       typed: this.#console.untaken,
       agent: exec.agent,
@@ -379,7 +381,7 @@ export class VM {
       case TO_KERNEL.thawed:
         return this.#saves.thawed(got);
       case TO_KERNEL.touched:
-        return this.#restore?.learner?.arrived(got);
+        return (this.#restore?.learner ?? this.#replay)?.received(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
