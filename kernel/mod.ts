@@ -37,7 +37,8 @@ export type {
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
 export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";
-export { VM, type VmExit, type VmStats } from "./world/vm.ts";
+export { VM } from "./world/vm.ts";
+export type { VmExit, VmStats } from "./world/vm_facts.ts";
 export type { ConsoleDevice, VmConsole } from "./world/vm_console.ts";
 export type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./world/vm_exec.ts";
 export type { AnnouncementOutcome, IdentityAnnouncement } from "./world/vm_identity.ts";

@@ -24,13 +24,13 @@ import type { RecordOptions } from "./recording_session.ts";
 import { VmRecordings } from "./vm_recordings.ts";
 import type { ReplayedCommand } from "./replay_source.ts";
 import {
+  deathReport,
   type EndReport,
   failureError,
   type FailureReport,
   failureReport,
   type HartDump,
   NO_STATS,
-  type ReplayReport,
 } from "./reports.ts";
 import { ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmDebug } from "./vm_debug.ts";
@@ -41,6 +41,7 @@ import { VmLink } from "./vm_link.ts";
 import { type RestoreParts, startMessage, type VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
+import type { VmExit, VmStats } from "./vm_facts.ts";
 import { VmSaves } from "./vm_saves.ts";
 import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 
@@ -48,24 +49,6 @@ import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 const MOST_BACKLOG = 8 * 1024 * 1024;
 /** Milliseconds that a VM world gets to answer to `stop` before its worker is ended. */
 const STOP_MILLISECONDS = 1_000;
-
-/** How a VM ended. */
-export interface VmExit {
-  /** Exit code of the guest; 0 when it was stopped from outside. */
-  readonly code: number;
-  /** "power-off" and "reset" are the guest's doing, "stopped" is `powerOff`, "replayed" a replay's end. */
-  readonly why: EndReport["why"];
-  /** How a replay ended. */
-  readonly replay?: ReplayReport;
-}
-
-/** Counters of a VM, with what the kernel world measured. */
-export interface VmStats extends MachineStats {
-  /** Milliseconds since the machine was made. */
-  readonly wallMilliseconds: number;
-  /** Millions of guest instructions in a second of that time. */
-  readonly mips: number;
-}
 
 /** A running VM. */
 export class VM {
@@ -464,15 +447,7 @@ export class VM {
   }
 
   #died(death: WorldDeath): void {
-    const place = death.place === "" ? "" : `\n    at ${death.place}`;
-    this.#fail({
-      phase: this.#phase.state === "starting" ? "load" : "run",
-      name: "WorkerError",
-      message: `its worker died: ${death.message}`,
-      stack: death.message + place,
-      icount: this.icount,
-      harts: [],
-    });
+    this.#fail(deathReport(this.#phase.state === "starting" ? "load" : "run", death, this.icount));
   }
 
   #fail(report: FailureReport): void {
