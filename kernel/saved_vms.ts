@@ -21,7 +21,10 @@ import type {
   SavableVm,
 } from "./world/checkpoint_service.ts";
 import { coreRecipe } from "./world/core_modules.ts";
-import type { MachineConfig } from "./world/machine_port.ts";
+import type { BlockDevice } from "./storage/block_device.ts";
+import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
+import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
+import { beginRecording } from "./world/recording_start.ts";
 import type { LoadOptions } from "./world/page_loader.ts";
 import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
@@ -266,6 +269,7 @@ export class SavedVms {
         agent: saved.agent,
         facts: { ...saved, name },
         restore: restored.restore,
+        newRecording: (wanted, disks) => this.#record(saved, { name, config }, wanted, disks),
       });
       void vm.waitForExit().catch(() => {}).then(() => {
         release();
@@ -314,6 +318,36 @@ export class SavedVms {
         : undefined,
     });
     told.catch((error) => warn(`Cannot tell "${vm.name}" who it is: ${error.message}`));
+  }
+
+  /** Records a VM that went on from a checkpoint, from where it is. Throws ConfigError and HostError. */
+  #record(
+    { console, sources }: SavedVm,
+    { name, config }: { readonly name: string; readonly config: MachineConfig },
+    options: RecordOptions,
+    disks: BlockDevice[],
+  ): RecordingSession {
+    if (disks.length > 0) {
+      throw new ConfigError(
+        `Cannot record "${name}": its disks lie over a checkpoint's, where no replay would find them`,
+      );
+    }
+    const paths = Object.fromEntries(sources.map(({ role, path }) => [role, path]));
+    // The files are read for the recording; that there are any is what counts.
+    const images = Object.fromEntries(
+      sources.filter(({ role }) => role !== "bios").map(({ role }) => [role, new Uint8Array(0)]),
+    );
+    const vm = {
+      name,
+      config: { ...config, ...images },
+      console: console === "virtio" ? DEVICE_NAMES.console : DEVICE_NAMES.uart,
+      start: "state",
+      shows: "console",
+      paths,
+      disks,
+    } as const;
+    const { host, warn } = this.#parts;
+    return beginRecording(host, vm, options, warn);
   }
 
   async #codeFor(config: MachineConfig, name: string) {

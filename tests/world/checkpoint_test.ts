@@ -187,6 +187,25 @@ Deno.test("a VM that ends while it is saved ends the save, and no other", () =>
     assertEquals(await (await kernel.checkpoints()).verify(), []);
   }));
 
+Deno.test("a VM that goes on is recorded from there, and saved again as what was written since", () =>
+  withKernel(async (kernel, folder) => {
+    const path = `${folder}/guest.bin`;
+    await Deno.writeFile(path, WRITER);
+    const vm = await kernel.powerOn({ ...GUEST, kernel: path });
+    const { id } = await kernel.suspend(vm);
+    const resumed = await kernel.resume(id, { paused: true });
+    const printed = rest(resumed);
+    await resumed.startRecording({ folder: `${folder}/recording` });
+    const next = await kernel.checkpoint(resumed);
+    assertEquals([next.parent, next.counts.added < 64], [id, true]);
+    await resumed.resume();
+    const { text } = await printed;
+    assert(text.length > 0);
+    const replay = await kernel.replay(`${folder}/recording`, { verify: true });
+    assertEquals((await rest(replay)).text, text);
+    assertEquals((await replay.waitForExit()).replay?.kind, "end");
+  }));
+
 Deno.test("what cannot be done is refused by name", () =>
   withKernel(async (kernel) => {
     const missing = "0".repeat(32);
