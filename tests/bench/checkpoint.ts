@@ -139,7 +139,7 @@ async function* chain(): AsyncGenerator<Measurement> {
 const WAYS: Readonly<Record<string, LoadOptions>> = {
   "working set": { first: "active" },
   "lazily": { first: "none", inBackground: false, around: 1 },
-  "lazily, neighbours and background": { first: "none" },
+  "lazily, neighbours and background": { first: "none", backgroundAfter: 0 },
   "all first": { first: "all" },
 };
 
