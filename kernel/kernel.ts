@@ -29,6 +29,7 @@ import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
 import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
+import type { VmDisks } from "./world/vm_disks.ts";
 import { isFinal } from "./world/vm_state.ts";
 import { WorldPool } from "./world/world_pool.ts";
 import { importLate } from "./host/late_import.ts";
@@ -122,7 +123,8 @@ export class Kernel {
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
     const images = await this.#readImages(spec);
-    const disks = await openDrives(this.#host, spec);
+    await using drives = await openDrives(this.#host, spec, (line) => this.#options.warn?.(line));
+    const disks = drives?.served ?? [];
     const seed = spec.seed ?? (spec.clock === "virtual" ? 0 : undefined);
     using who = this.identities.draft({ name: spec.name, seed });
     const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
@@ -142,6 +144,7 @@ export class Kernel {
         return { images: { kernel: again.kernel, initrd: again.initrd }, moved: buffersOf(again) };
       },
       disks,
+      drives,
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
@@ -453,8 +456,15 @@ function buffersOf({ read }: Images): ArrayBuffer[] {
 }
 
 /** Opens all disks of a VM, or none. Formats of images are loaded only where there are some. */
-async function openDrives(host: Host, { drives }: VmSpec): Promise<BlockDevice[]> {
-  if (drives.length === 0) return [];
-  const { openDisks } = await import("./storage/open_disk.ts");
-  return await openDisks(host.files, drives);
+async function openDrives(
+  host: Host,
+  { drives }: VmSpec,
+  warn: (line: string) => void,
+): Promise<VmDisks | undefined> {
+  if (drives.length === 0) return undefined;
+  const { openImages } = await importLate<typeof import("./world/open_disks.ts")>(
+    "./world/open_disks.ts",
+    import.meta.url,
+  );
+  return await openImages(host, drives, warn);
 }

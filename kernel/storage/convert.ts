@@ -70,7 +70,7 @@ export async function convertDisk(
       let copiedBytes: number;
       try {
         const grain = target.format === "qcow2" ? target.clusterBytes ?? 65536 : 0;
-        copiedBytes = await copy(from, to, grain / SECTOR_BYTES, options.progress);
+        copiedBytes = await copyDisk(from, to, grain / SECTOR_BYTES, options.progress);
         await to.flush();
       } finally {
         await to.close();
@@ -85,11 +85,18 @@ export async function convertDisk(
   }
 }
 
-async function copy(
+/**
+ * Copies a disk into one of the same size that is all zeros; gives the bytes that were not zeros. Rejects
+ * with what the disks reject with.
+ *
+ * @param grainSectors what is left out together when it is zeros
+ * @param progress called after each step, and waited for
+ */
+export async function copyDisk(
   from: BlockDevice,
   to: BlockDevice,
   grainSectors: number,
-  progress: (sectors: number, of: number) => void = () => {},
+  progress: (sectors: number, of: number) => void | Promise<void> = () => {},
 ): Promise<number> {
   const grain = Math.max(GRAIN_SECTORS, Math.min(grainSectors, STEP_SECTORS));
   const buffer = new Uint8Array(STEP_SECTORS * SECTOR_BYTES);
@@ -103,7 +110,7 @@ async function copy(
       copied += await writeNonZeros(to, sector, part, grain);
     }
     sector += count;
-    progress(sector, from.sectors);
+    await progress(sector, from.sectors);
   }
   return copied;
 }

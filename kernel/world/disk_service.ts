@@ -123,6 +123,11 @@ export class DiskService {
     return { before, drained };
   }
 
+  /** Resolves when all requests that came so far have ended. */
+  idle(): Promise<void> {
+    return this.#turns.ended();
+  }
+
   /** Resolves when all requests have ended and the disk is closed. */
   async close(): Promise<void> {
     await this.#turns.ended();
