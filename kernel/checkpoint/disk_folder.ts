@@ -1,7 +1,7 @@
 /**
  * The store's files of disks (S17.5, S17.10; issue 5, "Disks" and "Forks"):
  *
- *     disks/ID.diskN.qcow2      what disk N of checkpoint ID was
+ *     disks/ID.diskN.qcow2      what disk N of checkpoint ID was; may be based on another one
  *     disks/ID.overlay.qcow2    what a VM that goes on from a checkpoint writes, or wrote until it was suspended
  *     *.partial                 being made, or was when somebody died
  *

@@ -1,7 +1,7 @@
 /**
  * What a checkpoint says of a VM's disks (S17.10): for each, the files that it was made of at that moment.
  *
- *     copy      a file of the store's, made for this checkpoint
+ *     copy      a file of the store's, made for this checkpoint, and those that it is based on
  *     image     the image itself, which nobody writes to any more, or which its VM left when it was suspended
  *     overlay   a file of the store's that a VM left when it was suspended
  *

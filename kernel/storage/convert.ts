@@ -14,6 +14,7 @@ import type { DiskFormat } from "./disk_format.ts";
 import { openDisk } from "./open_disk.ts";
 import { createQcow2, createRaw } from "./qcow2/create.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
+import type { WriteMarks } from "./write_marks.ts";
 
 /** Most sectors that are read at once. */
 const STEP_SECTORS = 4096;
@@ -111,6 +112,38 @@ export async function copyDisk(
     }
     sector += count;
     await progress(sector, from.sectors);
+  }
+  return copied;
+}
+
+/**
+ * Copies those parts of a disk that have marks, whose marks go, into one of the same size; gives the bytes that
+ * were not zeros. Rejects with what the disks reject with.
+ *
+ * @param yields called after each step, and waited for
+ */
+export async function copyMarked(
+  from: BlockDevice,
+  to: BlockDevice,
+  marks: WriteMarks,
+  yields: () => Promise<void>,
+): Promise<number> {
+  let copied = 0;
+  for (let grain = 0; grain < marks.grains; grain++) {
+    const taken = marks.take(grain);
+    if (taken === undefined) continue;
+    for (let sector = taken.first; sector < taken.end;) {
+      const count = Math.min(taken.end - sector, STEP_SECTORS);
+      const part = new Uint8Array(count * SECTOR_BYTES);
+      await from.read(sector, part);
+      if (areZeros(part)) await to.zero(sector, count, true);
+      else {
+        await to.write(sector, part);
+        copied += part.length;
+      }
+      sector += count;
+      await yields();
+    }
   }
   return copied;
 }

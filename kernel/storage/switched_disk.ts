@@ -3,10 +3,11 @@
  * records it and what serves it.
  *
  * Invariants: a request ends on the device that it began on; a change of the disk, or a flush, begins when all
- * requests to earlier devices have ended, because a layer over one may read more of it than a request's own
+ * changes of earlier devices have ended, because a layer over one may read more of it than a request's own
  * sectors (S17.8); no flush succeeds before all that was written to earlier devices is on stable storage.
  */
 import { assert } from "../base/assert.ts";
+import { SECTOR_BYTES } from "../limits.ts";
 import { Lock } from "./qcow2/lock.ts";
 import type { BlockDevice } from "./block_device.ts";
 
@@ -55,23 +56,55 @@ export class LentDevice implements BlockDevice {
   }
 }
 
-/** A device, and how many requests it has under way. */
+type Access = "reads" | "changes";
+
+/** How many are under way. */
+class Count {
+  #count = 0;
+  #none: PromiseWithResolvers<void> | undefined;
+
+  add(): void {
+    this.#count++;
+  }
+
+  remove(): void {
+    if (--this.#count > 0) return;
+    this.#none?.resolve();
+    this.#none = undefined;
+  }
+
+  /** Resolves when none is. */
+  none(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve();
+    return (this.#none ??= Promise.withResolvers()).promise;
+  }
+}
+
+/** A device, and the requests that it has under way. */
 class Served {
-  active = 0;
-  #idle: PromiseWithResolvers<void> | undefined;
+  readonly #under = { reads: new Count(), changes: new Count() };
 
   constructor(readonly device: BlockDevice) {}
 
-  /** Resolves when none is under way. */
-  idle(): Promise<void> {
-    if (this.active === 0) return Promise.resolve();
-    return (this.#idle ??= Promise.withResolvers()).promise;
+  /** Does a request. */
+  async do(access: Access, act: (device: BlockDevice) => Promise<void>): Promise<void> {
+    const count = this.#under[access];
+    count.add();
+    try {
+      await act(this.device);
+    } finally {
+      count.remove();
+    }
   }
 
-  ended(): void {
-    if (--this.active > 0) return;
-    this.#idle?.resolve();
-    this.#idle = undefined;
+  /** Resolves when no change is under way. */
+  unchanging(): Promise<void> {
+    return this.#under.changes.none();
+  }
+
+  /** Resolves when no request is under way. */
+  async idle(): Promise<void> {
+    await Promise.all([this.#under.reads.none(), this.#under.changes.none()]);
   }
 }
 
@@ -80,10 +113,12 @@ export class SwitchedDisk implements BlockDevice {
   readonly sectors: number;
   readonly readOnly: boolean;
   readonly concurrent = true;
+  /** Told of each change when it has ended, well or not. */
+  changed: ((first: number, end: number) => void) | undefined;
   #served: Served;
   /** Requests wait for it before they begin. */
   #gate: Promise<void> | undefined;
-  /** Requests to earlier devices: changes and flushes wait for them. */
+  /** Changes of earlier devices: later ones and flushes wait for them. */
   #ending: Promise<void> | undefined;
   /** Earlier devices that are not known to be on stable storage. */
   readonly #draining = new Set<Promise<void>>();
@@ -104,15 +139,16 @@ export class SwitchedDisk implements BlockDevice {
   }
 
   write(sector: number, bytes: Uint8Array): Promise<void> {
-    return this.#do("changes", (device) => device.write(sector, bytes));
+    const end = sector + bytes.length / SECTOR_BYTES;
+    return this.#change(sector, end, (device) => device.write(sector, bytes));
   }
 
   zero(sector: number, count: number, mayUnmap: boolean): Promise<void> {
-    return this.#do("changes", (device) => device.zero(sector, count, mayUnmap));
+    return this.#change(sector, sector + count, (device) => device.zero(sector, count, mayUnmap));
   }
 
   discard(sector: number, count: number): Promise<void> {
-    return this.#do("changes", (device) => device.discard(sector, count));
+    return this.#change(sector, sector + count, (device) => device.discard(sector, count));
   }
 
   async flush(): Promise<void> {
@@ -133,11 +169,12 @@ export class SwitchedDisk implements BlockDevice {
     assert(device.sectors === this.sectors, "a disk takes the place of one of its size");
     const before = this.#served;
     this.#served = new Served(device);
-    const ended = Promise.all([this.#ending, before.idle()]).then(() => {
-      if (this.#ending === ended) this.#ending = undefined;
+    const earlier = this.#ending;
+    const ending = Promise.all([earlier, before.unchanging()]).then(() => {
+      if (this.#ending === ending) this.#ending = undefined;
     });
-    this.#ending = ended;
-    const drained = ended.then(() => before.device.flush());
+    this.#ending = ending;
+    const drained = Promise.all([earlier, before.idle()]).then(() => before.device.flush());
     this.#draining.add(drained);
     drained.then(() => this.#draining.delete(drained), () => {});
     return drained;
@@ -163,19 +200,24 @@ export class SwitchedDisk implements BlockDevice {
     }
   }
 
+  #change(first: number, end: number, act: (device: BlockDevice) => Promise<void>): Promise<void> {
+    return this.#do("changes", async (device) => {
+      try {
+        await act(device);
+      } finally {
+        // Before anybody may think that the device is idle.
+        this.changed?.(first, end);
+      }
+    });
+  }
+
   async #do(
-    access: "reads" | "changes",
+    access: Access,
     act: (device: BlockDevice) => Promise<void>,
   ): Promise<void> {
     for (let wait; (wait = this.#gate ?? (access === "reads" ? undefined : this.#ending));) {
       await wait;
     }
-    const served = this.#served;
-    served.active++;
-    try {
-      await act(served.device);
-    } finally {
-      served.ended();
-    }
+    await this.#served.do(access, act);
   }
 }

@@ -19,11 +19,8 @@ import { readHeader } from "./qcow2/header.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
 import { ImageFile } from "./qcow2/image_file.ts";
 import { repairDirty } from "./qcow2/check.ts";
+import { WriteMarks } from "./write_marks.ts";
 
-/** Fewest sectors that share a mark: a cluster of an overlay. */
-const GRAIN_SECTORS = 128;
-/** Most marks: the grain of a larger disk is larger. */
-const MARKS_MAXIMUM = 1024 * 1024;
 /** Most sectors that are copied before others have a turn. */
 const STEP_SECTORS = 1024;
 /** End of the name of a file that is being made. */
@@ -88,26 +85,21 @@ export class TrackedOverlay implements BlockDevice {
   readonly sectors: number;
   readonly readOnly = false;
   readonly concurrent = true;
-  readonly #grain: number;
-  readonly #marks: Uint8Array;
-  #marked = 0;
+  readonly #marks: WriteMarks;
 
   constructor(readonly image: Qcow2Image) {
     this.sectors = image.sectors;
-    let grain = GRAIN_SECTORS;
-    while (Math.ceil(this.sectors / grain) > MARKS_MAXIMUM) grain *= 2;
-    this.#grain = grain;
-    this.#marks = new Uint8Array(Math.ceil(this.sectors / grain));
+    this.#marks = new WriteMarks(image.sectors);
   }
 
   /** Sectors that the disk below may not have yet. */
   get markedSectors(): number {
-    return this.#marked * this.#grain;
+    return this.#marks.markedSectors;
   }
 
   /** Takes it that the disk below has nothing. */
   markAll(): void {
-    this.#mark(0, this.sectors);
+    this.#marks.mark(0, this.sectors);
   }
 
   read(sector: number, into: Uint8Array): Promise<void> {
@@ -146,16 +138,14 @@ export class TrackedOverlay implements BlockDevice {
    * @param yields called after each step, and waited for
    */
   async copyDown(to: BlockDevice, yields: () => Promise<void>): Promise<void> {
-    for (let grain = 0; grain < this.#marks.length; grain++) {
-      if (this.#marks[grain] === 0) continue;
-      this.#marks[grain] = 0;
-      this.#marked--;
-      const first = grain * this.#grain;
-      const end = Math.min(this.sectors, first + this.#grain);
+    for (let grain = 0; grain < this.#marks.grains; grain++) {
+      const taken = this.#marks.take(grain);
+      if (taken === undefined) continue;
+      const { first, end } = taken;
       try {
         if (await this.#copyRange(to, first, end)) await yields();
       } catch (error) {
-        this.#mark(first, end);
+        this.#marks.mark(first, end);
         throw error;
       }
     }
@@ -165,14 +155,7 @@ export class TrackedOverlay implements BlockDevice {
     try {
       await act();
     } finally {
-      this.#mark(sector, sector + count);
-    }
-  }
-
-  #mark(first: number, end: number): void {
-    for (let grain = Math.floor(first / this.#grain); grain * this.#grain < end; grain++) {
-      if (this.#marks[grain] === 0) this.#marked++;
-      this.#marks[grain] = 1;
+      this.#marks.mark(sector, sector + count);
     }
   }
 

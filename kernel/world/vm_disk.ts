@@ -10,25 +10,31 @@
  *
  * Invariants: what the guest was told to be on stable storage is there at any instant, in the image, or in the
  * overlay that the image's note names (storage/overlay_note.ts); a disk that could not be written back goes on
- * in its overlay.
+ * in its overlay; a copy that is a difference to the last one has all that was written since that one's moment.
  */
 import { assert } from "../base/assert.ts";
 import { ConfigError, HostError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
-import { copyDisk, createDisk } from "../storage/convert.ts";
+import type { SavedFile } from "../checkpoint/saved_disk.ts";
+import { SECTOR_BYTES } from "../limits.ts";
+import { copyDisk, copyMarked } from "../storage/convert.ts";
 import { type FileIdentity, identityOf } from "../storage/file_identity.ts";
 import { imageChain, type ImageFileName, type ImageLocks } from "../storage/image_files.ts";
 import { openDisk } from "../storage/open_disk.ts";
 import { overlayPath, removeOverlay, writeNote } from "../storage/overlay_note.ts";
+import { createQcow2 } from "../storage/qcow2/create.ts";
 import { Qcow2Image } from "../storage/qcow2/image.ts";
 import { LentDevice, SwitchedDisk } from "../storage/switched_disk.ts";
 import { createOverlay, openOverlay, PARTIAL, TrackedOverlay } from "../storage/tracked_overlay.ts";
+import { WriteMarks } from "../storage/write_marks.ts";
 
 /** Most sectors that are written back while requests wait; a sixteenth of a small disk. */
 const FEW_SECTORS = 8192;
 /** Passes over an overlay before requests have to wait, however many sectors are left. */
 const PASSES_MAXIMUM = 8;
+/** Most files of a copy: the next one is whole again. */
+const COPIES_MAXIMUM = 8;
 /** Sectors of a cluster of a copy. */
 const COPY_GRAIN_SECTORS = 128;
 
@@ -75,6 +81,12 @@ export class VmDisk {
   readonly #below: BlockDevice[] = [];
   readonly #locks: ImageLocks;
   #overlay: Overlay | undefined;
+  /** What was written since the last copy of it was made, or is being made. */
+  #changes: WriteMarks | undefined;
+  /** What was written between the last copy and the one that is being made. */
+  #toCopy: WriteMarks | undefined;
+  /** The last copy of it that a checkpoint has, and the files that this is based on. */
+  #copy: readonly SavedFile[] | undefined;
 
   constructor(private readonly files: HostFiles, parts: VmDiskParts) {
     this.#image = parts.image;
@@ -84,6 +96,11 @@ export class VmDisk {
     this.#lent = new LentDevice(parts.device);
     this.#locks = parts.locks;
     this.served = new SwitchedDisk(this.#lent);
+    this.served.changed = (first, end) => {
+      this.#changes?.mark(first, end);
+      // What was under way at the moment may end before the copy begins.
+      this.#toCopy?.mark(first, end);
+    };
   }
 
   /** The image that it is made of, but for an overlay of a checkpoint that is being made. */
@@ -128,8 +145,16 @@ export class VmDisk {
     }
   }
 
-  /** Requests that begin later go to the overlay. */
-  switch(): void {
+  /**
+   * Requests that begin later go to the overlay.
+   *
+   * @param copies whether a copy of the image follows
+   */
+  switch(copies: boolean): void {
+    if (copies) {
+      this.#toCopy = this.#changes;
+      this.#changes = new WriteMarks(this.served.sectors);
+    }
     const overlay = this.#overlay;
     assert(overlay !== undefined, "an overlay was made before the stop");
     overlay.drained = this.served.swap(overlay.tracked);
@@ -142,20 +167,57 @@ export class VmDisk {
     await this.#overlay?.drained;
   }
 
-  /** Copies the image, which is frozen, into a qcow2 image under a temporary name. Rejects with `HostError`. */
-  async copyTo(path: string, yields: () => Promise<void>): Promise<void> {
+  /**
+   * Copies the image, which is frozen, into a qcow2 image under a temporary name; what was not written since
+   * the last copy is left to that, if it is still there. Gives the files that the copy is based on. Rejects
+   * with `HostError`.
+   *
+   * @param isThere whether a file of the store is
+   */
+  async copyTo(
+    path: string,
+    isThere: (name: string) => boolean,
+    yields: () => Promise<void>,
+  ): Promise<readonly SavedFile[]> {
     const { files } = this;
+    const marks = this.#toCopy;
+    const last = this.#copy ?? [];
+    const isUsable = marks !== undefined && last.length > 0 && last.length < COPIES_MAXIMUM &&
+      last.every((file) => isThere(file.path));
+    const base = isUsable ? last : [];
     const partial = { path: path + PARTIAL, format: "qcow2" as const };
-    await createDisk(files, partial, this.served.sectors * 512);
+    await createQcow2(files, partial.path, {
+      bytes: this.served.sectors * SECTOR_BYTES,
+      ...isUsable && { backing: { path: last[0]!.path, format: "qcow2" } },
+    });
     const copy = await openDisk(files, { ...partial, readOnly: false });
     try {
       // An image of QEMU's says itself what is zeros; others share the way with requests.
       const from = this.#device instanceof Qcow2Image ? this.#device : this.#lent;
-      await copyDisk(from, copy, COPY_GRAIN_SECTORS, yields);
+      if (isUsable) {
+        // Those of the image are all there; what a later request marks is not wanted.
+        this.#toCopy = undefined;
+        try {
+          await copyMarked(from, copy, marks, yields);
+        } catch (error) {
+          // Which marks are left says nothing: the next copy is whole.
+          this.#copy = undefined;
+          throw error;
+        }
+      } else {
+        await copyDisk(from, copy, COPY_GRAIN_SECTORS, yields);
+      }
       await copy.flush();
     } finally {
       await copy.close();
     }
+    return base;
+  }
+
+  /** A checkpoint has a copy, which the next one may be based on; undefined: it was given up. */
+  copied(copy: readonly SavedFile[] | undefined): void {
+    this.#copy = copy;
+    this.#toCopy = undefined;
   }
 
   /** What the files of the image are, which nobody writes to now. Rejects with `HostError` and `FormatError`. */

@@ -45,6 +45,7 @@ export class VmDisks {
   readonly #disks: readonly VmDisk[];
   #services: readonly DiskService[] = [];
   #ending: Promise<unknown> = Promise.resolve();
+  #save: DiskSave | undefined;
   #isKept = false;
 
   constructor(host: Pick<Host, "files" | "timers">, disks: readonly VmDisk[]) {
@@ -81,6 +82,7 @@ export class VmDisks {
     const over = Promise.withResolvers<void>();
     this.#ending = over.promise;
     const save = new DiskSave(this.#host, this.#disks, options, over.resolve);
+    this.#save = save;
     try {
       await save.prepare();
       return save;
@@ -113,6 +115,7 @@ export class VmDisks {
 
   /** Closes all, behind the services. A disk that could not be written is told by nobody: its guest is gone. */
   async close(): Promise<void> {
+    this.#save?.giveUp();
     await this.#ending;
     for (const disk of this.#disks) {
       try {
@@ -139,7 +142,10 @@ export class DiskSave {
   readonly #over: () => void;
   /** Copies that were begun. */
   readonly #copies: string[] = [];
+  /** Files of the copies that are whole. */
+  readonly #copied = new Map<VmDisk, readonly SavedFile[]>();
   #isSwitched = false;
+  #isGivenUp = false;
 
   constructor(
     host: Pick<Host, "files" | "timers">,
@@ -165,9 +171,15 @@ export class DiskSave {
     }
   }
 
+  /** Makes `states` reject soon, if it is at work: the VM has ended. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+  }
+
   /** The moment: what begins later goes to the overlays (S17.2). */
   switch(): void {
-    for (const disk of this.#writable) disk.switch();
+    const copies = this.#options.ending === "copy-commit";
+    for (const disk of this.#writable) disk.switch(copies);
     this.#isSwitched = true;
   }
 
@@ -185,11 +197,14 @@ export class DiskSave {
       if (disk.readOnly || ending === "retain") saved.push(await describe(files, disk, store));
       else {
         this.#copies.push(store.pathOf(name));
-        await disk.copyTo(store.pathOf(name), this.#yields);
+        const isThere = (other: string) => files.exists(store.pathOf(other));
+        const base = await disk.copyTo(store.pathOf(name), isThere, this.#copying);
         files.rename(store.pathOf(name) + PARTIAL, store.pathOf(name));
-        const file = await store.describe(name, this.#yields);
+        const file = await store.describe(name, this.#copying);
         const { sectors } = disk.served;
-        saved.push({ format: "qcow2", sectors, readOnly: false, files: [file] });
+        const all = [file, ...base];
+        this.#copied.set(disk, all);
+        saved.push({ format: "qcow2", sectors, readOnly: false, files: all });
       }
     }
     if (this.#copies.length > 0) await files.flushFolder(store.path);
@@ -203,6 +218,11 @@ export class DiskSave {
   async end(isWhole: boolean): Promise<LiveDisk[]> {
     try {
       if (!isWhole) this.#removeCopies();
+      if (this.#isSwitched && this.#options.ending === "copy-commit") {
+        for (const disk of this.#writable) {
+          disk.copied(isWhole ? this.#copied.get(disk) : undefined);
+        }
+      }
       const live: LiveDisk[] = [];
       for (const disk of this.#all) {
         const problem = await this.#endOne(disk, isWhole);
@@ -237,6 +257,11 @@ export class DiskSave {
       }
     }
   }
+
+  readonly #copying = async () => {
+    if (this.#isGivenUp) throw new HostError("The VM ended before its disks were copied");
+    await this.#yields();
+  };
 
   readonly #yields = () => this.#host.timers.yieldToOthers();
 }

@@ -188,7 +188,7 @@ export class Writer {
     seed: number,
   ) {
     this.#random = new Prng(seed);
-    this.#value = 1_000_000 * seed;
+    this.#value = 1_000_000 * (1 + seed % 4000);
   }
 
   /** So many rounds of a few requests beside each other; ends when `stopped`. */

@@ -136,6 +136,49 @@ Deno.test("an image that is an overlay itself is saved with what it shows", asyn
   assertEquals(await valuesAt(files, "/disk"), model.now);
 });
 
+Deno.test("a copy is a difference to the one before, and stays when that one's checkpoint goes", () =>
+  fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 1e6 }), async (seed) => {
+      const files = new CrashFiles();
+      const store = testStore(files, seed, "/store");
+      const model = await makeImage(files, "/disk", "raw", 4 * SECTORS);
+      const disks = await openDrive(files, "/disk");
+      const writer = new Writer(disks.served[0]!, model, seed);
+      const made = [];
+      for (let i = 0; i < 11; i++) {
+        // A few requests are under way at the moment.
+        let round: Promise<void> | undefined;
+        const ending = i === 5 ? "retain" as const : "copy-commit" as const;
+        made.push(
+          await checkpointDisks(store, disks, ending, model, async () => {
+            await round;
+            round = writer.round();
+          }),
+        );
+        await round;
+        if (i === 6) await store.delete([made.splice(3, 1)[0]!.id]);
+        // The last copy is gone: the next one is whole.
+        if (i === 7) await store.delete([made.pop()!.id]);
+      }
+      await writer.flush();
+      await disks.close();
+      assertEquals(await store.verify(), []);
+      for (const { id, then } of made) {
+        const fork = await openOf(files, store, id, 4 * SECTORS);
+        then.assertIs(await valuesOf(fork.served[0]!));
+        await fork.close();
+      }
+      const sizes = made.map(({ id }) => {
+        const path = `/store/disks/${id}.disk0.qcow2`;
+        return files.exists(path) ? files.facts(path).bytes : Infinity;
+      });
+      assert(Math.min(...sizes) < sizes[0]!, `${sizes}`);
+      await store.delete(made.map(({ id }) => id));
+      assertEquals(files.list("/store/disks"), []);
+    }),
+    { numRuns: 12 },
+  ));
+
 Deno.test("damage to what checkpoints have of disks is found", async () => {
   const files = new CrashFiles();
   const store = testStore(files, 1, "/store");
@@ -235,6 +278,25 @@ Deno.test("a checkpoint for which there is no room is given up, and the disk is 
   assertEquals(await valuesOf(disks.served[0]!), model.now);
   assertEquals(disks.live, ["/disk"]);
   await disks.close();
+  assertEquals([files.list("/"), files.list("/store/disks")], [["disk"], []]);
+  assertEquals(await valuesAt(files, "/disk", "raw"), model.now);
+});
+
+Deno.test("a VM that ends while its disk is copied ends soon, with all in its image", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files, 1, "/store");
+  const model = await makeImage(files, "/disk", "raw", 64 * SECTORS);
+  const disks = await openDrive(files, "/disk");
+  const writer = new Writer(disks.served[0]!, model, 4);
+  let closed: Promise<void> | undefined;
+  let times = 0;
+  const making = checkpointDisks(store, disks, "copy-commit", model, async () => {
+    await writer.run(5);
+    // Behind the begin, and ahead of the copy.
+    if (times++ === 0) closed = hostTimers.yieldToOthers().then(() => disks.close());
+  });
+  await assertRejects(() => making, HostError, "The VM ended");
+  await closed;
   assertEquals([files.list("/"), files.list("/store/disks")], [["disk"], []]);
   assertEquals(await valuesAt(files, "/disk", "raw"), model.now);
 });
