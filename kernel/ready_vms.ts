@@ -29,8 +29,6 @@ const LOOK_MILLISECONDS = 20;
 const LOOKS_MAXIMUM = 40;
 /** Quiet looks in a row, and instructions that a guest which waits executes between two: for its timers. */
 const [QUIET_LOOKS, QUIET_INSTRUCTIONS] = [3, 40_000];
-/** Milliseconds for which nothing competes with a guest that goes on: many commands are over by then. */
-const QUIET_MILLISECONDS = 500;
 
 /** How to make a VM that is ready. */
 export interface ReadyOptions extends PowerOnOptions {
@@ -121,7 +119,6 @@ export class ReadyVms {
       }, {
         guest: options.guest,
         world,
-        quietMilliseconds: QUIET_MILLISECONDS,
         damaged: () => this.#drop(id),
       });
       warm.add();

@@ -37,6 +37,11 @@ import type { EarlyWorld } from "./world/early_world.ts";
 
 /** Bytes of entropy that a clone whose course is a function of its seed gets. */
 const ENTROPY_BYTES = 64;
+/**
+ * Milliseconds for which nothing that can wait competes with a guest that goes on: what it does first is what
+ * somebody waits for, and many commands are over by then.
+ */
+const QUIET_MILLISECONDS = 500;
 /** Most forks that are made at once. */
 const FORKS_MAXIMUM = 10_000;
 
@@ -76,8 +81,6 @@ export interface Role {
   readonly guest?: string | undefined;
   /** A world that was started for it already. */
   readonly world?: EarlyWorld;
-  /** Milliseconds for which nothing that can wait competes with it for the processor; 0 by default. */
-  readonly quietMilliseconds?: number;
   /** What its guest lacks is a problem of the checkpoint. */
   readonly damaged?: () => void;
 }
@@ -233,7 +236,7 @@ export class SavedVms {
         options.learn === true || (options.learn === "once" && !isKnown)
           ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
           : undefined;
-      const loading = { backgroundAfter: role.quietMilliseconds ?? 0, ...options };
+      const loading = { backgroundAfter: QUIET_MILLISECONDS, ...options };
       const restored = await restoreVm(host, checkpoint, loading, told, learns);
       const { saved } = restored;
       const name = options.name ?? saved.name;
@@ -279,7 +282,7 @@ export class SavedVms {
       const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
       this.#parts.follow(vm);
-      if (translates) this.#parts.translations.start(role.quietMilliseconds);
+      if (translates) this.#parts.translations.start(QUIET_MILLISECONDS);
       await vm.started();
       await pausing;
       return vm;
@@ -354,7 +357,7 @@ export class SavedVms {
     const { translations, cores } = this.#parts;
     const { tier, trace } = config;
     const translates = (tier === "auto" || tier === "translator") && !trace;
-    const compiler = translates ? await translations.connect(name) : undefined;
+    const compiler = translates ? await translations.connect(name, QUIET_MILLISECONDS) : undefined;
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
   }

@@ -16,6 +16,9 @@ const NEIGHBOURS = 16;
 /** Most of them. */
 const NEIGHBOURS_MAXIMUM = 4096;
 
+/** Milliseconds between two clusters that nobody waits for: the VM and its host have better things to do. */
+const PACE_MILLISECONDS = 1;
+
 /** How to load. */
 export interface LoadOptions {
   /**
@@ -25,7 +28,10 @@ export interface LoadOptions {
   readonly first?: "active" | "none" | "all";
   /** Whether pages that nobody asks for are loaded, too; not for VMs that may never run. */
   readonly inBackground?: boolean;
-  /** Milliseconds for which those wait, so that a VM that is short does without; 0 by default. */
+  /**
+   * Milliseconds for which those wait, so that they do not compete with what a guest does first, and a VM that
+   * is short does without them; some hundred by default, 0: at once.
+   */
   readonly backgroundAfter?: number;
   /** Pages that are loaded when one of them is waited for, a power of two; 16 by default, 1: that one alone. */
   readonly around?: number;
@@ -162,7 +168,7 @@ export class PageLoader {
     while (!this.#closed && this.#source.left > 0) {
       const wanted = this.#source.wanted();
       if (wanted !== undefined) this.#loadAround(wanted);
-      else if (begins && this.#loadNext()) await this.timers.yieldToOthers();
+      else if (begins && this.#loadNext()) await this.#source.wish(PACE_MILLISECONDS);
       else await this.#source.wish(patience);
     }
   }

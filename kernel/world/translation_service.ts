@@ -83,8 +83,9 @@ export class TranslationService {
   /**
    * Connects a VM; nobody answers it before `start`.
    * @param name of the file that its regions are kept in
+   * @param after milliseconds until it gets what was kept, which takes the compile world 200 to make
    */
-  async connect(name: string): Promise<Connection> {
+  async connect(name: string, after = 0): Promise<Connection> {
     const path = this.directory && `${this.directory}/${name}`;
     const keeps = path !== undefined && this.#isThere(path);
     const id = this.#count++;
@@ -98,7 +99,8 @@ export class TranslationService {
     };
     // What is kept is read when there is somebody to use it.
     if (this.#worker === undefined) this.#unsaid.push(() => void introduce());
-    else await introduce();
+    else if (after === 0) await introduce();
+    else void this.host.timers.delay(after, this.#stopping.signal).then(introduce);
     const cancel = new AbortController();
     void this.#keepNowAndThen(id, cancel.signal);
     const close = async () => {
