@@ -22,6 +22,7 @@ import { beginRecording } from "./world/recording_start.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
+import { KeptWorlds, type KeptWorldsOptions } from "./world/kept_worlds.ts";
 import { TranslationService, translationsName } from "./world/translation_service.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
@@ -55,6 +56,8 @@ export interface KernelOptions {
   readonly translations?: string;
   /** Folder where checkpoints are kept; without it there are none. */
   readonly checkpoints?: string;
+  /** Where bundled modules of worlds are kept; nowhere by default. */
+  readonly keptWorlds?: KeptWorldsOptions;
 }
 
 /** The options that decide how a machine's memory and code are laid out. */
@@ -100,6 +103,7 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
+  readonly #keptWorlds: KeptWorlds | undefined;
   #saved: SavedVms | undefined;
   readonly #cores: CoreModules;
   readonly #worlds: WorldPool;
@@ -111,7 +115,9 @@ export class Kernel {
   /** Makes a kernel; it starts nothing by itself. */
   constructor(options: KernelOptions) {
     this.#options = options;
-    this.#host = options.host ?? denoHost;
+    const { host = denoHost, keptWorlds } = options;
+    this.#keptWorlds = keptWorlds && new KeptWorlds(host, keptWorlds);
+    this.#host = this.#keptWorlds === undefined ? host : { ...host, workers: this.#keptWorlds };
     this.identities = new IdentityService(this.#host.entropy);
     this.#translations = new TranslationService(
       this.#host,
@@ -312,6 +318,7 @@ export class Kernel {
   /** Ends all VMs. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#keptWorlds?.stop();
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
     await this.#saved?.stop();
     this.#translations.stop();

@@ -33,6 +33,7 @@ export type {
   DebugStop,
   DebugTarget,
 } from "./debug/target.ts";
+export type { KeptWorldsOptions } from "./world/kept_worlds.ts";
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
 export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";
@@ -110,4 +111,3 @@ export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";
 export type { PageCounts } from "./datastore/page_encoder.ts";
 export type { DiskFormat } from "./storage/disk_format.ts";
-export type { MachineMake } from "./kernel.ts";

@@ -23,7 +23,10 @@ export const realEnvironment: CliEnvironment = {
     return await VMKernel.start({
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
-      ...(translationCache && { translations: `${cacheFolder()}/translations` }),
+      ...(translationCache && {
+        translations: `${cacheFolder()}/translations`,
+        worlds: `${cacheFolder()}/worlds`,
+      }),
     });
   },
 };
