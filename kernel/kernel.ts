@@ -11,15 +11,12 @@ import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
 import { MACHINE_VERSION } from "./machine/version.ts";
-import type { GuestSymbol } from "./debug/symbol_table.ts";
 import { MetricRegistry } from "./metrics/registry.ts";
-import type { CoreReport } from "./replay/replay_core.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import type { PluginSource } from "./world/plugin_side.ts";
 import { CoreModules, coreRecipe } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 import { KeptWorlds, type KeptWorldsOptions } from "./world/kept_worlds.ts";
@@ -27,6 +24,9 @@ import { TranslationService, translationsName } from "./world/translation_servic
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
 import type { ParkedVm } from "./parked_vm.ts";
+import { type ReplayOptions, replayVm } from "./replayed_vm.ts";
+import type { VmMaking } from "./vm_making.ts";
+import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
 import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
@@ -36,9 +36,6 @@ import { importLate } from "./host/late_import.ts";
 
 /** 2026-01-01 00:00 UTC: the wall clock of a VM with the virtual clock when it starts. */
 const VIRTUAL_WALL_NANOSECONDS = 1_767_225_600_000_000_000n;
-
-/** Most bytes of memory that going back in a replay takes, unless told otherwise. */
-const HISTORY_BYTES = 512 * 1024 * 1024;
 
 /** What a kernel is made of. */
 export interface KernelOptions {
@@ -66,34 +63,6 @@ export type MachineMake = Pick<
   "memory" | "harts" | "clock" | "tier" | "tlbEntries" | "cacheElements"
 >;
 
-/** How to replay a recording. */
-export interface ReplayOptions {
-  /** Whether outputs and digests of the state are compared with the recording's. */
-  readonly verify?: boolean;
-  /** icount to stop at; the recording's end by default. */
-  readonly to?: number;
-  /** "max" (default), or 1: no faster than the guest's own time. */
-  readonly speed?: "max" | 1;
-  /** Whether it stands still until a debugger takes hold of it (`VM.debug`). */
-  readonly waitsForDebugger?: boolean;
-  /** Most bytes of memory that going back may take; 512 MiB by default. */
-  readonly historyBytes?: number;
-  /** Whether replay-only code of the guest runs; it does by default. */
-  readonly replayOnly?: boolean;
-  /** Told of each replay-only code that ran. */
-  readonly onReplayOnly?: (report: CoreReport) => void;
-  /** Who observes the replay, in order; what they print is `VM.pluginOutput`. */
-  readonly plugins?: readonly PluginSource[];
-  /** Names of addresses in the guest, for plugins. */
-  readonly symbols?: readonly GuestSymbol[];
-  /** Which tiers execute, as for `PowerOnOptions`; need not be those of the recording. */
-  readonly tier?: PowerOnOptions["tier"];
-  /** Entries of each software TLB. */
-  readonly tlbEntries?: number;
-  /** Number of cache elements. */
-  readonly cacheElements?: number;
-}
-
 /** A running kernel. */
 export class Kernel {
   /** Counters of the kernel. */
@@ -105,10 +74,15 @@ export class Kernel {
   readonly #translations: TranslationService;
   readonly #keptWorlds: KeptWorlds | undefined;
   #saved: SavedVms | undefined;
+  #ready: ReadyVms | undefined;
   readonly #cores: CoreModules;
   readonly #worlds: WorldPool;
   readonly #vms = new Set<VM>();
   readonly #poweredOn = this.metrics.counter("vms_powered_on_total", "VMs that were started");
+  readonly #warm = this.metrics.counter(
+    "vms_warm_total",
+    "VMs that were made ready from a checkpoint",
+  );
   readonly #failed = this.metrics.counter("vms_failed_total", "VMs that ended by a failure");
   #stopped = false;
 
@@ -131,6 +105,11 @@ export class Kernel {
   /** VMs that have not ended. */
   get vms(): VM[] {
     return [...this.#vms].filter((vm) => !isFinal(vm.state));
+  }
+
+  /** Forks that have not run. */
+  get parkedForks(): ParkedVm[] {
+    return this.#saved?.parked ?? [];
   }
 
   /**
@@ -187,77 +166,34 @@ export class Kernel {
   }
 
   /**
+   * Makes a VM whose guest is ready to run commands (`VM.exec`), as fast as can be: the first one of its kind
+   * boots, and is kept as a checkpoint of kind "ready"; later ones, of this and other processes, are clones of
+   * that with identities of their own. Which kind it is, its images and all options but `name` and `tier` say.
+   * Without a folder for checkpoints, and with drives, a recording, a trace or a debugger, it boots, and nothing
+   * is kept. A VM that ends before it is ready is given all the same. Rejects like `powerOn`.
+   *
+   * ```ts
+   * const vm = await kernel.ready({ guest: "debian" });
+   * const { text } = await vm.exec("uname -a");
+   * ```
+   */
+  async ready({ cold = false, ...options }: ReadyOptions): Promise<VM> {
+    const { drives = [], record, trace, waitsForDebugger } = options;
+    const isPlain = !drives.length && !record && !trace && !waitsForDebugger;
+    if (cold || !isPlain || this.#options.checkpoints === undefined || this.#stopped) {
+      return await this.powerOn(options);
+    }
+    using world: EarlyWorld = this.#worlds.take(options.name ?? options.guest ?? "vm");
+    return await (await this.#readyVms()).make(options, world);
+  }
+
+  /**
    * Replays a recording; the VM's exit says how that ended. Rejects with `HostError`, `FormatError` and
    * `ConfigError` when the recording, or something that it needs, is missing, damaged or has changed.
    */
   async replay(folder: string, options: ReplayOptions = {}): Promise<VM> {
     if (this.#stopped) throw new ConfigError("Cannot replay: the kernel is stopped");
-    const { plugins = [], waitsForDebugger = false } = options;
-    if (waitsForDebugger && plugins.length > 0) {
-      throw new ConfigError("A replay has either plugins or a debugger: plugins cannot go back");
-    }
-    const translates = options.tier !== "interpreter" && options.tier !== "check";
-    using world: EarlyWorld = this.#worlds.take("replay");
-    const recordings = await importLate<typeof import("./world/recordings.ts")>(
-      "./world/recordings.ts",
-      import.meta.url,
-    );
-    const { openRecordedDisks, readRecordedImages, recordedMachine } = recordings;
-    const recording = await recordings.openRecording(this.#host, folder);
-    const { manifest: { machine, name, console }, events, outputs, state } = recording;
-    this.#checkMemory({ name, memoryBytes: machine.memoryBytes });
-    const images = async () => {
-      const read = await readRecordedImages(this.#host, recording);
-      const { kernel, initrd, bios } = read;
-      const all = [kernel, initrd, bios].filter((image) => image instanceof Uint8Array);
-      return { images: { kernel, initrd }, read, moved: all.map(({ buffer }) => buffer) };
-    };
-    const { read, moved } = await images();
-    const config = recordedMachine(recording.manifest, read, {
-      tier: options.tier ?? "auto",
-      tlbEntries: options.tlbEntries,
-      cacheElements: options.cacheElements,
-      marksExecution: waitsForDebugger,
-    });
-    const { verify = false, to, speed = "max", replayOnly = true } = options;
-    const compiler = translates
-      ? await this.#translations.connect(translationsName(config))
-      : undefined;
-    const vm = new VM({
-      host: this.#host,
-      world,
-      name,
-      config,
-      moved: [...moved, ...[...events, ...outputs, ...state].map(({ buffer }) => buffer)],
-      images,
-      disks: [],
-      consoleDevice: console === DEVICE_NAMES.console ? "virtio" : "uart",
-      network: "none",
-      onReset: "restart",
-      compiler,
-      core: await this.#cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false)),
-      waitsForDebugger,
-      replay: {
-        start: {
-          events,
-          outputs,
-          state,
-          verify,
-          to,
-          realTime: speed === 1,
-          historyBytes: options.historyBytes ?? HISTORY_BYTES,
-          replayOnly,
-          plugins,
-          symbols: plugins.length === 0 ? undefined : options.symbols,
-        },
-        onReplayOnly: options.onReplayOnly,
-        disks: await openRecordedDisks(this.#host, recording),
-      },
-    });
-    this.#follow(vm);
-    if (translates) this.#translations.start();
-    await vm.started();
-    return vm;
+    return await replayVm(this.#making(), folder, options);
   }
 
   /** The checkpoints that this kernel keeps. Rejects with `ConfigError` when it keeps none. */
@@ -315,11 +251,12 @@ export class Kernel {
     await this.#worlds.warm(count, { config, core });
   }
 
-  /** Ends all VMs. */
-  async stop(): Promise<void> {
+  /** Ends all VMs. What `ready` is keeping is waited for, for some seconds; not `now`. */
+  async stop({ now = false }: { readonly now?: boolean } = {}): Promise<void> {
     this.#stopped = true;
     this.#keptWorlds?.stop();
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
+    if (!now) await this.#ready?.stop();
     await this.#saved?.stop();
     this.#translations.stop();
     await this.#worlds.stop();
@@ -347,9 +284,13 @@ export class Kernel {
       "./saved_vms.ts",
       import.meta.url,
     );
-    return this.#saved ??= new SavedVms({
+    return this.#saved ??= new SavedVms(this.#making(), this.#options.checkpoints);
+  }
+
+  /** What makes VMs elsewhere. */
+  #making(): VmMaking {
+    return {
       host: this.#host,
-      folder: this.#options.checkpoints,
       translations: this.#translations,
       cores: this.#cores,
       worlds: this.#worlds,
@@ -360,6 +301,24 @@ export class Kernel {
         this.#checkMemory(vm);
       },
       follow: (vm) => this.#follow(vm),
+    };
+  }
+
+  async #readyVms(): Promise<ReadyVms> {
+    const saved = await this.#savedVms();
+    const { ReadyVms } = await importLate<typeof import("./ready_vms.ts")>(
+      "./ready_vms.ts",
+      import.meta.url,
+    );
+    return this.#ready ??= new ReadyVms({
+      host: this.#host,
+      saved,
+      powerOn: (options) => this.powerOn(options),
+      specOf: async (options) =>
+        parsePowerOn(options, await this.#resolveGuest(options), `vm${this.#poweredOn.value}`),
+      warn: (line) => this.#options.warn?.(line),
+      progress: (line) => this.#options.progress?.(line),
+      warm: this.#warm,
     });
   }
 

@@ -17,7 +17,8 @@ export type {
   VmSpec,
 } from "./config.ts";
 export { parsePowerOn } from "./config.ts";
-export { Kernel, type KernelOptions, type MachineMake, type ReplayOptions } from "./kernel.ts";
+export { Kernel, type KernelOptions, type MachineMake } from "./kernel.ts";
+export type { ReplayOptions } from "./replayed_vm.ts";
 export type { Counter, Gauge, MetricInfo } from "./metrics/counter.ts";
 export type { Histogram } from "./metrics/histogram.ts";
 export type { Metric, MetricRegistry } from "./metrics/registry.ts";
@@ -92,6 +93,7 @@ export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
 export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
 export type { SaveProgress } from "./world/saver_protocol.ts";
+export type { ReadyOptions } from "./ready_vms.ts";
 export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
 export type { ParkedVm } from "./parked_vm.ts";
 export type { LoadOptions } from "./world/page_loader.ts";
@@ -106,6 +108,13 @@ export type {
   CheckpointTree,
   CheckpointWanted,
 } from "./checkpoint/checkpoint_store.ts";
+export type {
+  CheckpointDevice,
+  CheckpointDiff,
+  CheckpointRegister,
+  CheckpointValues,
+  PageRange,
+} from "./checkpoint/checkpoint_diff.ts";
 export type { ClaimState } from "./checkpoint/claims.ts";
 export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";

@@ -10,6 +10,7 @@ import type { VM } from "./world/vm.ts";
 
 /** A VM that has not run yet. */
 export class ParkedVm {
+  readonly #over: PromiseWithResolvers<void> = Promise.withResolvers();
   #vm: Promise<VM> | undefined;
   #discarded = false;
 
@@ -33,18 +34,28 @@ export class ParkedVm {
     return this.#vm === undefined && !this.#discarded;
   }
 
+  /** Resolves when it waits no more: it runs, could not, or was discarded. */
+  get over(): Promise<void> {
+    return this.#over.promise;
+  }
+
   /** Runs it; the same VM each time. Rejects as `Kernel.restore`, and with `ConfigError` when it was discarded. */
   start(): Promise<VM> {
     if (this.#discarded) {
       return Promise.reject(new ConfigError(`Cannot run "${this.name}": it was discarded`));
     }
-    return this.#vm ??= this.run().finally(() => this.gone(true));
+    return this.#vm ??= this.run().finally(() => this.#gone(true));
   }
 
   /** Drops it, if it has not run. */
   discard(): void {
     if (!this.parked) return;
     this.#discarded = true;
-    this.gone(false);
+    this.#gone(false);
+  }
+
+  #gone(started: boolean): void {
+    this.gone(started);
+    this.#over.resolve();
   }
 }

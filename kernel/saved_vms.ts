@@ -11,7 +11,6 @@ import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
-import type { Host } from "./host/host.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
 import type {
@@ -20,15 +19,16 @@ import type {
   MadeCheckpoint,
   SavableVm,
 } from "./world/checkpoint_service.ts";
-import { type CoreModules, coreRecipe } from "./world/core_modules.ts";
-import type { IdentityService } from "./world/identity_service.ts";
+import { coreRecipe } from "./world/core_modules.ts";
 import type { MachineConfig } from "./world/machine_port.ts";
 import type { LoadOptions } from "./world/page_loader.ts";
 import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
-import type { TranslationService } from "./world/translation_service.ts";
+import type { SavedVm } from "./world/saved_vm.ts";
+import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
-import type { WorldPool } from "./world/world_pool.ts";
+import { WorkingSetLearner } from "./world/working_set_learner.ts";
+import type { EarlyWorld } from "./world/early_world.ts";
 
 /** Bytes of entropy that a clone whose course is a function of its seed gets. */
 const ENTROPY_BYTES = 64;
@@ -43,47 +43,56 @@ export interface GoOnOptions extends LoadOptions {
   readonly tier?: PowerOnOptions["tier"];
   /** Whether it stands still until `VM.resume`: it is then what the checkpoint says. */
   readonly paused?: boolean;
+  /**
+   * Whether to note which pages it uses in its first second, and to keep them as the checkpoint's working set:
+   * who goes on from the checkpoint later is faster. That second is a little slower. "once": only if none is
+   * kept, or one that is damaged.
+   */
+  readonly learn?: boolean | "once";
 }
 
 /** How to fork. */
 export interface ForkOptions extends GoOnOptions {
   /** Number of forks; 1 by default. */
   readonly count?: number;
-}
-
-/** What the kernel lends. */
-export interface SavedVmsParts {
-  readonly host: Host;
-  /** Folder of the checkpoints. */
-  readonly folder: string | undefined;
-  readonly translations: TranslationService;
-  readonly cores: CoreModules;
-  readonly worlds: WorldPool;
-  readonly identities: IdentityService;
-  readonly warn: (line: string) => void;
-  /** Throws when no VM with so much memory can be made now. */
-  readonly admit: (vm: { readonly name: string; readonly memoryBytes: number }) => void;
-  /** Knows a VM from now on. */
-  readonly follow: (vm: VM) => void;
+  /** A name for each of them; by default they are called after their parent, or `name`, with a number. */
+  readonly names?: readonly string[];
 }
 
 /** Who a VM is to be. */
-interface Role {
-  /** The identity of a clone; undefined: the VM keeps its own. */
-  readonly clone?: VmIdentity;
+export interface Role {
+  /** Gives a clone its identity; undefined: the VM keeps its own. */
+  readonly clone?: (parent: CloneParent) => VmIdentity;
   /** Called when all is there, and the guest is about to execute. */
   readonly beforeFirst?: () => void;
+  /** The guest that it was started with, by name. */
+  readonly guest?: string | undefined;
+  /** A world that was started for it already. */
+  readonly world?: EarlyWorld;
+  /** Milliseconds for which nothing that can wait competes with it for the processor; 0 by default. */
+  readonly quietMilliseconds?: number;
+  /** What its guest lacks is a problem of the checkpoint. */
+  readonly damaged?: () => void;
+}
+
+/** What the identity of a clone is made from. */
+export interface CloneParent {
+  readonly name: string;
+  /** The seed of a VM whose course is a function of it. */
+  readonly seed: number | undefined;
+  readonly parent: VmIdentity | undefined;
 }
 
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
-  readonly #parts: SavedVmsParts;
+  readonly #parts: VmMaking;
   readonly #service: CheckpointService;
   readonly #parked = new Set<ParkedVm>();
 
-  constructor(parts: SavedVmsParts) {
+  /** @param folder of the checkpoints; without one there are none */
+  constructor(parts: VmMaking, folder: string | undefined) {
     this.#parts = parts;
-    this.#service = new CheckpointService(parts.host, parts.folder);
+    this.#service = new CheckpointService(parts.host, folder);
   }
 
   /** The checkpoints. Throws ConfigError when the kernel keeps none. */
@@ -130,11 +139,20 @@ export class SavedVms {
     return this.#goOn(id, options, {});
   }
 
+  /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
+  clone(id: string, options: GoOnOptions, role: Role): Promise<VM> {
+    const { identities } = this.#parts;
+    return this.#goOn(id, options, { ...role, clone: (parent) => identities.newIdentity(parent) });
+  }
+
   /** Makes forks of a VM that runs, or of the VM of a checkpoint. */
   async fork(from: VM | string, options: ForkOptions): Promise<ParkedVm[]> {
-    const { count = 1, ...how } = options;
+    const { count = 1, names, ...how } = options;
     if (!Number.isSafeInteger(count) || count < 1 || count > FORKS_MAXIMUM) {
       throw new ConfigError(`Cannot make ${count} forks: expected 1 to ${FORKS_MAXIMUM}`);
+    }
+    if (names !== undefined && names.length !== count) {
+      throw new ConfigError(`Cannot make ${count} forks with ${names.length} names`);
     }
     const isRunning = from instanceof VM;
     const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
@@ -147,13 +165,11 @@ export class SavedVms {
       if (--siblings.left === 0 && isRunning) void this.#forget(id);
     };
     return Array.from({ length: count }, (_, i) => {
-      const name = how.name === undefined
-        ? `${parent.name}-${i + 1}`
-        : count === 1
-        ? how.name
-        : `${how.name}-${i + 1}`;
+      const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
+      const name = names?.[i] ?? (how.name !== undefined && count === 1 ? how.name : numbered());
       const identity = this.#parts.identities.newIdentity({ ...parent, name });
-      const run = () => this.#goOn(id, { inBackground: false, ...how, name }, { clone: identity });
+      const run = () =>
+        this.#goOn(id, { inBackground: false, ...how, name }, { clone: () => identity });
       const fork: ParkedVm = new ParkedVm(name, identity, run, (started) => gone(fork, started));
       this.#parked.add(fork);
       return fork;
@@ -181,12 +197,10 @@ export class SavedVms {
   /** What the identities of a checkpoint's clones are made from. */
   async #parentOf(
     id: string,
-  ): Promise<{ name: string; seed: number | undefined; parent: VmIdentity | undefined }> {
+  ): Promise<CloneParent> {
     const checkpoint = await this.store.open(id);
     try {
-      const { saved, identity } = describeSaved(checkpoint);
-      const seed = saved.machine.clock === "virtual" ? saved.machine.seed : undefined;
-      return { name: saved.name, seed, parent: identity };
+      return parentOf(describeSaved(checkpoint));
     } finally {
       checkpoint.close();
     }
@@ -194,16 +208,27 @@ export class SavedVms {
 
   async #goOn(id: string, options: GoOnOptions, role: Role): Promise<VM> {
     const { host, worlds, identities, warn } = this.#parts;
-    using world = worlds.take(options.name ?? "vm");
+    using world = role.world ?? worlds.take(options.name ?? "vm");
     const checkpoint = await this.store.open(id);
     let release = () => {};
     try {
-      const told = (error: Error) => warn(error.message);
-      const restored = await restoreVm(host, checkpoint, options, told);
+      const told = {
+        ignored: (error: Error) => warn(error.message),
+        failed: (error: Error) => {
+          warn(error.message);
+          role.damaged?.();
+        },
+      };
+      const learns = (isKnown: boolean) =>
+        options.learn === true || (options.learn === "once" && !isKnown)
+          ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
+          : undefined;
+      const loading = { backgroundAfter: role.quietMilliseconds ?? 0, ...options };
+      const restored = await restoreVm(host, checkpoint, loading, told, learns);
       const { saved } = restored;
       const name = options.name ?? saved.name;
       this.#parts.admit({ name, memoryBytes: saved.machine.memoryBytes });
-      const identity = role.clone ?? restored.identity;
+      const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
       if (identity !== undefined) {
         if (role.clone === undefined) identities.keep(identity);
         release = () => identities.release(identity);
@@ -219,6 +244,7 @@ export class SavedVms {
         host,
         world,
         name,
+        guest: role.guest,
         config,
         moved: [],
         images: () => imagesOf(host, saved),
@@ -237,7 +263,7 @@ export class SavedVms {
       const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
       this.#parts.follow(vm);
-      if (translates) this.#parts.translations.start();
+      if (translates) this.#parts.translations.start(role.quietMilliseconds);
       await vm.started();
       await pausing;
       return vm;
@@ -272,6 +298,13 @@ export class SavedVms {
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
   }
+}
+
+function parentOf(
+  { saved, identity }: { readonly saved: SavedVm; readonly identity: VmIdentity | undefined },
+): CloneParent {
+  const { machine: { clock, seed }, name } = saved;
+  return { name, seed: clock === "virtual" ? seed : undefined, parent: identity };
 }
 
 /** A VM that can be saved. Throws ConfigError or HostError for one that cannot. */

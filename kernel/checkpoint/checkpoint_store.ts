@@ -16,6 +16,7 @@ import {
   MEMORY_PAGES_MAXIMUM,
 } from "./checkpoint_format.ts";
 import { withHead } from "./checkpoint_file.ts";
+import { type CheckpointDiff, diffCheckpoints } from "./checkpoint_diff.ts";
 import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
 import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
 import { OpenCheckpoint } from "./open_checkpoint.ts";
@@ -69,6 +70,8 @@ export interface Checkpoints {
     ids?: readonly string[],
     progress?: (done: number, of: number) => void,
   ): Promise<StoreProblem[]>;
+  /** What differs between two checkpoints. Rejects with ConfigError, FormatError and HostError. */
+  diff(a: string, b: string): Promise<CheckpointDiff>;
 }
 
 /** The store. */
@@ -168,6 +171,25 @@ export class CheckpointStore implements Checkpoints {
     });
   }
 
+  /**
+   * Keeps which pages the VM of a checkpoint uses first, in place of what was known of that. Rejects with
+   * ConfigError when the checkpoint is gone, with FormatError when the pages cannot be read, with HostError.
+   *
+   * @param checkpoint open
+   * @param pages guest pages in the order of their first use, each once
+   */
+  async keepWorkingSet(checkpoint: OpenCheckpoint, pages: Uint32Array): Promise<void> {
+    const { id } = checkpoint.head;
+    const bytes = checkpoint.workingSetOf(pages);
+    const lock = await this.#folder.lock(false);
+    try {
+      this.#require(id);
+      await this.#folder.putWorkingSet(id, bytes);
+    } finally {
+      lock.release();
+    }
+  }
+
   /** Claims a suspended state, to run from it: see claims.ts. Rejects with ConfigError and HostError. */
   async claim(id: string): Promise<Claim> {
     const lock = await this.#folder.lock(false);
@@ -214,6 +236,18 @@ export class CheckpointStore implements Checkpoints {
     });
   }
 
+  /** The same if nobody uses the store just now, else undefined. Rejects like `delete`. */
+  async tryDelete(ids: readonly string[]): Promise<Collected | undefined> {
+    const lock = this.#folder.tryLock(true);
+    if (lock === undefined) return undefined;
+    try {
+      await deleteCheckpoints(this.#folder, this.#claims, ids);
+      return await collect(this.#folder, this.#claims);
+    } finally {
+      lock.release();
+    }
+  }
+
   /** Frees what nothing refers to: after crashes. Waits as `delete` does. Rejects with HostError. */
   collect(): Promise<Collected> {
     return this.#exclusive(() => collect(this.#folder, this.#claims));
@@ -242,6 +276,24 @@ export class CheckpointStore implements Checkpoints {
       for (const id of ids ?? []) this.#require(id);
       return verifyStore(this.#folder, ids ?? this.#folder.checkpointIds(), progress);
     });
+  }
+
+  /**
+   * What differs between two checkpoints, page for page and register for register. Rejects with ConfigError
+   * when one does not exist or their guests have not as much memory, with FormatError and HostError.
+   */
+  async diff(a: string, b: string): Promise<CheckpointDiff> {
+    const first = await this.open(a);
+    try {
+      const second = await this.open(b);
+      try {
+        return diffCheckpoints(first, second);
+      } finally {
+        second.close();
+      }
+    } finally {
+      first.close();
+    }
   }
 
   #require(id: string): void {

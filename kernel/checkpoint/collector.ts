@@ -62,6 +62,7 @@ export async function deleteCheckpoints(
       else await adopt(folder, id, child);
     }
     await claims.unclaimed([id], () => files.remove(folder.checkpointPath(id)));
+    if (files.exists(folder.workingSetPath(id))) files.remove(folder.workingSetPath(id));
     await files.flushFolder(folder.checkpoints);
   };
   for (const id of ids) if (left.has(id)) await deleteOne(id);
@@ -119,6 +120,9 @@ export async function collect(folder: StoreFolder, claims: Claims): Promise<Coll
   const { files, codec } = folder.host;
   folder.ensureDurable();
   sweepPartials(folder);
+  for (const id of folder.workingSetIds()) {
+    if (!folder.has(id)) files.remove(folder.workingSetPath(id));
+  }
   // A checkpoint that a crash removed halfway must not come back after its pages have gone.
   await files.flushFolder(folder.checkpoints);
   await claims.sweep();

@@ -10,11 +10,14 @@ import { FormatError } from "../base/errors.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import { PLAIN_PAGES_MAXIMUM } from "../datastore/pack_format.ts";
 import { ClusterCache, PackReader } from "../datastore/pack_reader.ts";
+import type { HostFile } from "../host/files.ts";
+import type { PageCodec } from "../host/page_codec.ts";
 import { type FlatMap, flatten } from "../datastore/page_map.ts";
 import type { CheckpointHead, CheckpointState } from "./checkpoint_format.ts";
 import { checkMachineVersion } from "./checkpoint_format.ts";
 import type { CheckpointFile } from "./checkpoint_file.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
+import { loadWorkingSet, writeWorkingSet } from "./working_set.ts";
 
 /** An open checkpoint. */
 export class OpenCheckpoint {
@@ -28,6 +31,8 @@ export class OpenCheckpoint {
   readonly active: Uint32Array;
   readonly #file: CheckpointFile;
   readonly #packs: (PackReader | undefined)[];
+  readonly #codec: PageCodec;
+  readonly #workingSet: HostFile | undefined;
   readonly #cache = new ClusterCache();
   #closed = false;
 
@@ -35,7 +40,11 @@ export class OpenCheckpoint {
     chain: readonly CheckpointFile[],
     map: FlatMap,
     packs: readonly (PackReader | undefined)[],
+    codec: PageCodec,
+    workingSet: HostFile | undefined,
   ) {
+    this.#codec = codec;
+    this.#workingSet = workingSet;
     this.#file = chain.at(-1)!;
     this.head = this.#file.head;
     this.chain = chain.map(({ head }) => head);
@@ -59,7 +68,10 @@ export class OpenCheckpoint {
       map.packs.forEach((pack, i) => {
         packs.push(used[i + 1] === 1 ? openPack(folder, id, pack) : undefined);
       });
-      return new OpenCheckpoint(chain, map, packs);
+      const { files, codec } = folder.host;
+      const path = folder.workingSetPath(id);
+      const workingSet = files.exists(path) ? files.open(path) : undefined;
+      return new OpenCheckpoint(chain, map, packs, codec, workingSet);
     } catch (error) {
       for (const pack of packs) pack?.close();
       throw error;
@@ -112,6 +124,48 @@ export class OpenCheckpoint {
     }
   }
 
+  /** Whether a working set was learned for it, which may be damaged. */
+  get hasWorkingSet(): boolean {
+    return this.#workingSet !== undefined;
+  }
+
+  /**
+   * Reads the pages of its working set into guest RAM, which may be shared memory. Throws FormatError when the
+   * working set is of no use: pages of which `loaded` was not told may hold anything then. Throws HostError.
+   *
+   * @param loaded is told of each run of pages that is in its place
+   */
+  loadWorkingSet(ram: Uint8Array, loaded: (first: number, pages: number) => void): void {
+    const { head, map } = this;
+    assert(!this.#closed && ram.length === map.packOf.length * PAGE_BYTES, "the guest's RAM");
+    const file = this.#workingSet;
+    if (file === undefined) return;
+    try {
+      loadWorkingSet(file, head, this.#codec, ram, loaded);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      throw new FormatError(`the working set of checkpoint ${head.id}: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /**
+   * Bytes of the working set that has these pages, but for those that hold zeros. Throws FormatError and
+   * HostError.
+   *
+   * @param pages guest pages in the order of their first use, each once
+   */
+  workingSetOf(pages: Uint32Array): Uint8Array<ArrayBuffer> {
+    const stored = pages.filter((page) => page < this.map.packOf.length && !this.isZero(page));
+    return writeWorkingSet(
+      this.head,
+      stored,
+      (page, into) => this.readPage(page, into),
+      this.#codec,
+    );
+  }
+
   /** Guest pages that differ between two checkpoints of guests with as much memory. Throws FormatError. */
   differingPages(other: OpenCheckpoint): Uint32Array {
     const [a, b] = [this.map, other.map];
@@ -133,6 +187,7 @@ export class OpenCheckpoint {
     if (this.#closed) return;
     this.#closed = true;
     for (const pack of this.#packs) pack?.close();
+    this.#workingSet?.close();
     this.#cache.clear();
   }
 

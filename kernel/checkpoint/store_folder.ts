@@ -4,9 +4,11 @@
  *     lock                       whoever saves or reads holds it shared, whoever removes holds it alone
  *     packs/ID.pack              pages; ID.pack.partial while one is made
  *     checkpoints/ID.checkpoint  the rest of a checkpoint; ID.checkpoint.partial while one is made
+ *     checkpoints/ID.working-set pages that it uses first, learned; ID.N.working-set.partial while one is made
  *     claims/                    see claims.ts
  *
- * Invariant: only a holder of the exclusive lock removes or replaces anything that has its final name.
+ * Invariant: only a holder of the exclusive lock removes or replaces anything that has its final name, but for
+ * working sets, which a holder of the shared lock replaces: any of them will do.
  */
 import { FormatError } from "../base/errors.ts";
 import { isStoreId } from "../datastore/pack_format.ts";
@@ -26,6 +28,7 @@ export interface StoreHost {
 
 const CHECKPOINT = ".checkpoint";
 const PACK = ".pack";
+const WORKING_SET = ".working-set";
 /** Longest chain of checkpoints: a longer one goes round in a circle or is of no use. */
 const CHAIN_MAXIMUM = 10_000;
 
@@ -66,6 +69,16 @@ export class StoreFolder {
   /** File of a checkpoint. */
   checkpointPath(id: string): string {
     return `${this.checkpoints}/${id}${CHECKPOINT}`;
+  }
+
+  /** File of a checkpoint's working set. */
+  workingSetPath(id: string): string {
+    return `${this.checkpoints}/${id}${WORKING_SET}`;
+  }
+
+  /** Ids of the checkpoints that have working sets, or had them. Throws HostError. */
+  workingSetIds(): string[] {
+    return this.#idsIn(this.checkpoints, WORKING_SET);
   }
 
   /** Whether there is a checkpoint of this id. Throws HostError. */
@@ -156,27 +169,38 @@ export class StoreFolder {
     await this.host.files.flushFolder(this.checkpoints);
   }
 
+  /** Puts a checkpoint's working set in place. The store's lock must be held. Rejects with HostError. */
+  async putWorkingSet(id: string, bytes: Uint8Array): Promise<void> {
+    // Others may do the same at this moment.
+    const partial = `${this.checkpoints}/${id}.${this.newId()}${WORKING_SET}${PARTIAL}`;
+    const { publish } = await this.#writeNew(partial, this.workingSetPath(id), bytes);
+    publish();
+    await this.host.files.flushFolder(this.checkpoints);
+  }
+
   /** Writes a checkpoint's file under a temporary name, and flushes it. Rejects with HostError. */
-  async writePartial(
-    id: string,
+  writePartial(id: string, bytes: Uint8Array): Promise<{ publish(): void; abort(): void }> {
+    const path = this.checkpointPath(id);
+    return this.#writeNew(path + PARTIAL, path, bytes);
+  }
+
+  async #writeNew(
+    partial: string,
+    path: string,
     bytes: Uint8Array,
   ): Promise<{ publish(): void; abort(): void }> {
     const { files } = this.host;
-    const path = this.checkpointPath(id);
-    const file = files.create(path + PARTIAL);
+    const file = files.create(partial);
     try {
       file.write(0, bytes);
       await file.flush();
     } catch (error) {
       file.close();
-      attempt(() => files.remove(path + PARTIAL));
+      attempt(() => files.remove(partial));
       throw error;
     }
     file.close();
-    return {
-      publish: () => files.rename(path + PARTIAL, path),
-      abort: () => files.remove(path + PARTIAL),
-    };
+    return { publish: () => files.rename(partial, path), abort: () => files.remove(partial) };
   }
 
   #idsIn(folder: string, end: string): string[] {

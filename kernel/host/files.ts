@@ -60,6 +60,12 @@ export interface HostFiles {
   folders(path: string): string[];
   /** Whether there is a file or folder of this name. Throws `HostError` when that cannot be told. */
   exists(path: string): boolean;
+  /**
+   * What a file is by its size, place and times: `text` changes when its content does, unless that happens
+   * within a tick of the file system's clock; `changed` is when it changed last, in milliseconds since 1970,
+   * Infinity where that is not known. Throws `HostError`.
+   */
+  stamp(path: string): { readonly text: string; readonly changed: number };
   /** Gives a file another name, in one step, in place of a file that had it. Throws `HostError`. */
   rename(from: string, to: string): void;
   /** Removes a file. Throws `HostError`. */
@@ -147,6 +153,12 @@ export const hostFiles: HostFiles = {
       throw fileError("find", path, cause);
     }
   },
+  stamp: (path) =>
+    attempt("find", path, () => {
+      const { size, mtime, ctime, ino, dev } = Deno.statSync(path);
+      const times = [mtime, ctime].map((time) => time?.getTime() ?? 0);
+      return { text: [size, ...times, dev, ino].join(" "), changed: Math.max(...times) };
+    }),
   rename: (from, to) => attempt("rename", from, () => Deno.renameSync(from, to)),
   remove: (path) =>
     attempt("remove", path, () => {

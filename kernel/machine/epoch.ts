@@ -96,7 +96,7 @@ export function diffEpochs(
 ): EpochDifference | undefined {
   const counts = (digest: EpochDigest) => digest.harts.length / HART.byteLength;
   const sameHarts = counts(recorded) === counts(replayed);
-  const registers = sameHarts ? registerDifferences(recorded.harts, replayed.harts) : [];
+  const registers = sameHarts ? compareHarts(recorded.harts, replayed.harts) : [];
   const names = new Set([...Object.keys(recorded.devices), ...Object.keys(replayed.devices)]);
   const devices = [...names].filter((name) => recorded.devices[name] !== replayed.devices[name]);
   const difference: EpochDifference = {
@@ -150,7 +150,8 @@ function disagreement(recorded: number, replayed: number): Disagreement | undefi
   return { recorded: `${recorded}`, replayed: `${replayed}` };
 }
 
-function registerDifferences(recorded: Uint8Array, replayed: Uint8Array): RegisterDifference[] {
+/** Registers that differ in the blocks of as many harts (hart_layout.ts). */
+export function compareHarts(recorded: Uint8Array, replayed: Uint8Array): RegisterDifference[] {
   const differences: RegisterDifference[] = [];
   for (let hart = 0; hart * HART.byteLength < recorded.length; hart++) {
     for (const [field, [width, count]] of Object.entries(HART.fields)) {

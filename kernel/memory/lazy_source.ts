@@ -39,6 +39,22 @@ export class LazySource {
     return new LazySource(buffer);
   }
 
+  /**
+   * Makes the table of a VM that has not started.
+   * @param kept for each guest page, 0 when it holds zeros, anything else when it is loaded later
+   */
+  static makeFor(kept: Uint16Array): LazySource {
+    const { buffer, header, states } = newLazyTable(kept.length);
+    let left = 0;
+    for (let page = 0; page < kept.length; page++) {
+      if (kept[page] === 0) continue;
+      states[page] = LAZY_STATE.absent;
+      left++;
+    }
+    header[LAZY.left] = left;
+    return new LazySource(buffer);
+  }
+
   /** What the VM's side is handed. */
   get table(): SharedArrayBuffer {
     return this.#table.buffer;
@@ -68,12 +84,14 @@ export class LazySource {
     this.#ring(page);
   }
 
-  /** No further page will come: a VM that wants one ends. */
+  /** No further page will come: a VM that wants one ends, and so does who waits for its wishes. */
   close(): void {
     const { header } = this.#table;
     Atomics.store(header, LAZY.closed, 1);
-    Atomics.add(header, LAZY.changes, 1);
-    Atomics.notify(header, LAZY.changes);
+    for (const word of [LAZY.changes, LAZY.wishes]) {
+      Atomics.add(header, word, 1);
+      Atomics.notify(header, word);
+    }
   }
 
   /** The page that the VM waits for, or would like to have, and nobody has taken on; undefined when there is none. */
@@ -86,7 +104,7 @@ export class LazySource {
 
   /**
    * Resolves when the VM may want a page that it did not want when `wanted` was last asked, or after so many
-   * milliseconds. It keeps no event loop going, and `close` of this side does not end it.
+   * milliseconds, or when this side closes. It keeps no event loop going.
    */
   async wish(milliseconds = Infinity): Promise<void> {
     const { header } = this.#table;

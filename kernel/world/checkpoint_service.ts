@@ -58,6 +58,8 @@ export interface CheckpointPurpose {
   readonly kind: CheckpointKind;
   /** What it is found by. */
   readonly key?: string;
+  /** Told as soon as its moment is over: what comes to the VM from now on is not in it. */
+  readonly taken?: () => void;
 }
 
 /** A checkpoint that was made. */
@@ -107,6 +109,7 @@ export class CheckpointService {
     return this.#inTurn(() =>
       this.#saving(vm, options, async (work, all) => {
         const moment = await vm.saves.freeze({ all });
+        purpose.taken?.();
         const pages = await this.#pass(work, moment, true);
         const head = await this.#commit(work, vm, moment, pages!, purpose);
         vm.saves.over(true);

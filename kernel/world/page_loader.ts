@@ -5,6 +5,7 @@
  * Invariants: each page is loaded once; a page that cannot be read ends the VM when it wants it, not before;
  * other work of the kernel world has its turn between clusters.
  */
+import { FormatError } from "../base/errors.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
@@ -15,10 +16,15 @@ const NEIGHBOURS = 16;
 
 /** How to load. */
 export interface LoadOptions {
-  /** Which pages are there before the VM runs: those of the working set, none, or all. */
+  /**
+   * Which pages are there before the VM runs: those that it will use first, as far as that was learned or noted
+   * when it was suspended, none, or all.
+   */
   readonly first?: "active" | "none" | "all";
   /** Whether pages that nobody asks for are loaded, too; not for VMs that may never run. */
   readonly inBackground?: boolean;
+  /** Milliseconds for which those wait, so that a VM that is short does without; 0 by default. */
+  readonly backgroundAfter?: number;
 }
 
 /** What a loader did. */
@@ -32,37 +38,52 @@ export interface LoadCounters {
   readonly background: number;
 }
 
+/** Who is told of problems. */
+export interface LoadProblems {
+  /** A page cannot be read: a VM that wants it ends. */
+  failed(error: Error): void;
+  /** What would have helped cannot be read. */
+  ignored(error: Error): void;
+}
+
 /** Loads one VM's pages. */
 export class PageLoader {
   readonly #source: LazySource;
   readonly #ram: Uint8Array;
   #next = 0;
   #closed = false;
+  readonly #ending = new AbortController();
   #done: Promise<void> = Promise.resolve();
+  #hadWorkingSet = false;
   #counters = { first: 0, demanded: 0, neighbours: 0, background: 0 };
 
   /**
    * Loads what is to be there first. Throws FormatError and HostError when it cannot be read.
    *
    * @param ram the VM's RAM, all zeros
-   * @param failed is told of the first page that could not be read
+   * @param told is told of what could not be read
    */
   constructor(
     private readonly checkpoint: OpenCheckpoint,
     ram: Uint8Array,
     private readonly timers: HostTimers,
-    private readonly failed: (error: Error) => void,
+    private readonly told: LoadProblems,
     private readonly options: LoadOptions = {},
   ) {
     this.#ram = ram;
     const { packOf } = checkpoint.map;
-    this.#source = LazySource.make(packOf.length, stored(packOf));
+    this.#source = LazySource.makeFor(packOf);
     this.#loadFirst(options.first ?? "active");
   }
 
   /** What the VM's world is handed. */
   get table(): SharedArrayBuffer {
     return this.#source.table;
+  }
+
+  /** Whether a working set was learned for the checkpoint, and is of use. */
+  get hadWorkingSet(): boolean {
+    return this.#hadWorkingSet;
   }
 
   /** What was done so far. */
@@ -79,6 +100,7 @@ export class PageLoader {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#ending.abort();
     this.#source.close();
     await this.#done;
     this.checkpoint.close();
@@ -95,22 +117,39 @@ export class PageLoader {
       }
       return;
     }
-    this.checkpoint.loadActive(this.#ram, (page, pages) => {
+    const loaded = (page: number, pages: number) => {
       for (let i = page; i < page + pages; i++) {
-        if (this.#source.begin(i)) this.#source.done(i);
+        if (!this.#source.begin(i)) continue;
+        this.#source.done(i);
+        counters.first++;
       }
-      counters.first += pages;
-    });
+    };
+    if (this.checkpoint.hasWorkingSet) {
+      try {
+        this.checkpoint.loadWorkingSet(this.#ram, loaded);
+        this.#hadWorkingSet = true;
+        return;
+      } catch (error) {
+        // It helps to be fast; what it says is said elsewhere, too.
+        if (!(error instanceof FormatError)) throw error;
+        this.told.ignored(error);
+      }
+    }
+    this.checkpoint.loadActive(this.#ram, loaded);
   }
 
   async #serve(): Promise<void> {
-    const { inBackground = true } = this.options;
-    // Between two looks at nothing: whoever closes does not ring.
+    const { inBackground = true, backgroundAfter = 0 } = this.options;
+    // Between two looks at nothing, though whoever wants something rings.
     const patience = 200;
+    let begins = inBackground && backgroundAfter === 0;
+    if (inBackground && !begins) {
+      void this.timers.delay(backgroundAfter, this.#ending.signal).then((now) => begins = now);
+    }
     while (!this.#closed && this.#source.left > 0) {
       const wanted = this.#source.wanted();
       if (wanted !== undefined) this.#loadAround(wanted);
-      else if (inBackground && this.#loadNext()) await this.timers.yieldToOthers();
+      else if (begins && this.#loadNext()) await this.timers.yieldToOthers();
       else await this.#source.wish(patience);
     }
   }
@@ -147,15 +186,10 @@ export class PageLoader {
     } catch (error) {
       this.#source.fail(page);
       if (strict) throw error;
-      this.failed(error as Error);
+      this.told.failed(error as Error);
       return false;
     }
     this.#source.done(page);
     return true;
   }
-}
-
-/** The pages that do not hold zeros. */
-function* stored(packOf: Uint16Array): Generator<number> {
-  for (let page = 0; page < packOf.length; page++) if (packOf[page] !== 0) yield page;
 }

@@ -102,6 +102,8 @@ export const TO_KERNEL = {
   frozen: 20,
   /** (id, microseconds) The machine runs again, having stood still for so long. */
   thawed: 21,
+  /** (1 if more parts follow) bytes: u32 guest pages that were used first, in that order, since a restore. */
+  touched: 22,
 } as const;
 
 /** Kinds of disk requests, by their number in a message. */

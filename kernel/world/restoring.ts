@@ -13,7 +13,8 @@ import type { MachineImage } from "../machine/machine_image.ts";
 import { planOptions } from "../machine/machine_plan.ts";
 import { newMemory, planMemory } from "../memory/memory_plan.ts";
 import type { MachineConfig } from "./machine_port.ts";
-import { type LoadOptions, PageLoader } from "./page_loader.ts";
+import { type LoadOptions, type LoadProblems, PageLoader } from "./page_loader.ts";
+import type { WorkingSetLearner } from "./working_set_learner.ts";
 import { decodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import type { RestoreParts } from "./vm_parts.ts";
 import type { ImagesMessage } from "./vm_world.ts";
@@ -52,7 +53,8 @@ export async function restoreVm(
   host: Host,
   checkpoint: OpenCheckpoint,
   options: LoadOptions,
-  failed: (error: Error) => void,
+  told: LoadProblems,
+  learns: (isKnown: boolean) => WorkingSetLearner | undefined = () => undefined,
 ): Promise<RestoredVm> {
   const { head } = checkpoint;
   const { saved, identity, ticks, image } = describeSaved(checkpoint);
@@ -65,9 +67,12 @@ export async function restoreVm(
   const plan = planMemory(planOptions(machine));
   const memory = newMemory(plan);
   const ram = new Uint8Array(memory.buffer, plan.ram, plan.ramBytes);
-  const loader = new PageLoader(checkpoint, ram, host.timers, failed, options);
-  const start = { image, ticks, memory, lazy: loader.table };
-  return { saved, identity, config, restore: { start, base: head.id, typed: saved.typed, loader } };
+  const loader = new PageLoader(checkpoint, ram, host.timers, told, options);
+  const learner = learns(loader.hadWorkingSet);
+  const learn = learner?.milliseconds ?? 0;
+  const start = { image, ticks, memory, lazy: loader.table, learn };
+  const restore = { start, base: head.id, typed: saved.typed, loader, learner };
+  return { saved, identity, config, restore };
 }
 
 /** The images of a restored VM, whose guest resets itself. Rejects with ConfigError and HostError. */

@@ -5,6 +5,7 @@
  *     prepare ──► room for pages that are copied aside, while the guest runs
  *     freeze  ──► pages frozen, image taken ── `frozen` in order with all output ──► guest goes on ── `thawed`
  *     ended   ──► the saver has had all pages, or has given up
+ *     learn   ──► which pages a restored machine uses first is told once ── `touched` (S19.8)
  *
  * Loaded by the first VM that is saved or restored (vm_extras.ts).
  *
@@ -19,7 +20,7 @@ import { CopyAside } from "../memory/copy_aside.ts";
 import type { FrozenVm } from "./frozen_vm.ts";
 import type { MachinePort } from "./machine_port.ts";
 import type { VmMailbox } from "./mailbox.ts";
-import { message, TO_KERNEL } from "./protocol.ts";
+import { message, parts, TO_KERNEL } from "./protocol.ts";
 
 /** What freezes the machine behind a port. */
 export function saveSideOf({ machine }: MachinePort, mailbox: VmMailbox): SaveSide {
@@ -43,6 +44,8 @@ export function restoreMachine(
 export class SaveSide {
   #aside: CopyAside | undefined;
   readonly #active: ActivePages;
+  /** Milliseconds at which the pages that were used first are told; undefined: nobody wants them. */
+  #learnsUntil: number | undefined;
 
   /** @param post sends beside the mailbox what cannot be copied: shared memory */
   constructor(
@@ -64,7 +67,27 @@ export class SaveSide {
    */
   prepare(traces: boolean): void {
     this.#copyAside();
-    if (traces) this.#active.begin();
+    if (!traces) return;
+    this.tellLearned();
+    this.#active.begin();
+  }
+
+  /** Notes from now on which pages are used first, until a time of the host's clock in milliseconds. */
+  learn(until: number): void {
+    this.#active.begin();
+    this.#learnsUntil = until;
+  }
+
+  /** Tells what was learned, if that is due, or at the end of the machine. Between runs. */
+  tellLearned(now = Infinity): void {
+    if (this.#learnsUntil === undefined || now < this.#learnsUntil) return;
+    this.#learnsUntil = undefined;
+    const pages = this.#active.end();
+    const bytes = new Uint8Array(pages.buffer);
+    for (const part of parts(bytes)) {
+      const isLast = part.byteOffset + part.length === bytes.length;
+      this.mailbox.send(TO_KERNEL.touched, message("", [isLast ? 0 : 1], part));
+    }
   }
 
   /**

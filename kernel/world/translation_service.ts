@@ -36,11 +36,11 @@ interface Connected {
 export class TranslationService {
   readonly #connected = new Map<number, Connected>();
   /** What is to be said to a compile world that has not been started. */
-  readonly #unsaid: { readonly what: KernelToCompileWorld; readonly transfer: Transferable[] }[] =
-    [];
+  readonly #unsaid: (() => void)[] = [];
   #worker: WorldWorker | undefined;
   #ready = false;
   #died: WorldDeath | undefined;
+  readonly #stopping = new AbortController();
   #count = 0;
 
   /**
@@ -55,10 +55,14 @@ export class TranslationService {
 
   /**
    * Starts the compile world, if it does not run. Starting a worker takes this thread 10 ms and the new one
-   * 30, so whoever starts a VM lets that go first: its code is not hot at once.
+   * 30, and what was kept takes it 200 more, so whoever starts a VM lets that go first: its code is not hot
+   * at once.
+   *
+   * @param after milliseconds to wait; nothing is started when the service stops, or nobody is connected, then
    */
-  start(): void {
+  start(after = 0): void {
     if (this.#worker !== undefined) return;
+    if (after > 0) return void this.#startLater(after);
     this.#worker = this.host.workers.start(
       new URL("./compile_world.ts", import.meta.url),
       "compiler",
@@ -68,7 +72,12 @@ export class TranslationService {
         else this.#keep(message as ToKeep);
       },
     );
-    for (const { what, transfer } of this.#unsaid.splice(0)) this.#say(what, transfer);
+    for (const say of this.#unsaid.splice(0)) say();
+  }
+
+  async #startLater(after: number): Promise<void> {
+    const passed = await this.host.timers.delay(after, this.#stopping.signal);
+    if (passed && this.#connected.size > 0) this.start();
   }
 
   /**
@@ -77,15 +86,19 @@ export class TranslationService {
    */
   async connect(name: string): Promise<Connection> {
     const path = this.directory && `${this.directory}/${name}`;
-    const kept = path === undefined ? undefined : await this.#read(path);
+    const keeps = path !== undefined && this.#isThere(path);
     const id = this.#count++;
     const { port1, port2 } = new MessageChannel();
     this.#connected.set(id, { path, answered: undefined });
-    const transfer = kept === undefined ? [port1] : [port1, kept.buffer];
-    this.#say(
-      { kind: "introduce", vm: { id, port: port1, keep: path !== undefined, kept } },
-      transfer,
-    );
+    const introduce = async () => {
+      const kept = keeps ? await this.#read(path) : undefined;
+      const transfer = kept === undefined ? [port1] : [port1, kept.buffer];
+      const vm = { id, port: port1, keep: path !== undefined, kept };
+      if (this.#connected.has(id)) this.#say({ kind: "introduce", vm }, transfer);
+    };
+    // What is kept is read when there is somebody to use it.
+    if (this.#worker === undefined) this.#unsaid.push(() => void introduce());
+    else await introduce();
     const cancel = new AbortController();
     void this.#keepNowAndThen(id, cancel.signal);
     const close = async () => {
@@ -93,11 +106,12 @@ export class TranslationService {
       await this.#askToKeep(id, true);
       this.#connected.delete(id);
     };
-    return { port: port2, keeps: kept !== undefined, close };
+    return { port: port2, keeps, close };
   }
 
   /** Ends the compile world. */
   stop(): void {
+    this.#stopping.abort();
     this.#worker?.terminate();
     this.#worker = undefined;
     this.#unsaid.length = 0;
@@ -131,6 +145,15 @@ export class TranslationService {
     connected.answered?.resolve();
   }
 
+  #isThere(path: string): boolean {
+    try {
+      return this.host.files.exists(path);
+    } catch (error) {
+      if (error instanceof HostError) return false;
+      throw error;
+    }
+  }
+
   async #read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     try {
       return await this.host.files.readAll(path);
@@ -157,8 +180,7 @@ export class TranslationService {
   }
 
   #say(what: KernelToCompileWorld, transfer: Transferable[] = []): void {
-    if (this.#worker === undefined) this.#unsaid.push({ what, transfer });
-    else this.#worker.post(what, transfer);
+    this.#worker?.post(what, transfer);
   }
 }
 

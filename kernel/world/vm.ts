@@ -291,6 +291,14 @@ export class VM {
     return this.#exec.run(command, options);
   }
 
+  /**
+   * Resolves when its guest's agent is there, so that a command runs at once. Rejects with `HostError` when the
+   * VM ends before; a guest without an agent goes on without ever resolving it.
+   */
+  untilReady(): Promise<void> {
+    return this.#exec.ready;
+  }
+
   /** Starts a command in the guest, with its streams at hand. */
   spawn(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecProcess> {
     return this.#exec.spawn(command, options);
@@ -368,6 +376,8 @@ export class VM {
         return this.#saves.marked(got);
       case TO_KERNEL.thawed:
         return this.#saves.thawed(got);
+      case TO_KERNEL.touched:
+        return this.#restore?.learner?.arrived(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -492,6 +502,7 @@ export class VM {
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
     await this.#recordings.close();
     await this.#replay?.close();
+    await this.#restore?.learner?.close();
     await this.#restore?.loader.close();
   }
 

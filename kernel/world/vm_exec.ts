@@ -232,6 +232,11 @@ export class VmExec {
     return this.#agent !== 0;
   }
 
+  /** Resolves when the guest's agent is there; rejects with HostError when the VM ends before. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
   /** Output that nobody took yet, in bytes. */
   get backlog(): number {
     let sum = 0;

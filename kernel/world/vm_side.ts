@@ -230,6 +230,7 @@ export class VmSide {
     const before = machine.icount;
     const started = this.#clock.monotonicMilliseconds();
     if (this.#frozen !== undefined) this.#thawed(this.#frozen, started);
+    this.#saves?.tellLearned(started);
     const reason = machine.run(this.#slices.budget);
     this.#slices.record(machine.icount - before, this.#clock.monotonicMilliseconds() - started);
     this.#mailbox.publish(machine.icount);
@@ -256,6 +257,7 @@ export class VmSide {
   }
 
   #ended(why: EndReport["why"], code: number): EndReport {
+    this.#saves?.tellLearned();
     return { why, code, stats: this.#stats() };
   }
 

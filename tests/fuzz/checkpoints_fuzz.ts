@@ -18,6 +18,7 @@ import {
   CheckpointFile,
   writeCheckpoint,
 } from "../../kernel/checkpoint/checkpoint_file.ts";
+import { loadWorkingSet, writeWorkingSet } from "../../kernel/checkpoint/working_set.ts";
 import { PACK_FOOTER_BYTES } from "../../kernel/datastore/pack_format.ts";
 import { ClusterCache, PackReader } from "../../kernel/datastore/pack_reader.ts";
 import {
@@ -261,5 +262,50 @@ const pack: FuzzTarget = {
   },
 };
 
+/** Puts other numbers into header or lists, and makes their checksums good. */
+function reforgedSet(random: Prng, good: Uint8Array): Uint8Array {
+  const bytes = good.slice();
+  const view = new DataView(bytes.buffer);
+  for (let times = 1 + random.below(3); times > 0; times--) {
+    const at = random.pick([12, 32, 36, 48 + 4 * random.below(12)]);
+    view.setUint32(at, random.pick([random.below(PAGES + 2), edge32(random)]), true);
+  }
+  const [pages, runs] = [view.getUint32(32, true), view.getUint32(36, true)];
+  const end = 48 + 4 * Math.ceil(pages / 256) + 8 * runs;
+  if (end <= bytes.length) view.setUint32(40, codec.crc32(bytes.subarray(48, end)), true);
+  view.setUint32(44, codec.crc32(bytes.subarray(0, 44)), true);
+  return bytes;
+}
+
+/** Loads what can be loaded; `exact`: what is loaded must be what was written. */
+function readSet(bytes: Uint8Array, exact: boolean): void {
+  const files = new CrashFiles();
+  files.create("w").write(0, bytes);
+  const ram = new Uint8Array(PAGES * PAGE_BYTES);
+  const of = { id: ID, memoryPages: PAGES };
+  orRefused(() => {
+    loadWorkingSet(files.open("w"), of, codec, ram, (first, pages) => {
+      assert(first >= 0 && pages > 0 && first + pages <= PAGES, "pages lie in memory");
+      for (let page = first; exact && page < first + pages; page++) {
+        const contents = ram.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+        assert(equalBytes(contents, pageOf(page + 1)), "a page is as it was");
+      }
+    });
+  }, FormatError);
+}
+
+const workingSet: FuzzTarget = {
+  name: "working-set",
+  step(random) {
+    const pages = Uint32Array.of(1, 2, 3, 9, 20, 21, 63);
+    const read = (page: number, into: Uint8Array) => into.set(pageOf(page + 1));
+    const good = writeWorkingSet({ id: ID, memoryPages: PAGES }, pages, read, codec);
+    readSet(good, true);
+    readSet(damaged(random, good), true);
+    readSet(reforgedSet(random, good), false);
+    readSet(random.bytes(random.below(300)), false);
+  },
+};
+
 /** The targets of this file. */
-export const CHECKPOINT_TARGETS: readonly FuzzTarget[] = [file, map, pack];
+export const CHECKPOINT_TARGETS: readonly FuzzTarget[] = [file, map, pack, workingSet];

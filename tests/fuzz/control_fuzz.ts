@@ -12,6 +12,7 @@ import { parseClientLine, parseKernelLine } from "../../tools/cli/control/protoc
 import type { ControlledVm, ControlSurroundings } from "../../tools/cli/control/verb.ts";
 import { VERBS } from "../../tools/cli/control/verbs.ts";
 import type { FuzzTarget } from "./engine.ts";
+import { pretendedKernel } from "../_support/pretended_kernel.ts";
 import { damaged, edge32, orRefused } from "./support.ts";
 
 const LINE_BYTES = 500;
@@ -54,10 +55,23 @@ function drawLine(random: Prng): unknown {
     "record-start": { folder: "/r" },
     monitor: { line: random.pick(["info status", "info mtree", "stop", "quit", ""]) },
     exec: { words: ["cat"] },
+    fork: { count: random.pick([1, 3, 10_000]) },
   };
   const vm = command === "list" ? {} : { vm: "web" };
   const needed = { version: 2, id, command, ...vm, ...wanted[command] as object };
-  return drawFields(random, needed, ["vm", "folder", "sync", "images", "seconds", "id", "words"]);
+  return drawFields(random, needed, [
+    "vm",
+    "folder",
+    "sync",
+    "images",
+    "seconds",
+    "id",
+    "words",
+    "label",
+    "rate",
+    "count",
+    "name",
+  ]);
 }
 
 /** A VM that does all that is asked of it, and prints as it is typed. */
@@ -170,12 +184,12 @@ const target: FuzzTarget = {
       orRefused(() => parseKernelLine(line), FormatError);
     }
     const transport = new Pieces(random, bytes);
-    const kernel = { vms: [pretendedVm(random)] };
+    const kernel = pretendedKernel([pretendedVm(random)]);
     const surroundings: ControlSurroundings = {
       kernel,
       consoles: new Consoles(),
       claims: new Set(),
-      claimName: () => Promise.reject(new Error("none")),
+      claimNames: () => Promise.reject(new Error("none")),
       log: undefined,
     };
     await new ControlConnection(surroundings, transport).serve();

@@ -114,12 +114,8 @@ Deno.test("workers' ports are read in the listed places only", () => {
   assertEquals(readers.filter((path) => !(path in PORT_READERS)), []);
   const shared = SOURCES.filter((path) => /new SharedArrayBuffer|shared: true/.test(text(path)));
   // The machine's own memory (and how regions and the hash of pages name it), the mailbox, a memory that
-<<<<<<< HEAD
-  // only warms functions up, the counter of regions that have come (in a rehearsal none), the table of pages
+  // only warms functions up, the counter of regions that have come, the table of pages
   // that are still to be loaded, and the area of pages that a saver reads: neither is seen by the guest.
-=======
-  // only warms functions up, and the counter of regions that have come.
->>>>>>> start
   assertEquals(shared, [
     "kernel/cpu/core_code.ts",
     "kernel/memory/lazy_table.ts",

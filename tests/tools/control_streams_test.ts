@@ -23,7 +23,7 @@ async function withVm(
   await using kernel = fakeKernel();
   const server = new ControlServer(kernel, Deno.listen({ transport: "unix", path }), {
     consoles: new Consoles(),
-    claimName: () => Promise.reject(new HostError("no names here")),
+    claimNames: () => Promise.reject(new HostError("no names here")),
   });
   try {
     await body(path, await kernel.powerOn(behave(behaviour, { name: "vm" })), kernel);

@@ -97,7 +97,11 @@ export class User implements AsyncDisposable {
     return new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", "--config", config, this.#main, ...words],
       cwd: this.home,
-      env: { NO_COLOR: "1", XDG_RUNTIME_DIR: this.home },
+      env: {
+        NO_COLOR: "1",
+        XDG_RUNTIME_DIR: this.home,
+        CHRONOVISOR_CHECKPOINTS: `${this.home}/checkpoints`,
+      },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

@@ -101,6 +101,10 @@ class ListedFiles implements HostFiles {
     return this.sources.some((source) => source.path === path);
   }
 
+  stamp(): { text: string; changed: number } {
+    return { text: "", changed: Infinity };
+  }
+
   rename(from: string): void {
     throw readOnly(from);
   }

@@ -11,7 +11,8 @@
 import { z } from "zod";
 import configuration from "../../deno.json" with { type: "json" };
 import { HostError } from "../../mod.ts";
-import { controlFolder, preparePrivateFolder } from "./control/sockets.ts";
+import { controlFolder } from "./control/folder.ts";
+import { preparePrivateFolder } from "./control/sockets.ts";
 import type { Ending } from "./ending.ts";
 import { CliExit, describeError, EXIT } from "./errors.ts";
 import { Progress } from "./progress.ts";
@@ -34,6 +35,11 @@ const report = z.union([
 ]);
 
 type Report = z.infer<typeof report>;
+
+/** Whether this process was started by another one's `startDetached`. */
+export function isDetachedProcess(): boolean {
+  return Deno.env.has(REPORT);
+}
 
 /** Options of `deno run` in the task that starts the command line. */
 export function runtimeOptions(): string[] {

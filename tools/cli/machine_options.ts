@@ -4,6 +4,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DriveOption, PowerOnOptions, RecordSync } from "../../mod.ts";
 import { ConfigError, parseSize } from "../../mod.ts";
+import { CHECKPOINTS_HELP } from "./checkpoints/folder.ts";
 import { nearMatch } from "./near_match.ts";
 
 /** What commander makes of the options. */
@@ -31,6 +32,7 @@ export interface MachineOptions {
   readonly recordSync?: RecordSync;
   readonly recordImages?: boolean;
   readonly gdb?: number;
+  readonly checkpoints?: string;
 }
 
 /** Adds the options to a command. */
@@ -79,7 +81,8 @@ export function addMachineOptions(command: Command): Command {
     .option("--timeout <seconds>", "end with status 124 after so long", seconds)
     .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
     .option("--trace <file>", "write each executed instruction; slow")
-    .option("--name <name>", "name of the VM, for messages and other commands", checkName);
+    .option("--name <name>", "name of the VM, for messages and other commands", checkName)
+    .option("--checkpoints <folder>", CHECKPOINTS_HELP);
 }
 
 /** What to power on. */
@@ -127,7 +130,8 @@ export function choice(flags: string, help: string, choices: string[]): Option {
 
 const DRIVE_FLAGS = ["readonly", "format=raw", "format=qcow2", "format=lazy-zero"];
 
-function checkName(text: string): string {
+/** Checks the name of a VM. Throws InvalidArgumentError. */
+export function checkName(text: string): string {
   if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(text)) return text;
   throw new InvalidArgumentError("Expected 1 to 64 letters, digits, dots, hyphens or underscores.");
 }

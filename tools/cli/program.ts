@@ -17,6 +17,9 @@ Examples:
   run debian                             Debian Linux to a shell; Ctrl-A x quits
   exec debian -- uname -a                one command in a fresh Debian
   run debian -d --name web               without the terminal; then attach web, exec web, stop web
+  checkpoint create web before           keep this moment of it; checkpoint restore before
+  suspend web                            keep all of it and end it; resume web goes on
+  fork web -n 10                         ten more that begin where it is
   run debian --record DIR                record it; replay DIR shows it again
   run --kernel Image --initrd initrd.gz --append "console=ttyS0"
 `;
@@ -47,6 +50,16 @@ const COMMANDS: Readonly<Record<string, (has: Surroundings) => Promise<Command>>
   attach: async ({ onStatus }) =>
     (await load<typeof import("./commands/attach.ts")>("attach")).attachCommand(onStatus),
   stop: async () => (await load<typeof import("./commands/stop.ts")>("stop")).stopCommand(),
+  checkpoint: async ({ environment, onStatus }) =>
+    (await load<typeof import("./commands/checkpoint.ts")>("checkpoint"))
+      .checkpointCommand(environment, onStatus),
+  suspend: async () =>
+    (await load<typeof import("./commands/suspend.ts")>("suspend")).suspendCommand(),
+  resume: async ({ environment, onStatus }) =>
+    (await load<typeof import("./commands/resume.ts")>("resume"))
+      .resumeCommand(environment, onStatus),
+  fork: async ({ environment, onStatus }) =>
+    (await load<typeof import("./commands/fork.ts")>("fork")).forkCommand(environment, onStatus),
   guests: async () => (await load<typeof import("./commands/guests.ts")>("guests")).guestsCommand(),
   inspect: async () =>
     (await load<typeof import("./commands/inspect.ts")>("inspect")).inspectCommand(),

@@ -8,4 +8,5 @@ export {
   type SymbolPlace,
   SymbolTable,
 } from "../../kernel/debug/symbol_table.ts";
+export { LINUX_TEXT_OFFSET, PhysicalSymbols } from "./physical_symbols.ts";
 export { readSymbolFile } from "./read_symbols.ts";

@@ -84,6 +84,17 @@ const CHANGES: readonly Change[] = [
     goes: ["root", "child"],
   },
   {
+    name: "a working set that is kept",
+    act: async (store, { grandchild }) => {
+      const open = await store.open(grandchild);
+      try {
+        await store.keepWorkingSet(open, Uint32Array.of(3, 1, 2));
+      } finally {
+        open.close();
+      }
+    },
+  },
+  {
     name: "deletion of all",
     act: (store, { root, child, grandchild }) => store.delete([root, child, grandchild]),
     goes: ["root", "child", "grandchild"],

@@ -28,7 +28,7 @@ export function attachCommand(onStatus: (status: number) => void): Command {
 
 async function attach(name: string, { monitor = false }: Options): Promise<number> {
   const { connectToVm } = await import("../control/sockets.ts");
-  using client = await connectToVm(name);
+  using client = await connectToVm(name, { starts: true });
   using ending = new Ending(undefined);
   if (monitor && !Deno.stdin.isTerminal()) {
     return await Promise.race([runLines(client, name), ending.happens]);
@@ -46,6 +46,7 @@ function say(name: string, exit: Awaited<AttachedTerminal["exit"]>): number {
     return EXIT.ok;
   }
   if (exit.why === "stopped") writeError(`chronovisor: the VM "${name}" was switched off\n`);
+  if (exit.why === "suspended") writeError(`chronovisor: the VM "${name}" was suspended\n`);
   return exit.code;
 }
 

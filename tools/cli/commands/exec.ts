@@ -19,6 +19,17 @@ import { copyTrace, openTrace } from "../trace_file.ts";
 /** Lines of the console shown when a guest dies before it ran the command. */
 const CONSOLE_LINES = 20;
 
+/** What commander makes of the options. */
+interface ExecOptions extends MachineOptions {
+  readonly cold?: boolean;
+}
+
+const HELP = `
+The first exec of a guest boots it and keeps a checkpoint of it when it is ready; later ones start from that, as
+VMs with names, addresses and random numbers of their own. Other images and other options of the machine have
+checkpoints of their own. With --drive, --record, --trace or --gdb the guest boots.
+`;
+
 /** The command. */
 export function execCommand(
   environment: CliEnvironment,
@@ -32,7 +43,9 @@ export function execCommand(
     )
     .argument("<command...>", "the command and its arguments; put -- before it");
   return addMachineOptions(command)
-    .action(async (guest: string, words: string[], options: MachineOptions) => {
+    .option("--cold", "boot; do not start from a checkpoint of the booted guest, nor keep one")
+    .addHelpText("after", HELP)
+    .action(async (guest: string, words: string[], options: ExecOptions) => {
       onStatus(
         await execInRunningVm(guest, words, options) ??
           await exec(environment, guest, words, options),
@@ -56,10 +69,11 @@ async function exec(
   environment: CliEnvironment,
   guest: string,
   words: readonly string[],
-  options: MachineOptions,
+  options: ExecOptions,
 ): Promise<number> {
   using ending = new Ending(options.timeout);
   const progress = new Progress();
+  using _line = { [Symbol.dispose]: () => progress.clear() };
   await using kernel = await environment.startKernel(progress.show, options);
   await using control = new ServedControl(kernel);
   using _name = await control.claimName(options.name);
@@ -76,6 +90,10 @@ async function exec(
   try {
     const process = await spawn(vm, words, ending);
     status = await Promise.race([passThrough(process), ending.happens]);
+  } catch (error) {
+    // Whoever is interrupted does not wait for what would help later.
+    await kernel.stop({ now: true });
+    throw error;
   } finally {
     await vm.powerOff();
     await copying.catch(() => {});
@@ -87,11 +105,12 @@ async function exec(
 async function start(
   kernel: Kernel,
   guest: string,
-  options: MachineOptions,
+  options: ExecOptions,
   ending: Ending,
 ): Promise<VM> {
-  const starting = kernel.powerOn({
+  const starting = kernel.ready({
     ...powerOnOptions(guest, options),
+    cold: options.cold ?? false,
     onReset: "end",
     shows: "command",
   });

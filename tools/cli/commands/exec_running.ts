@@ -14,7 +14,7 @@ import type { MachineOptions } from "../machine_options.ts";
 import { writeError, writeOut } from "../streams.ts";
 
 /** Options that say nothing about the machine. */
-const HERE = new Set(["timeout", "translationCache"]);
+const HERE = new Set(["timeout", "translationCache", "checkpoints"]);
 
 /** Runs a command; undefined when no VM that runs has the name. */
 export async function execRunning(
@@ -22,7 +22,7 @@ export async function execRunning(
   words: readonly string[],
   options: MachineOptions,
 ): Promise<number | undefined> {
-  using client = await connectIfRunning(name);
+  using client = await connectIfRunning(name, { starts: true });
   if (client === undefined) return undefined;
   if (Object.keys(options).some((option) => !HERE.has(option))) {
     throw new ConfigError(`The VM "${name}" runs already: expected no option for its machine`);

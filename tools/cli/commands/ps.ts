@@ -1,13 +1,19 @@
 /** `ps`: the VMs of this user that run now, in all processes (issue 4, "Record"; issue 5, section 6). */
 import { Command } from "commander";
-import { formatSize } from "../../../kernel/base/units.ts";
+import { formatSize, PAGE_BYTES } from "../../../kernel/base/units.ts";
+import { importLate } from "../../../kernel/host/late_import.ts";
+import { CHECKPOINTS_HELP } from "../checkpoints/folder.ts";
+import { shownText } from "../checkpoints/text.ts";
 import { writeError, writeOut } from "../streams.ts";
+import { formatTable } from "../table.ts";
 
 /** The command. */
 export function psCommand(): Command {
   return new Command("ps")
     .description("list the VMs that run now")
     .option("--json", "as one JSON array")
+    .option("--all", "also VMs that are suspended and can be resumed")
+    .option("--checkpoints <folder>", CHECKPOINTS_HELP)
     .action(list);
 }
 
@@ -19,12 +25,21 @@ interface Row {
   readonly icount: number;
   readonly memoryBytes: number;
   readonly uptimeMilliseconds: number;
-  readonly process: number;
+  /** Its number; null for a suspended VM, which has none. */
+  readonly process: number | null;
   readonly recording: string | null;
   readonly log: string | null;
+  /** Id of the checkpoint that a suspended VM is in. */
+  readonly checkpoint?: string;
 }
 
-async function list({ json }: { readonly json?: boolean }): Promise<void> {
+interface Options {
+  readonly json?: boolean;
+  readonly all?: boolean;
+  readonly checkpoints?: string;
+}
+
+async function list({ json, all, checkpoints }: Options): Promise<void> {
   const { findKernels } = await import("../control/sockets.ts");
   const rows: Row[] = [];
   for (const { process, vms, log, problem } of await findKernels()) {
@@ -33,11 +48,38 @@ async function list({ json }: { readonly json?: boolean }): Promise<void> {
     }
     for (const { recording, ...vm } of vms ?? []) rows.push({ ...vm, process, recording, log });
   }
+  if (all) rows.push(...await suspendedRows(checkpoints));
   if (json) return writeOut(JSON.stringify(rows) + "\n");
-  writeOut(formatTable(rows));
+  writeOut(table(rows));
 }
 
-function formatTable(rows: readonly Row[]): string {
+/** VMs that are suspended. */
+async function suspendedRows(checkpoints: string | undefined): Promise<Row[]> {
+  const { openStore } = await importLate<typeof import("../checkpoints/open_store.ts")>(
+    "../checkpoints/open_store.ts",
+    import.meta.url,
+  );
+  const store = openStore(checkpoints);
+  const rows: Row[] = [];
+  for (const { head, problem } of store.list()) {
+    if (head?.kind !== "suspended" || problem !== undefined) continue;
+    if (await store.claimState(head.id) !== "available") continue;
+    const { icount, memoryPages, id: checkpoint } = head;
+    const nothing = {
+      guest: null,
+      uptimeMilliseconds: 0,
+      process: null,
+      recording: null,
+      log: null,
+    };
+    const memoryBytes = memoryPages * PAGE_BYTES;
+    const name = shownText(head.vm);
+    rows.push({ ...nothing, name, state: "suspended", icount, memoryBytes, checkpoint });
+  }
+  return rows;
+}
+
+function table(rows: readonly Row[]): string {
   const cells = [
     ["NAME", "GUEST", "STATE", "INSTRUCTIONS", "MEMORY", "UPTIME", "PROCESS", "RECORDING"],
     ...rows.map((row) => [
@@ -47,13 +89,11 @@ function formatTable(rows: readonly Row[]): string {
       `${row.icount}`,
       formatSize(row.memoryBytes),
       formatDuration(row.uptimeMilliseconds),
-      `${row.process}`,
+      row.process === null ? "-" : `${row.process}`,
       row.recording ?? "-",
     ]),
   ];
-  const widths = cells[0]!.map((_, i) => Math.max(...cells.map((row) => row[i]!.length)));
-  const line = (row: readonly string[]) => row.map((cell, i) => cell.padEnd(widths[i]!)).join("  ");
-  return cells.map((row) => `${line(row).trimEnd()}\n`).join("");
+  return formatTable(cells);
 }
 
 /** A duration in its two largest units: 12s, 3m04s, 2h05m, 4d11h. */

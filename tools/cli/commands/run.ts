@@ -5,14 +5,17 @@ import { Command } from "commander";
 import type { Kernel, VM, VmExit } from "../../../mod.ts";
 import type { SharedConsole } from "../control/consoles.ts";
 import { ServedControl } from "../control/serve.ts";
+import { suspendedText, suspendedTo } from "../control/suspending.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
 import { serveGdb } from "../gdb_server.ts";
 import { addMachineOptions, type MachineOptions, powerOnOptions } from "../machine_options.ts";
+import { namesOfOthers, untilEmpty } from "../others.ts";
 import { Progress } from "../progress.ts";
 import { Session } from "../session.ts";
 import { writeStatistics } from "../statistics.ts";
+import { writeError } from "../streams.ts";
 import { copyTrace, openTrace } from "../trace_file.ts";
 
 /** What commander makes of the options. */
@@ -59,7 +62,21 @@ async function run(
   const { vm, trace } = await starting;
   await opened;
   await using _server = await serveGdb(vm, options.gdb);
-  return await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
+  const status = await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
+  await followOthers(kernel, options, ending);
+  return status;
+}
+
+/** Waits for forks of the VM that was shown, which is over. */
+export async function followOthers(
+  kernel: Kernel,
+  { until }: Pick<RunOptions, "until">,
+  ending: Ending,
+): Promise<void> {
+  // Who waits for a text waits for nothing else.
+  if (until !== undefined || kernel.vms.length + kernel.parkedForks.length === 0) return;
+  writeError(`chronovisor: ${namesOfOthers(kernel)} here go on; Ctrl-C ends them\n`);
+  await untilEmpty(kernel, ending);
 }
 
 /** Starts the VM; `onEnd` is called when it runs or cannot. Rejects as `Kernel.powerOn`, and `ending`. */
@@ -86,10 +103,11 @@ export async function powerOn(
   }
 }
 
-async function follow(
+/** Shows a VM on this terminal until it ends; resolves to the exit status. */
+export async function follow(
   vm: VM,
   trace: Promise<void>,
-  options: RunOptions,
+  options: Pick<RunOptions, "until" | "stats">,
   ending: Ending,
   shared: SharedConsole,
 ): Promise<number> {
@@ -111,6 +129,8 @@ async function follow(
   }
   await trace;
   await writeStatistics(vm, options.stats);
+  const suspended = await suspendedTo(vm);
+  if (suspended !== undefined) writeError(`chronovisor: ${suspendedText(vm.name, suspended)}\n`);
   if (options.until === undefined) return exit?.code ?? EXIT.ok;
   if (session.found) return EXIT.ok;
   const message = `the VM ended before its console showed "${options.until}"`;

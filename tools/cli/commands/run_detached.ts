@@ -7,14 +7,17 @@
  */
 import { ConfigError, type Kernel, type VM } from "../../../mod.ts";
 import { Consoles } from "../control/consoles.ts";
-import { openControlSocket } from "../control/sockets.ts";
+import { type ControlSocket, openControlSocket } from "../control/sockets.ts";
+import { suspendedText, suspendedTo } from "../control/suspending.ts";
 import { stopVm } from "../control/stop_vm.ts";
 import { DetachedReport, startDetached } from "../detached.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, describeError, EXIT } from "../errors.ts";
 import { serveGdb } from "../gdb_server.ts";
+import { untilEmpty } from "../others.ts";
 import { writeStatistics } from "../statistics.ts";
+import { writeError } from "../streams.ts";
 import { powerOn, type RunOptions } from "./run.ts";
 
 /** What guests get to power off when this process is to end. */
@@ -31,6 +34,17 @@ export async function runDetached(
   if (options.until !== undefined) {
     throw new ConfigError("--until needs the console: it does not go with --detach");
   }
+  return await detached(
+    options,
+    (ending, report) => serve(environment, guest, options, ending, report),
+  );
+}
+
+/** Does a command in a process without a terminal. */
+export async function detached(
+  options: Pick<RunOptions, "stats" | "timeout">,
+  serve: (ending: Ending, report: DetachedReport) => Promise<number>,
+): Promise<number> {
   if (options.stats === "-") throw new ConfigError("--detach needs --stats FILE, not -");
   const report = DetachedReport.open();
   using ending = new Ending(options.timeout);
@@ -38,7 +52,7 @@ export async function runDetached(
   // Terminals come and go.
   Deno.addSignalListener("SIGHUP", () => {});
   try {
-    const status = await serve(environment, guest, options, ending, report);
+    const status = await serve(ending, report);
     report.removeEmptyLog();
     return status;
   } catch (error) {
@@ -57,10 +71,7 @@ async function serve(
   report: DetachedReport,
 ): Promise<number> {
   await using kernel = await environment.startKernel(report.progress, options);
-  await using control = await openControlSocket(kernel, {
-    consoles: new Consoles(),
-    log: report.log,
-  });
+  await using control = await openDetached(kernel, report);
   using claimed = await control.claimName(namesFor(guest, options));
   const named = { ...options, name: claimed.name };
   const { vm, trace } = await powerOn(kernel, guest, named, ending, () => {});
@@ -75,22 +86,32 @@ async function serve(
   }
 }
 
+/** Opens the control socket of a process without a terminal, which is of no use without one. */
+export function openDetached(kernel: Kernel, { log }: DetachedReport): Promise<ControlSocket> {
+  return openControlSocket(kernel, { consoles: new Consoles(), log });
+}
+
 /** Names to try: a guest's name alone means the guest, so VMs without a name get a number. */
 function* namesFor(guest: string | undefined, { name }: RunOptions): Generator<string> {
   if (name !== undefined) return yield name;
   for (let number = 1; number <= NUMBERS; number++) yield `${guest ?? "vm"}-${number}`;
 }
 
-/** Waits for the end of all VMs; resolves to the exit code of the first. */
-async function followAll(kernel: Kernel, first: VM, ending: Ending): Promise<number> {
+/** Waits for the end of all VMs and forks; resolves to the exit code of the first, if there is a first. */
+export async function followAll(
+  kernel: Kernel,
+  first: VM | undefined,
+  ending: Ending,
+): Promise<number> {
   try {
-    const { code } = await Promise.race([first.waitForExit(), ending.happens]);
-    // Others may have been made by requests since.
-    for (let vms; (vms = kernel.vms).length > 0;) {
-      const all = Promise.allSettled(vms.map((vm) => vm.waitForExit()));
-      await Promise.race([all, ending.happens]);
+    const exit = first && await Promise.race([first.waitForExit(), ending.happens]);
+    const suspended = first && await suspendedTo(first);
+    if (suspended !== undefined) {
+      writeError(`chronovisor: ${suspendedText(first!.name, suspended)}\n`);
     }
-    return code;
+    // Others may have been made by requests since.
+    await untilEmpty(kernel, ending);
+    return exit?.code ?? EXIT.ok;
   } catch (error) {
     if (error instanceof CliExit && error.status !== EXIT.timeout) await sayGoodBye(kernel);
     throw error;

@@ -34,7 +34,8 @@ export function symbolsCommand(environment: CliEnvironment): Command {
     });
 }
 
-async function symbolsOf(environment: CliEnvironment, source: string): Promise<SymbolTable> {
+/** Symbols from a file, or of a guest, which may have to run for it. Rejects with HostError and FormatError. */
+export async function symbolsOf(environment: CliEnvironment, source: string): Promise<SymbolTable> {
   const file = await readIfThere(source);
   if (file !== undefined) return parseSymbols(file);
   if (/[/.]/.test(source)) throw new HostError(`Cannot read "${source}": there is no such file`);

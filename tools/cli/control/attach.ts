@@ -8,6 +8,7 @@ import { HostError } from "../../../mod.ts";
 import type { ConsoleView } from "./consoles.ts";
 import { InputWindow } from "./input_window.ts";
 import { bytesOf, DATA_BYTES_MAXIMUM } from "./protocol.ts";
+import { suspendedTo } from "./suspending.ts";
 import { type Call, type ControlledVm, namedVm } from "./verb.ts";
 
 type Message =
@@ -71,7 +72,7 @@ async function show(view: ConsoleView, emit: (event: Event) => Promise<void>): P
 async function exitOf(vm: ControlledVm): Promise<Result["exit"]> {
   try {
     const { code, why } = await vm.waitForExit();
-    return { code, why };
+    return { code, why: await suspendedTo(vm) === undefined ? why : "suspended" };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HostError(reason, { cause });

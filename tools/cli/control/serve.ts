@@ -33,7 +33,12 @@ export class ServedControl implements AsyncDisposable {
    */
   async claimName(name: string | undefined): Promise<ClaimedName | undefined> {
     if (name === undefined) return undefined;
-    return await (await this.#opened())?.claimName([name]);
+    return await this.claimFirst([name]);
+  }
+
+  /** Takes the first of some names that is free. Rejects like `claimName`. */
+  async claimFirst(names: Iterable<string>): Promise<ClaimedName | undefined> {
+    return await (await this.#opened())?.claimName(names);
   }
 
   /** Closes it. */

@@ -8,7 +8,7 @@ import { HostError } from "../../../mod.ts";
 import { ControlConnection } from "./connection.ts";
 import type { Consoles } from "./consoles.ts";
 import { errorReply, formatLine } from "./protocol.ts";
-import type { ClaimedName, ControlledKernel, ControlSurroundings } from "./verb.ts";
+import type { ClaimedNames, ControlledKernel, ControlSurroundings } from "./verb.ts";
 
 /** Most clients at once. */
 export const CONNECTIONS_MAXIMUM = 64;
@@ -21,8 +21,12 @@ export interface ControlServerOptions {
   readonly consoles: Consoles;
   /** File that this process' messages go to, if it has no terminal. */
   readonly log?: string | undefined;
-  /** Takes a name that no VM of this user has, and puts it among the claims. */
-  claimName(claims: Set<string>, names: Iterable<string>): Promise<ClaimedName>;
+  /** Takes names that no VM of this user has, and puts them among the claims. */
+  claimNames(
+    claims: Set<string>,
+    names: Iterable<string>,
+    count: number,
+  ): Promise<ClaimedNames>;
 }
 
 /** Serves one kernel. */
@@ -38,11 +42,12 @@ export class ControlServer {
   constructor(
     kernel: ControlledKernel,
     listener: Deno.Listener<Deno.Conn>,
-    { consoles, log, claimName }: ControlServerOptions,
+    { consoles, log, claimNames }: ControlServerOptions,
   ) {
     const { claims } = this;
-    const claim: ControlSurroundings["claimName"] = (names) => claimName(claims, names);
-    this.#surroundings = { kernel, consoles, claims, claimName: claim, log };
+    const claim: ControlSurroundings["claimNames"] = (names, count) =>
+      claimNames(claims, names, count);
+    this.#surroundings = { kernel, consoles, claims, claimNames: claim, log };
     this.#listener = listener;
     this.#accepting = this.#accept();
   }

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, FormatError, HostError, type RecordOptions } from "../../../mod.ts";
 import { ControlClient } from "./client.ts";
+import { pretendedKernel } from "../../../tests/_support/pretended_kernel.ts";
 import { Consoles } from "./consoles.ts";
 import { LINE_BYTES_MAXIMUM } from "./protocol.ts";
 import { CONNECTIONS_MAXIMUM, ControlServer } from "./server.ts";
@@ -68,10 +69,10 @@ async function withServer(
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   const path = `${folder}/control.sock`;
-  const kernel = { vms: vms as unknown as ControlledVm[] };
+  const kernel = pretendedKernel(vms);
   const server = new ControlServer(kernel, Deno.listen({ transport: "unix", path }), {
     consoles: new Consoles(),
-    claimName: () => Promise.reject(new HostError("no names here")),
+    claimNames: () => Promise.reject(new HostError("no names here")),
   });
   try {
     await body(path);

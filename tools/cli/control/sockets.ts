@@ -7,12 +7,12 @@
  * claim a name at once, one gets it.
  */
 import { ConfigError, HostError } from "../../../mod.ts";
-import { cacheFolder } from "../../guests/cache.ts";
 import { ControlClient } from "./client.ts";
 import type { Consoles } from "./consoles.ts";
+import { controlFolder, SOCKET_NAME } from "./folder.ts";
 import { ControlServer } from "./server.ts";
-import type { ClaimedName, ControlledKernel } from "./verb.ts";
-import type { ListedVm } from "./verbs.ts";
+import type { ClaimedName, ClaimedNames, ControlledKernel } from "./verb.ts";
+import { type ListedVm, PARKED } from "./verbs.ts";
 
 /** Most bytes of a socket's path on every system (sun_path of macOS, without its end). */
 const PATH_BYTES_MAXIMUM = 103;
@@ -22,12 +22,6 @@ const LIST_MILLISECONDS = 10_000;
 const LOCK_MILLISECONDS = 30_000;
 const LOCK_POLL_MILLISECONDS = 20;
 
-/** The folder of the sockets. Throws HostError when the user has no folder of that sort. */
-export function controlFolder(): string {
-  const runtime = Deno.env.get("XDG_RUNTIME_DIR");
-  return runtime ? `${runtime}/chronovisor` : `${cacheFolder()}/run`;
-}
-
 /** A kernel's control socket while it is open. */
 export interface ControlSocket extends AsyncDisposable {
   readonly path: string;
@@ -36,6 +30,8 @@ export interface ControlSocket extends AsyncDisposable {
    * it. Rejects with ConfigError when `names` gives no more, and with HostError.
    */
   claimName(names: Iterable<string>): Promise<ClaimedName>;
+  /** Takes so many. Rejects as `claimName`, and has none then. */
+  claimNames(names: Iterable<string>, count: number): Promise<ClaimedNames>;
 }
 
 /** Opens the control socket of a kernel in this process. Rejects with HostError. */
@@ -69,10 +65,14 @@ export async function openControlSocket(
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HostError(`Cannot open the control socket "${path}": ${reason}`, { cause });
   }
-  const server = new ControlServer(kernel, listener, { ...options, claimName });
+  const server = new ControlServer(kernel, listener, { ...options, claimNames });
   return {
     path,
-    claimName: (names) => claimName(server.claims, names),
+    claimName: async (names) => {
+      const claimed = await claimNames(server.claims, names, 1);
+      return { name: claimed.names[0]!, [Symbol.dispose]: () => claimed[Symbol.dispose]() };
+    },
+    claimNames: (names, count) => claimNames(server.claims, names, count),
     async [Symbol.asyncDispose]() {
       await Deno.remove(path).catch(() => {});
       await server.close();
@@ -80,20 +80,28 @@ export async function openControlSocket(
   };
 }
 
-async function claimName(claims: Set<string>, names: Iterable<string>): Promise<ClaimedName> {
+async function claimNames(
+  claims: Set<string>,
+  names: Iterable<string>,
+  count: number,
+): Promise<ClaimedNames> {
   using _lock = await lockNames();
   const owners = new Map<string, number>();
   for (const { process, vms = [], claims } of await findKernels()) {
     for (const name of [...claims, ...vms.map(({ name }) => name)]) owners.set(name, process);
   }
+  const free: string[] = [];
   let refused = "";
   for (const name of names) {
     const owner = owners.get(name);
-    if (owner === undefined) {
-      claims.add(name);
-      return { name, [Symbol.dispose]: () => void claims.delete(name) };
-    }
-    refused = `There is a VM "${name}" already, in process ${owner}: expected another name`;
+    if (owner === undefined) free.push(name);
+    else refused = `There is a VM "${name}" already, in process ${owner}: expected another name`;
+    if (free.length < count) continue;
+    for (const taken of free) claims.add(taken);
+    return {
+      names: free,
+      [Symbol.dispose]: () => free.forEach((taken) => claims.delete(taken)),
+    };
   }
   throw new ConfigError(refused);
 }
@@ -162,7 +170,7 @@ async function socketNames(folder: string): Promise<string[]> {
   try {
     await ownFolder(folder);
     for await (const { name } of Deno.readDir(folder)) {
-      if (/^\d+-[0-9a-f]{4}\.sock$/.test(name)) names.push(name);
+      if (SOCKET_NAME.test(name)) names.push(name);
     }
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) return [];
@@ -197,10 +205,19 @@ async function findKernel(socket: string): Promise<FoundKernel | undefined> {
   }
 }
 
+/** How a VM is connected with. */
+export interface ConnectOptions {
+  /** Whether a fork that is parked is let run first. */
+  readonly starts?: boolean;
+}
+
 /** Connects with the kernel that has the VM with a name. Rejects with ConfigError and HostError. */
-export async function connectToVm(name: string): Promise<ControlClient> {
+export async function connectToVm(
+  name: string,
+  options: ConnectOptions = {},
+): Promise<ControlClient> {
   const kernels = await findKernels();
-  const client = await connectToHolder(kernels, name);
+  const client = await connectToHolder(kernels, name, options);
   if (client !== undefined) return client;
   const silent = kernels.filter(({ vms }) => vms === undefined);
   const but = silent.map(({ process }) => `; process ${process} does not answer`).join("");
@@ -208,16 +225,20 @@ export async function connectToVm(name: string): Promise<ControlClient> {
 }
 
 /** As `connectToVm`; undefined when there is no such VM. */
-export async function connectIfRunning(name: string): Promise<ControlClient | undefined> {
-  return await connectToHolder(await findKernels(), name);
+export async function connectIfRunning(
+  name: string,
+  options: ConnectOptions = {},
+): Promise<ControlClient | undefined> {
+  return await connectToHolder(await findKernels(), name, options);
 }
 
 async function connectToHolder(
   kernels: readonly FoundKernel[],
   name: string,
+  { starts = false }: ConnectOptions,
 ): Promise<ControlClient | undefined> {
   const holders = kernels.flatMap((kernel) =>
-    (kernel.vms ?? []).filter((vm) => vm.name === name).map(() => kernel)
+    (kernel.vms ?? []).filter((vm) => vm.name === name).map((vm) => ({ ...kernel, vm }))
   );
   const [kernel] = holders;
   if (kernel === undefined) return undefined;
@@ -228,9 +249,17 @@ async function connectToHolder(
         "--name gives a VM another",
     );
   }
+  let client: ControlClient;
   try {
-    return await ControlClient.connect(kernel.socket);
+    client = await ControlClient.connect(kernel.socket);
   } catch (cause) {
     throw new HostError(`The VM "${name}" has just ended`, { cause });
+  }
+  try {
+    if (starts && kernel.vm.state === PARKED) await client.ask("start", { vm: name });
+    return client;
+  } catch (error) {
+    client.close();
+    throw error;
   }
 }

@@ -5,7 +5,15 @@
  * Invariant: a verb's `run` sees requests and messages that its schemas accepted, nothing else.
  */
 import type { z } from "zod";
-import { ConfigError, type VM } from "../../../mod.ts";
+import {
+  type CheckpointHead,
+  type CheckpointOptions,
+  ConfigError,
+  type ForkOptions,
+  type MadeCheckpoint,
+  type ParkedVm,
+  type VM,
+} from "../../../mod.ts";
 import type { Consoles } from "./consoles.ts";
 
 /** A VM as far as it is controlled. */
@@ -37,11 +45,24 @@ export type ControlledVm = Pick<
 export interface ControlledKernel {
   /** VMs that have not ended. */
   readonly vms: readonly ControlledVm[];
+  /** Forks that have not run. */
+  readonly parkedForks: readonly ParkedVm[];
+  /** Makes a checkpoint of one of its VMs, which runs on. */
+  checkpoint(vm: ControlledVm, options: CheckpointOptions): Promise<MadeCheckpoint>;
+  /** Suspends one of its VMs, which ends. */
+  suspend(vm: ControlledVm, options: CheckpointOptions): Promise<CheckpointHead>;
+  /** Parks forks of one of its VMs, or of a checkpoint. */
+  fork(from: ControlledVm | string, options: ForkOptions): Promise<ParkedVm[]>;
 }
 
 /** A name that is taken, until it is disposed of. */
 export interface ClaimedName extends Disposable {
   readonly name: string;
+}
+
+/** Names that are taken, until they are disposed of. */
+export interface ClaimedNames extends Disposable {
+  readonly names: readonly string[];
 }
 
 /** What requests are done with. */
@@ -53,10 +74,10 @@ export interface ControlSurroundings {
   /** Names that VMs about to be made will have. */
   readonly claims: ReadonlySet<string>;
   /**
-   * Takes a name for a VM of this kernel that is to be made: the first that no VM of this user has. To be
-   * disposed of when the VM is there, or is not to be. Rejects with ConfigError when there is none.
+   * Takes names for VMs of this kernel that are to be made: the first so many that no VM of this user has. To
+   * be disposed of when the VMs are there, or are not to be. Rejects with ConfigError when there are too few.
    */
-  claimName(names: Iterable<string>): Promise<ClaimedName>;
+  claimNames(names: Iterable<string>, count: number): Promise<ClaimedNames>;
   /** File that this process' messages go to, if it has no terminal. */
   readonly log: string | undefined;
 }
@@ -109,8 +130,14 @@ export function defineVerb<Fields, Result, Event = never, Message = never>(
 }
 
 /** The VM with a name. Throws ConfigError. */
-export function namedVm({ vms }: ControlledKernel, name: string): ControlledVm {
+export function namedVm(
+  { vms, parkedForks }: Pick<ControlledKernel, "vms" | "parkedForks">,
+  name: string,
+): ControlledVm {
   const [vm, another] = vms.filter((candidate) => candidate.name === name);
+  if (vm === undefined && parkedForks.some((fork) => fork.parked && fork.name === name)) {
+    throw new ConfigError(`The VM "${name}" is parked: expected one that runs`);
+  }
   if (vm === undefined) throw new ConfigError(`There is no VM "${name}"`);
   if (another !== undefined) throw new ConfigError(`Two VMs have the name "${name}"`);
   return vm;

@@ -10,8 +10,22 @@ import { runMonitorCommand } from "../terminal/monitor.ts";
 import { attach } from "./attach.ts";
 import { execute } from "./execute.ts";
 import { base64Data, NAME_MAXIMUM } from "./protocol.ts";
+import {
+  forkVm,
+  makeCheckpoint,
+  parkedFork,
+  type SavedReply,
+  startFork,
+  suspendVm,
+} from "./save_vm.ts";
 import { STOP_SECONDS, stopVm } from "./stop_vm.ts";
-import { type AnyVerb, type ControlledVm, defineVerb, namedVm } from "./verb.ts";
+import {
+  type AnyVerb,
+  type ControlledKernel,
+  type ControlledVm,
+  defineVerb,
+  namedVm,
+} from "./verb.ts";
 
 const vm = z.string().min(1).max(NAME_MAXIMUM);
 const terminalSize = { columns: z.int().min(1).max(65535), rows: z.int().min(1).max(65535) };
@@ -31,6 +45,43 @@ const listedVm = z.object({
 /** A VM as `list` tells of it. */
 export type ListedVm = z.infer<typeof listedVm>;
 
+/** State of a fork that has not run, in lists. */
+export const PARKED = "parked";
+/** Most characters of a checkpoint's label. */
+export const LABEL_MAXIMUM = 200;
+/** Most forks that are made at once. */
+export const FORKS_MAXIMUM = 10_000;
+
+const save = z.strictObject({
+  vm,
+  label: z.string().max(LABEL_MAXIMUM).optional(),
+  /** Most pages that are read in a second. */
+  rate: z.int().min(1).optional(),
+  /** What becomes of the overlays of its disks. */
+  disk: z.enum(["retain", "copy-commit"]).optional(),
+});
+const saveProgress = z.object({
+  /** Share of a pass over the pages, 0 to 1. */
+  share: z.number(),
+  /** Pages read in all passes. */
+  pages: z.number(),
+});
+const saved = z.object({
+  id: z.string(),
+  vm: z.string(),
+  label: z.string(),
+  parent: z.string().nullable(),
+  icount: z.number(),
+  memoryPages: z.number(),
+  counts: z.object({
+    added: z.number(),
+    zero: z.number(),
+    known: z.number(),
+    stored: z.number(),
+    storedBytes: z.number(),
+  }),
+}) satisfies z.ZodType<SavedReply>;
+
 /** The verbs. */
 export const VERBS = {
   list: defineVerb({
@@ -46,7 +97,7 @@ export const VERBS = {
       process: Deno.pid,
       log: log ?? null,
       claims: [...claims],
-      vms: kernel.vms.map(describeVm),
+      vms: [...kernel.vms.map(describeVm), ...describeForks(kernel)],
     }),
   }),
 
@@ -111,9 +162,48 @@ export const VERBS = {
       seconds: z.number().min(0).max(86_400).optional(),
     }),
     result: z.object({ how: z.enum(["guest", "late", "switched-off"]) }),
-    run: async ({ kernel, request: { vm, force = false, seconds = STOP_SECONDS } }) => ({
-      how: await stopVm(namedVm(kernel, vm), force ? undefined : seconds),
+    run: async ({ kernel, request: { vm, force = false, seconds = STOP_SECONDS } }) => {
+      const fork = parkedFork(kernel, vm);
+      if (fork === undefined) {
+        return { how: await stopVm(namedVm(kernel, vm), force ? undefined : seconds) };
+      }
+      fork.discard();
+      return { how: "switched-off" };
+    },
+  }),
+
+  checkpoint: defineVerb({
+    fields: save,
+    event: saveProgress,
+    result: saved.extend({
+      /** What the machine stood still; null when it was paused anyway. */
+      stoodMicroseconds: z.number().nullable(),
     }),
+    run: makeCheckpoint,
+  }),
+
+  suspend: defineVerb({
+    fields: save,
+    event: saveProgress,
+    result: saved,
+    run: suspendVm,
+  }),
+
+  fork: defineVerb({
+    fields: z.strictObject({
+      vm,
+      count: z.int().min(1).max(FORKS_MAXIMUM).optional(),
+      /** Name of the fork, or what the names of several begin with. */
+      name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, "expected a name").optional(),
+    }),
+    result: z.object({ names: z.array(z.string()) }),
+    run: forkVm,
+  }),
+
+  start: defineVerb({
+    fields: z.strictObject({ vm }),
+    result: z.object({ state: z.string() }),
+    run: startFork,
   }),
 
   monitor: defineVerb({
@@ -179,6 +269,19 @@ export type EventOf<V extends VerbName> = (typeof VERBS)[V] extends { event?: z.
 /** What a client may say meanwhile. */
 export type MessageOf<V extends VerbName> = (typeof VERBS)[V] extends
   { message?: z.ZodType<infer M> } ? M : never;
+
+/** Forks that have not run: they have no memory and no time of their own. */
+function describeForks({ parkedForks }: ControlledKernel): ListedVm[] {
+  return parkedForks.filter((fork) => fork.parked).map(({ name }) => ({
+    name,
+    guest: null,
+    state: PARKED,
+    icount: 0,
+    memoryBytes: 0,
+    uptimeMilliseconds: 0,
+    recording: null,
+  }));
+}
 
 function describeVm(listed: ControlledVm): ListedVm {
   const { name, guest, state, icount, memoryBytes, uptimeMilliseconds, recordingFolder } = listed;

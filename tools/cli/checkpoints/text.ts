@@ -1,0 +1,17 @@
+/** Values of checkpoints, which come from files, as words for a terminal: bounded, and without control codes. */
+
+/** Most characters of a text that is shown. */
+const TEXT_MAXIMUM = 200;
+
+/** A text of a file; "-" for an empty one. */
+export function shownText(text: string): string {
+  // deno-lint-ignore no-control-regex
+  const plain = text.slice(0, TEXT_MAXIMUM).replace(/[\x00-\x1f\x7f-\x9f]/g, "?");
+  return plain === "" ? "-" : plain;
+}
+
+/** A time in milliseconds since 1970, to the second. */
+export function shownTime(milliseconds: number): string {
+  const date = new Date(milliseconds);
+  return Number.isNaN(date.getTime()) ? "-" : date.toISOString().replace(/\.\d+Z$/, "Z");
+}
