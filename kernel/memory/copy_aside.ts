@@ -78,7 +78,8 @@ export interface CopyAsideCounters {
 export class CopyAside {
   readonly #ram: Uint8Array;
   readonly #wait: WaitForWord;
-  #area: SaveArea;
+  /** Made when it is wanted: most machines that were restored are not saved again soon. */
+  #made: SaveArea | undefined;
   #serves = false;
   /** A save is under way. */
   #saving = false;
@@ -92,10 +93,20 @@ export class CopyAside {
   #waits = 0;
 
   constructor(private readonly options: CopyAsideOptions) {
-    const { buffer, plan, slots, wait } = options;
+    const { buffer, plan, wait } = options;
     this.#ram = new Uint8Array(buffer, plan.ram, plan.ramBytes);
     this.#wait = wait ?? blockForWord;
-    this.#area = newSaveArea(plan.ramPages, slots);
+  }
+
+  /** Makes room for copies, so that `begin`, when the guest stands still, need not. */
+  prepare(): void {
+    const { plan, slots } = this.options;
+    this.#made ??= newSaveArea(plan.ramPages, slots);
+  }
+
+  get #area(): SaveArea {
+    this.prepare();
+    return this.#made!;
   }
 
   /** Whether a save is under way: `begin` was called, and neither `end` nor `abort` since. */
@@ -205,9 +216,9 @@ export class CopyAside {
     return pages.filter((page) => (flags.get(page) & PAGE_FLAG.absent) === 0);
   }
 
+  /** Gives the room back. The next save gets some that nobody else knows. */
   #renew(): void {
-    const { plan, slots } = this.options;
-    this.#area = newSaveArea(plan.ramPages, slots);
+    this.#made = undefined;
   }
 
   #serve(): void {

@@ -66,7 +66,7 @@ export class SaveSide {
    * @param traces whether to note from now on which pages are used first
    */
   prepare(traces: boolean): void {
-    this.#copyAside();
+    this.#copyAside().prepare();
     if (!traces) return;
     this.tellLearned();
     this.#active.begin();
