@@ -19,6 +19,12 @@ import type { CheckpointFile } from "./checkpoint_file.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
 import { loadWorkingSet, writeWorkingSet } from "./working_set.ts";
 
+/**
+ * Unpacked clusters, of 64 KiB, that those who share a checkpoint keep: as many as a guest of Linux wants in its
+ * first seconds, which all its forks will want, too.
+ */
+const SHARED_CLUSTERS = 256;
+
 /** What all that share an open checkpoint have together. */
 interface Parts {
   readonly file: CheckpointFile;
@@ -205,6 +211,7 @@ export class OpenCheckpoint {
   /** The same once more, for somebody else: files, and what was unpacked last, are shared. */
   share(): OpenCheckpoint {
     assert(!this.#closed, "what is shared is open");
+    this.#cache.grow(SHARED_CLUSTERS);
     return new OpenCheckpoint(this.#parts);
   }
 

@@ -20,6 +20,9 @@ export interface PageCodec {
   unpack(packed: Uint8Array, bytes: number): Uint8Array;
 }
 
+/** Most bytes that are asked for before it is known that there are so many. */
+const MOST_PIECE = 1024 * 1024;
+
 const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
 /** What the runtime has. */
@@ -36,7 +39,11 @@ export const hostPageCodec: PageCodec = {
   crc32: (bytes, from) => crc32(bytes, from),
   pack: (bytes) => new Uint8Array(zstdCompressSync(bytes, FAST)),
   unpack: (packed, bytes) => {
-    const whole = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
+    const whole = zstdDecompressSync(packed, {
+      maxOutputLength: Math.max(1, bytes),
+      // In one piece, where it is not too large to be believed: pieces are copied together, and left behind.
+      chunkSize: Math.min(Math.max(MOST_PIECE / 1024, bytes + 1), MOST_PIECE),
+    });
     // Not as node's Buffer, whose slices are no copies.
     return new Uint8Array(whole.buffer, whole.byteOffset, whole.length);
   },

@@ -154,9 +154,13 @@ export class PageLoader {
     }
   }
 
-  /** A page that the VM waits for, and then those beside it. */
+  /**
+   * A page that the VM waits for, and then those beside it: not for a VM whose other pages are never loaded,
+   * because that would have ten times the memory of what it uses.
+   */
   #loadAround(page: number): void {
     if (this.#load(page)) this.#counters.demanded++;
+    if (this.options.inBackground === false) return;
     const first = page - page % NEIGHBOURS;
     const { packOf } = this.checkpoint.map;
     for (let near = first; near < first + NEIGHBOURS; near++) {
