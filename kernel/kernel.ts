@@ -17,7 +17,7 @@ import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import { CoreModules, coreRecipe } from "./world/core_modules.ts";
+import { CoreModules, coreRecipe, coreSourcesDigest } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 import { KeptWorlds, type KeptWorldsOptions } from "./world/kept_worlds.ts";
 import { TranslationService, translationsName } from "./world/translation_service.ts";
@@ -99,7 +99,11 @@ export class Kernel {
       (line) => options.warn?.(line),
     );
     this.#worlds = new WorldPool(this.#host, options.world);
-    this.#cores = new CoreModules(this.#host, options.translations);
+    const digest = () => {
+      const kept = this.#keptWorlds?.coreDigest;
+      return kept === undefined ? coreSourcesDigest() : Promise.resolve(kept);
+    };
+    this.#cores = new CoreModules(this.#host, options.translations, digest);
   }
 
   /** VMs that have not ended. */
@@ -219,12 +223,15 @@ export class Kernel {
    * already, or went on before, and with `FormatError` and `HostError` when it cannot be read.
    */
   async resume(id: string, options: GoOnOptions = {}): Promise<VM> {
-    return await (await this.#savedVms()).resume(id, options);
+    // Its worker loads its modules while what reads checkpoints is loaded.
+    using world = this.#worldFor(options);
+    return await (await this.#savedVms()).resume(id, options, world);
   }
 
   /** Makes the VM of a checkpoint once more, as it was then and who it was. Rejects like `resume`. */
   async restore(id: string, options: GoOnOptions = {}): Promise<VM> {
-    return await (await this.#savedVms()).restore(id, options);
+    using world = this.#worldFor(options);
+    return await (await this.#savedVms()).restore(id, options, world);
   }
 
   /**
@@ -277,9 +284,18 @@ export class Kernel {
     });
   }
 
+  #worldFor({ name = "vm" }: GoOnOptions): EarlyWorld {
+    this.#checkGoesOn();
+    return this.#worlds.take(name);
+  }
+
+  #checkGoesOn(): void {
+    if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
+  }
+
   /** What saves VMs is loaded when it is wanted. */
   async #savedVms(): Promise<SavedVms> {
-    if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
+    this.#checkGoesOn();
     const { SavedVms } = await importLate<typeof import("./saved_vms.ts")>(
       "./saved_vms.ts",
       import.meta.url,

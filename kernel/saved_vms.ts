@@ -122,11 +122,14 @@ export class SavedVms {
     return head;
   }
 
-  /** Lets a suspended VM go on. */
-  async resume(id: string, options: GoOnOptions): Promise<VM> {
+  /** Lets a suspended VM go on. @param world a world that was started for it */
+  async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
     const claim = await this.store.claim(id);
     try {
-      const vm = await this.#goOn(id, options, { beforeFirst: () => claim.consume() });
+      const vm = await this.#goOn(id, options, {
+        world,
+        beforeFirst: () => claim.consume(),
+      });
       void vm.waitForExit().catch(() => {}).then(() => claim.release());
       return vm;
     } catch (error) {
@@ -135,9 +138,9 @@ export class SavedVms {
     }
   }
 
-  /** Makes the VM of a checkpoint once more. */
-  restore(id: string, options: GoOnOptions): Promise<VM> {
-    return this.#goOn(id, options, {});
+  /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
+  restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
+    return this.#goOn(id, options, { world });
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */

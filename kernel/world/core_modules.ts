@@ -54,7 +54,7 @@ export class CoreModules {
   constructor(
     private readonly host: Host,
     private readonly directory: string | undefined,
-    private readonly digest: () => Promise<string | undefined> = ownDigest,
+    private readonly digest: () => Promise<string | undefined> = coreSourcesDigest,
     private readonly modules: Map<string, Promise<WebAssembly.Module>> = REMEMBERED,
   ) {}
 
@@ -125,7 +125,8 @@ export class CoreModules {
   }
 }
 
-function ownDigest(): Promise<string | undefined> {
+/** Digest of the sources that decide what bytes a core has; undefined where they cannot be read. */
+export function coreSourcesDigest(): Promise<string | undefined> {
   return sourcesDigest(new URL("../", import.meta.url), CORE_SOURCES);
 }
 

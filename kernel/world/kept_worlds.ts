@@ -33,6 +33,8 @@ export interface KeptBundle {
   readonly files: readonly FileStamp[];
   /** Names of the files that worlds start from, by the paths of their sources. */
   readonly entries: Readonly<Record<string, string>>;
+  /** Digest of the sources that decide what bytes cores have (core_modules.ts). */
+  readonly cores: string;
 }
 
 /** Where bundles are kept, and who makes them. */
@@ -62,6 +64,7 @@ export class KeptWorlds implements HostWorkers {
   readonly #stopped = new AbortController();
   /** Addresses of bundles by those of sources; undefined until it was looked. */
   #entries: ReadonlyMap<string, string> | undefined;
+  #cores: string | undefined;
   #making = false;
 
   /** Looks for nothing yet. */
@@ -91,6 +94,12 @@ export class KeptWorlds implements HostWorkers {
     });
   }
 
+  /** Digest of the sources of cores, where there is a bundle; those files are then not read once more. */
+  get coreDigest(): string | undefined {
+    this.#entries ??= this.#read();
+    return this.#cores;
+  }
+
   /** Makes no bundle any more. */
   stop(): void {
     this.#stopped.abort();
@@ -101,6 +110,7 @@ export class KeptWorlds implements HostWorkers {
     const entries = new Map<string, string>();
     const bundle = this.#readBundle();
     if (bundle === undefined) void this.#makeSoon();
+    this.#cores = bundle?.cores;
     const files = new URL(`file://${encodeURI(folder)}/${bundle?.folder}/`);
     for (const [source, file] of Object.entries(bundle?.entries ?? {})) {
       entries.set(new URL(source, root).href, new URL(file, files).href);
@@ -159,8 +169,9 @@ function parseBundle(text: string | undefined): KeptBundle | undefined {
   if (text === undefined) return undefined;
   try {
     const bundle = JSON.parse(text) as Partial<KeptBundle> | null;
-    const { version, folder = "", sources, files, entries = {} } = bundle ?? {};
+    const { version, folder = "", sources, files, entries = {}, cores = "" } = bundle ?? {};
     const isWhole = version === KEPT_WORLDS_VERSION && /^[0-9a-f]{16}$/.test(folder) &&
+      /^[0-9a-f]{64}$/.test(cores) &&
       isStamps(sources) && isStamps(files) &&
       Object.values(entries).every((file) => files.some(([name]) => name === file));
     return isWhole ? bundle as KeptBundle : undefined;

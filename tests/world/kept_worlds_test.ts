@@ -52,6 +52,7 @@ class Tree {
       folder: NAME,
       files: stampFiles(new URL(`file://${this.folder}/kept/${NAME}/`), ["bundled.js"])!,
       entries: { "world.js": "bundled.js" },
+      cores: "0".repeat(64),
     };
     Deno.writeTextFileSync(this.description, JSON.stringify({ ...bundle, ...other }));
   }
@@ -103,6 +104,7 @@ Deno.test("a bundle of other sources, a damaged or a foreign one is not used, an
       "another version": () => tree.describe({ version: 2 }),
       "a folder elsewhere": () => tree.describe({ folder: "../kept/0123456789abcdef" }),
       "an entry that is no file": () => tree.describe({ entries: { "world.js": "../x.js" } }),
+      "no digest": () => tree.describe({ cores: undefined }),
       "no list of files": () => tree.describe({ files: [] }),
       "a strange list of sources": () => tree.describe({ sources: [["world.js", "1", null]] }),
       "no description": () => Deno.removeSync(tree.description),

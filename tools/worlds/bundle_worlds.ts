@@ -9,6 +9,7 @@ import { build, type Metafile, type Plugin, stop } from "esbuild";
 import settings from "../../deno.json" with { type: "json" };
 import { hostFiles } from "../../kernel/host/files.ts";
 import { type FileStamp, stampFiles } from "../../kernel/host/own_sources.ts";
+import { coreSourcesDigest } from "../../kernel/world/core_modules.ts";
 import {
   descriptionPath,
   KEPT_WORLDS_VERSION,
@@ -55,9 +56,11 @@ export async function bundleWorlds(folder: string): Promise<KeptBundle> {
     logLevel: "silent",
     plugins: [importMap],
   });
+  const cores = await coreSourcesDigest();
   const outputs = outputFiles.map(({ path, contents }) => ({ name: nameOf(path), contents }));
   const sources = stampFiles(ROOT, [...Object.keys(metafile.inputs), ...ALSO].sort());
-  if (sources === undefined || sources.some(([, , changed]) => changed >= before)) {
+  if (sources === undefined || cores === undefined) throw new Error("a source cannot be read");
+  if (sources.some(([, , changed]) => changed >= before)) {
     throw new Error("a source was changed while it was bundled");
   }
   const parts = outputs.toSorted((a, b) => a.name < b.name ? -1 : 1)
@@ -71,6 +74,7 @@ export async function bundleWorlds(folder: string): Promise<KeptBundle> {
     folder: name,
     files,
     entries: entriesOf(metafile),
+    cores,
   };
   await writeWhole(
     descriptionPath(folder, ROOT),
