@@ -51,6 +51,8 @@ export class EarlyWorld {
   ): WorldWorker {
     this.#watch = onDeath;
     this.#posted = posted;
+    // Nobody waits for a rehearsal whose end its VM hears of.
+    this.#rehearsed.resolve(true);
     const death = this.#death;
     if (death !== undefined) queueMicrotask(() => onDeath(death));
     return this.#worker;
