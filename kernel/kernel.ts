@@ -30,6 +30,7 @@ import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions, SavedVms } from "./saved_vms.ts";
 import type { CheckpointOptions, MadeCheckpoint, SavedFacts } from "./world/checkpoint_service.ts";
 import { VM } from "./world/vm.ts";
+import type { VmDisks } from "./world/vm_disks.ts";
 import { isFinal } from "./world/vm_state.ts";
 import { WorldPool } from "./world/world_pool.ts";
 import { importLate } from "./host/late_import.ts";
@@ -132,7 +133,8 @@ export class Kernel {
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
     const images = await this.#readImages(spec);
-    const disks = await openDrives(this.#host, spec);
+    await using drives = await openDrives(this.#host, spec, (line) => this.#options.warn?.(line));
+    const disks = drives?.served ?? [];
     const seed = spec.seed ?? (spec.clock === "virtual" ? 0 : undefined);
     using who = this.identities.draft({ name: spec.name, seed });
     const config = { ...this.#machineConfig(spec, images, disks), identity: who.identity };
@@ -152,6 +154,7 @@ export class Kernel {
         return { images: { kernel: again.kernel, initrd: again.initrd }, moved: buffersOf(again) };
       },
       disks,
+      drives,
       consoleDevice: spec.console,
       network: spec.network,
       onReset: spec.onReset,
@@ -243,6 +246,23 @@ export class Kernel {
   }
 
   /**
+   * Learns which pages the VM of a checkpoint uses first, exactly, from a recording in which the checkpoint was
+   * taken, or which began when a VM went on from it; goers-on have them at once (`LoadOptions.first`). Gives
+   * how many pages those are. Rejects with `ConfigError` when the recording does not fit, and like `replay`.
+   *
+   * @param folder of the recording
+   * @param milliseconds of the guest's time that count; 1000 by default
+   */
+  async learnWorkingSet(id: string, folder: string, milliseconds?: number): Promise<number> {
+    const { store } = await this.#savedVms();
+    const { workingSetOfRecording } = await importLate<typeof import("./recorded_working_set.ts")>(
+      "./recorded_working_set.ts",
+      import.meta.url,
+    );
+    return await workingSetOfRecording(this.#making(), store, id, folder, milliseconds);
+  }
+
+  /**
    * Keeps so many spare worlds from now on, so that VMs start in milliseconds; 0 ends them. Resolves when
    * they are ready. Rejects with `ConfigError` when `like` is no machine that could be made.
    *
@@ -254,7 +274,9 @@ export class Kernel {
     const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
     const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
     const config = this.#machineConfig(spec, images, []);
-    const core = await this.#cores.getIfPossible(coreRecipe(config, false));
+    // The code of a machine whose regions are kept, as most are where any are.
+    const keeps = this.#options.translations !== undefined;
+    const core = await this.#cores.getIfPossible(coreRecipe(config, keeps));
     await this.#worlds.warm(count, { config, core });
   }
 
@@ -459,8 +481,15 @@ function buffersOf({ read }: Images): ArrayBuffer[] {
 }
 
 /** Opens all disks of a VM, or none. Formats of images are loaded only where there are some. */
-async function openDrives(host: Host, { drives }: VmSpec): Promise<BlockDevice[]> {
-  if (drives.length === 0) return [];
-  const { openDisks } = await import("./storage/open_disk.ts");
-  return await openDisks(host.files, drives);
+async function openDrives(
+  host: Host,
+  { drives }: VmSpec,
+  warn: (line: string) => void,
+): Promise<VmDisks | undefined> {
+  if (drives.length === 0) return undefined;
+  const { openImages } = await importLate<typeof import("./world/open_disks.ts")>(
+    "./world/open_disks.ts",
+    import.meta.url,
+  );
+  return await openImages(host, drives, warn);
 }

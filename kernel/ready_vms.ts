@@ -2,7 +2,7 @@
  * VMs whose guests are ready to run commands: booted once, and made from the checkpoint of that moment ever
  * after (issue 5, "Forks and identity"; S16, N6).
  *
- *     no checkpoint   boot ─► agent says hello ─► freeze (1 ms) ─► the VM is handed out ─► saver keeps it beside
+ *     no checkpoint   boot ─► agent says hello ─► quiet ─► freeze (1 ms) ─► the VM is handed out ─► saver keeps it beside
  *     checkpoint      clone of it, with an identity of its own; the first one teaches what all use first
  *
  * Invariants: a checkpoint is taken before any command; a VM that is made from one is a clone and never its
@@ -23,6 +23,12 @@ import type { VM } from "./world/vm.ts";
 const CHECKPOINTS_MAXIMUM = 8;
 /** Milliseconds that the end of the kernel waits for checkpoints to be kept. */
 const KEEP_MILLISECONDS = 15_000;
+/** Milliseconds between two looks at whether a guest is still busy with its start. */
+const LOOK_MILLISECONDS = 20;
+/** Looks at most: a guest that is never idle is kept as it is. */
+const LOOKS_MAXIMUM = 40;
+/** Quiet looks in a row, and instructions that a guest which waits executes between two: for its timers. */
+const [QUIET_LOOKS, QUIET_INSTRUCTIONS] = [3, 40_000];
 /** Milliseconds for which nothing competes with a guest that goes on: many commands are over by then. */
 const QUIET_MILLISECONDS = 500;
 
@@ -72,8 +78,19 @@ export class ReadyVms {
       // It ended before: whoever wants to run a command is told so.
       return vm;
     }
+    await this.#settle(vm);
     await this.#keep(vm, key, index);
     return vm;
+  }
+
+  /** Waits a moment for what a guest still does behind its agent's hello: each clone would do it again. */
+  async #settle(vm: VM): Promise<void> {
+    let before = vm.icount;
+    for (let look = 0, quiet = 0; look < LOOKS_MAXIMUM && quiet < QUIET_LOOKS; look++) {
+      await this.#parts.host.timers.delay(LOOK_MILLISECONDS);
+      quiet = vm.icount - before < QUIET_INSTRUCTIONS ? quiet + 1 : 0;
+      before = vm.icount;
+    }
   }
 
   /** Waits until what is being kept is kept, for a while. */

@@ -11,6 +11,7 @@ import type { CoreReport } from "./replay/replay_core.ts";
 import type { VmMaking } from "./vm_making.ts";
 import { coreRecipe } from "./world/core_modules.ts";
 import { DEVICE_NAMES } from "./world/machine_port.ts";
+import type { ReplayLearning } from "./world/replay_learner.ts";
 import type { PluginSource } from "./world/plugin_side.ts";
 import { translationsName } from "./world/translation_service.ts";
 import { VM } from "./world/vm.ts";
@@ -44,6 +45,8 @@ export interface ReplayOptions {
   readonly tlbEntries?: number;
   /** Number of cache elements. */
   readonly cacheElements?: number;
+  /** Which pages its guest uses first, from an instruction on, is to be learned; the replay ends with that. */
+  readonly learn?: ReplayLearning & { readonly onLearned: (pages: Uint32Array) => void };
 }
 
 /** Replays a recording; told about at `Kernel.replay`. */
@@ -107,8 +110,11 @@ export async function replayVm(
         replayOnly,
         plugins,
         symbols: plugins.length === 0 ? undefined : options.symbols,
+        learn: options.learn &&
+          { from: options.learn.from, milliseconds: options.learn.milliseconds },
       },
       onReplayOnly: options.onReplayOnly,
+      onLearned: options.learn?.onLearned,
       disks: await openRecordedDisks(host, recording),
     },
   });

@@ -12,6 +12,7 @@ import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
+import { importLate } from "./host/late_import.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
 import type {
@@ -23,11 +24,12 @@ import type {
 import { coreRecipe } from "./world/core_modules.ts";
 import type { MachineConfig } from "./world/machine_port.ts";
 import type { LoadOptions } from "./world/page_loader.ts";
-import { describeSaved, imagesOf, restoreVm } from "./world/restoring.ts";
+import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
 import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
+import type { VmDisks } from "./world/vm_disks.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 
@@ -66,6 +68,8 @@ export interface Role {
   readonly clone?: (parent: CloneParent) => VmIdentity;
   /** Called when all is there, and the guest is about to execute. */
   readonly beforeFirst?: () => void;
+  /** Whether it goes on in the disks that it left; else in overlays over them. */
+  readonly ownsDisks?: boolean;
   /** The guest that it was started with, by name. */
   readonly guest?: string | undefined;
   /** A world that was started for it already. */
@@ -129,6 +133,7 @@ export class SavedVms {
       const vm = await this.#goOn(id, options, {
         world,
         beforeFirst: () => claim.consume(),
+        ownsDisks: true,
       });
       void vm.waitForExit().catch(() => {}).then(() => claim.release());
       return vm;
@@ -237,6 +242,7 @@ export class SavedVms {
         tier: options.tier ?? restored.config.tier,
         ...identity && { identity },
       };
+      await using drives = await this.#openDisks(checkpoint.head.id, restored, role.ownsDisks ?? false);
       const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
       role.beforeFirst?.();
       const vm = new VM({
@@ -247,7 +253,8 @@ export class SavedVms {
         config,
         moved: [],
         images: () => imagesOf(host, saved),
-        disks: [],
+        disks: drives?.served ?? [],
+        drives,
         consoleDevice: saved.console,
         network: saved.network,
         onReset: saved.onReset,
@@ -257,7 +264,10 @@ export class SavedVms {
         facts: { ...saved, name },
         restore: restored.restore,
       });
-      void vm.waitForExit().catch(() => {}).then(release);
+      void vm.waitForExit().catch(() => {}).then(() => {
+        release();
+        if (drives !== undefined) this.#service.collectDisks();
+      });
       // Before the world has begun to look at what comes: no instruction is executed before.
       const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
@@ -271,6 +281,20 @@ export class SavedVms {
       checkpoint.close();
       throw error;
     }
+  }
+
+  /** The disks of a VM that goes on. What opens them is loaded only for one that has some. */
+  async #openDisks(
+    id: string,
+    { disks, config: { disks: shapes } }: RestoredVm,
+    inPlace: boolean,
+  ): Promise<VmDisks | undefined> {
+    if (shapes.length === 0) return undefined;
+    const { openSaved } = await importLate<typeof import("./world/open_disks.ts")>(
+      "./world/open_disks.ts",
+      import.meta.url,
+    );
+    return await openSaved(this.#parts.host, { store: this.store, id, disks, shapes, inPlace });
   }
 
   /** Tells machine and guest who they are and what time it is, before the guest executes anything. */
@@ -319,12 +343,12 @@ function parentOf(
 /** A VM that can be saved. Throws ConfigError or HostError for one that cannot. */
 function savable(vm: VM): SavableVm {
   const { name, identity, state } = vm;
-  const { saves, facts } = savingParts(vm) ?? {};
+  const { saves, facts, disks } = savingParts(vm) ?? {};
   if (saves === undefined || facts === undefined) {
     throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
   }
   if (state === "stopped" || state === "failed") {
     throw new HostError(`The VM "${name}" is not running`);
   }
-  return { name, saves, facts, identity };
+  return { name, saves, facts, identity, disks };
 }

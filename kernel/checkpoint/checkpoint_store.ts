@@ -8,6 +8,7 @@
 import { ConfigError, FormatError } from "../base/errors.ts";
 import { isStoreId } from "../datastore/pack_format.ts";
 import type { HostLock } from "../host/files.ts";
+import { importLate } from "../host/late_import.ts";
 import { type Claim, Claims, type ClaimState } from "./claims.ts";
 import {
   checkMachineVersion,
@@ -16,11 +17,12 @@ import {
   MEMORY_PAGES_MAXIMUM,
 } from "./checkpoint_format.ts";
 import { withHead } from "./checkpoint_file.ts";
-import { type CheckpointDiff, diffCheckpoints } from "./checkpoint_diff.ts";
+import type { CheckpointDiff } from "./checkpoint_diff.ts";
 import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
 import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
 import { OpenCheckpoint } from "./open_checkpoint.ts";
 import { type StoreProblem, verifyStore } from "./store_check.ts";
+import { StoreDisks } from "./store_disks.ts";
 import { StoreFolder, type StoreHost } from "./store_folder.ts";
 
 /** A checkpoint in a list. */
@@ -76,6 +78,8 @@ export interface Checkpoints {
 
 /** The store. */
 export class CheckpointStore implements Checkpoints {
+  /** Files of disks. */
+  readonly disks: StoreDisks;
   readonly #folder: StoreFolder;
   readonly #claims: Claims;
 
@@ -83,6 +87,7 @@ export class CheckpointStore implements Checkpoints {
   constructor(host: StoreHost, path: string) {
     this.#folder = new StoreFolder(host, path);
     this.#claims = new Claims(this.#folder);
+    this.disks = new StoreDisks(this.#folder);
   }
 
   /** The folder. */
@@ -283,6 +288,10 @@ export class CheckpointStore implements Checkpoints {
    * when one does not exist or their guests have not as much memory, with FormatError and HostError.
    */
   async diff(a: string, b: string): Promise<CheckpointDiff> {
+    const { diffCheckpoints } = await importLate<typeof import("./checkpoint_diff.ts")>(
+      "./checkpoint_diff.ts",
+      import.meta.url,
+    );
     const first = await this.open(a);
     try {
       const second = await this.open(b);

@@ -17,13 +17,14 @@ import { mergeMaps } from "../datastore/page_map.ts";
 import type { Claims } from "./claims.ts";
 import type { CheckpointHead } from "./checkpoint_format.ts";
 import { writeCheckpoint } from "./checkpoint_file.ts";
+import { collectDisks } from "./disk_folder.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
 
 /** What a collection did. */
 export interface Collected {
-  /** Bytes of packs that were freed. */
+  /** Bytes of packs and disks that were freed. */
   readonly bytes: number;
-  /** Packs that were removed. */
+  /** Packs and disks that were removed. */
   readonly removed: number;
   /** Packs that were made smaller. */
   readonly rewritten: number;
@@ -108,7 +109,7 @@ async function adopt(folder: StoreFolder, parentId: string, childId: string): Pr
 /** Removes files that a save or a collection left when it died. */
 export function sweepPartials(folder: StoreFolder): void {
   const { files } = folder.host;
-  for (const path of [folder.packs, folder.checkpoints]) {
+  for (const path of [folder.packs, folder.checkpoints, folder.disks]) {
     for (const name of files.list(path)) {
       if (name.endsWith(PARTIAL)) files.remove(`${path}/${name}`);
     }
@@ -152,7 +153,8 @@ export async function collect(folder: StoreFolder, claims: Claims): Promise<Coll
     }
   }
   await files.flushFolder(folder.packs);
-  return { bytes, removed, rewritten, problems };
+  const disks = collectDisks(folder);
+  return { bytes: bytes + disks.bytes, removed: removed + disks.removed, rewritten, problems };
 }
 
 function sizeOf(folder: StoreFolder, path: string): number {

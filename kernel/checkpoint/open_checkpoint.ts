@@ -79,7 +79,9 @@ export class OpenCheckpoint {
     const packs: (PackReader | undefined)[] = [undefined];
     try {
       const used = new Uint8Array(map.packs.length + 1);
-      for (const pack of map.packOf) used[pack] = 1;
+      // By number: an iterator over all pages takes 7 ms where it is not compiled yet.
+      const { packOf } = map;
+      for (let page = 0; page < packOf.length; page++) used[packOf[page]!] = 1;
       map.packs.forEach((pack, i) => {
         packs.push(used[i + 1] === 1 ? openPack(folder, id, pack) : undefined);
       });

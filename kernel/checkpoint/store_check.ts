@@ -7,6 +7,7 @@ import { FormatError, HostError } from "../base/errors.ts";
 import { PackReader } from "../datastore/pack_reader.ts";
 import { flatten } from "../datastore/page_map.ts";
 import { checkMachineVersion } from "./checkpoint_format.ts";
+import { diskProblems } from "./disk_check.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
 
 /** Something that is wrong. */
@@ -62,8 +63,9 @@ function checkpointProblems(
     const own = chain.at(-1)!;
     named(id, () => {
       checkMachineVersion(own.head);
-      own.state();
       own.active();
+      const isSuspended = own.head.kind === "suspended";
+      problems.push(...diskProblems(folder, id, own.state(), isSuspended));
     });
     const maps = chain.map((file) =>
       named(file.head.id, () => ({ map: file.map(), packs: file.head.packs }))

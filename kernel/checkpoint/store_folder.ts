@@ -6,6 +6,7 @@
  *     checkpoints/ID.checkpoint  the rest of a checkpoint; ID.checkpoint.partial while one is made
  *     checkpoints/ID.working-set pages that it uses first, learned; ID.N.working-set.partial while one is made
  *     claims/                    see claims.ts
+ *     disks/                     see disk_folder.ts
  *
  * Invariant: only a holder of the exclusive lock removes or replaces anything that has its final name, but for
  * working sets, which a holder of the shared lock replaces: any of them will do.
@@ -46,12 +47,15 @@ export class StoreFolder {
   readonly checkpoints: string;
   /** Folder of claims. */
   readonly claims: string;
+  /** Folder of disks. */
+  readonly disks: string;
   #durable = false;
 
   constructor(readonly host: StoreHost, readonly path: string) {
     this.packs = `${path}/packs`;
     this.checkpoints = `${path}/checkpoints`;
     this.claims = `${path}/claims`;
+    this.disks = `${path}/disks`;
   }
 
   /** A new id: 32 hexadecimal digits. */
@@ -98,7 +102,7 @@ export class StoreFolder {
 
   /** Makes the folders where they do not exist. Throws HostError. */
   ensure(): void {
-    for (const folder of [this.packs, this.checkpoints, this.claims]) {
+    for (const folder of [this.packs, this.checkpoints, this.claims, this.disks]) {
       this.host.files.ensureFolder(folder);
     }
   }

@@ -44,6 +44,16 @@ export interface LockKind {
   readonly exclusive: boolean;
 }
 
+/** What the host says of a file. */
+export interface FileFacts {
+  /** Its one path, from the root, whatever links lead to it. */
+  readonly path: string;
+  /** Size in bytes. */
+  readonly bytes: number;
+  /** When its contents last changed: milliseconds since 1970. */
+  readonly modified: number;
+}
+
 /** Access to the host's files. */
 export interface HostFiles {
   /** Opens an existing file, throws `HostError` naming it and the reason. */
@@ -60,6 +70,8 @@ export interface HostFiles {
   folders(path: string): string[];
   /** Whether there is a file or folder of this name. Throws `HostError` when that cannot be told. */
   exists(path: string): boolean;
+  /** What the host says of a file or folder. Throws `HostError`. */
+  facts(path: string): FileFacts;
   /**
    * What a file is by its size, place and times: `text` changes when its content does, unless that happens
    * within a tick of the file system's clock; `changed` is when it changed last, in milliseconds since 1970,
@@ -153,6 +165,12 @@ export const hostFiles: HostFiles = {
       throw fileError("find", path, cause);
     }
   },
+  facts: (path) =>
+    attempt("open", path, () => {
+      const real = Deno.realPathSync(path);
+      const { size, mtime } = Deno.statSync(real);
+      return { path: real, bytes: size, modified: mtime?.getTime() ?? 0 };
+    }),
   stamp: (path) =>
     attempt("find", path, () => {
       const { size, mtime, ctime, ino, dev } = Deno.statSync(path);

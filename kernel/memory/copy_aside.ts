@@ -98,15 +98,9 @@ export class CopyAside {
     this.#wait = wait ?? blockForWord;
   }
 
-  /** Makes room for copies, so that `begin`, when the guest stands still, need not. */
-  prepare(): void {
-    const { plan, slots } = this.options;
-    this.#made ??= newSaveArea(plan.ramPages, slots);
-  }
-
   get #area(): SaveArea {
-    this.prepare();
-    return this.#made!;
+    const { plan, slots } = this.options;
+    return this.#made ??= newSaveArea(plan.ramPages, slots);
   }
 
   /** Whether a save is under way: `begin` was called, and neither `end` nor `abort` since. */
@@ -138,6 +132,14 @@ export class CopyAside {
       saved: this.#savedBefore,
       waits: this.#waits,
     };
+  }
+
+  /**
+   * Makes the area, and touches the memory that `begin` fills, so that it need not wait for the host then.
+   * Changes nothing.
+   */
+  prepare(): void {
+    if (!this.#saving) this.#area.states.fill(0);
   }
 
   /**

@@ -14,6 +14,7 @@ import type { DiskFormat } from "./disk_format.ts";
 import { openDisk } from "./open_disk.ts";
 import { createQcow2, createRaw } from "./qcow2/create.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
+import type { WriteMarks } from "./write_marks.ts";
 
 /** Most sectors that are read at once. */
 const STEP_SECTORS = 4096;
@@ -70,7 +71,7 @@ export async function convertDisk(
       let copiedBytes: number;
       try {
         const grain = target.format === "qcow2" ? target.clusterBytes ?? 65536 : 0;
-        copiedBytes = await copy(from, to, grain / SECTOR_BYTES, options.progress);
+        copiedBytes = await copyDisk(from, to, grain / SECTOR_BYTES, options.progress);
         await to.flush();
       } finally {
         await to.close();
@@ -85,11 +86,18 @@ export async function convertDisk(
   }
 }
 
-async function copy(
+/**
+ * Copies a disk into one of the same size that is all zeros; gives the bytes that were not zeros. Rejects
+ * with what the disks reject with.
+ *
+ * @param grainSectors what is left out together when it is zeros
+ * @param progress called after each step, and waited for
+ */
+export async function copyDisk(
   from: BlockDevice,
   to: BlockDevice,
   grainSectors: number,
-  progress: (sectors: number, of: number) => void = () => {},
+  progress: (sectors: number, of: number) => void | Promise<void> = () => {},
 ): Promise<number> {
   const grain = Math.max(GRAIN_SECTORS, Math.min(grainSectors, STEP_SECTORS));
   const buffer = new Uint8Array(STEP_SECTORS * SECTOR_BYTES);
@@ -103,7 +111,39 @@ async function copy(
       copied += await writeNonZeros(to, sector, part, grain);
     }
     sector += count;
-    progress(sector, from.sectors);
+    await progress(sector, from.sectors);
+  }
+  return copied;
+}
+
+/**
+ * Copies those parts of a disk that have marks, whose marks go, into one of the same size; gives the bytes that
+ * were not zeros. Rejects with what the disks reject with.
+ *
+ * @param yields called after each step, and waited for
+ */
+export async function copyMarked(
+  from: BlockDevice,
+  to: BlockDevice,
+  marks: WriteMarks,
+  yields: () => Promise<void>,
+): Promise<number> {
+  let copied = 0;
+  for (let grain = 0; grain < marks.grains; grain++) {
+    const taken = marks.take(grain);
+    if (taken === undefined) continue;
+    for (let sector = taken.first; sector < taken.end;) {
+      const count = Math.min(taken.end - sector, STEP_SECTORS);
+      const part = new Uint8Array(count * SECTOR_BYTES);
+      await from.read(sector, part);
+      if (areZeros(part)) await to.zero(sector, count, true);
+      else {
+        await to.write(sector, part);
+        copied += part.length;
+      }
+      sector += count;
+      await yields();
+    }
   }
   return copied;
 }

@@ -1,7 +1,7 @@
 /**
  * Opens the images that disks are made of, whatever their format (issue 5, section 3).
  *
- * Invariants: all disks of a VM are opened or none. A format that somebody named is never second-guessed;
+ * Invariant: a format that somebody named is never second-guessed;
  * one that nobody named is told by what the file looks like, which a guest that may write to a raw image
  * decides: it can make that look like an image with a backing file of its choice. That is why whoever runs
  * guests that he does not trust should name the format, and why backing files must (qcow2/open.ts).
@@ -55,20 +55,5 @@ export async function openDisk(files: HostFiles, image: DiskImage): Promise<Bloc
       await disk.close();
       throw new ConfigError(`Cannot use "${path}" as a disk: it is empty`);
     }
-  }
-}
-
-/** Opens all disks of a VM, or none. Rejects like `openDisk`. */
-export async function openDisks(
-  files: HostFiles,
-  images: readonly DiskImage[],
-): Promise<BlockDevice[]> {
-  const disks: BlockDevice[] = [];
-  try {
-    for (const image of images) disks.push(await openDisk(files, image));
-    return disks;
-  } catch (error) {
-    await Promise.allSettled(disks.map((disk) => disk.close()));
-    throw error;
   }
 }

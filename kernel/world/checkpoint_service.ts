@@ -14,6 +14,7 @@ import type { VmIdentity } from "../base/identity.ts";
 import type { CheckpointHead, CheckpointKind } from "../checkpoint/checkpoint_format.ts";
 import type { CheckpointSave } from "../checkpoint/checkpoint_save.ts";
 import { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
+import { encodeSavedDisk, type SavedDisk } from "../checkpoint/saved_disk.ts";
 import { DedupIndex, type DedupState } from "../datastore/dedup_index.ts";
 import type { EncodedPages } from "../datastore/page_encoder.ts";
 import type { Host } from "../host/host.ts";
@@ -22,6 +23,7 @@ import { PAGE_BYTES } from "../base/units.ts";
 import { encodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import { Saver } from "./saver.ts";
 import type { SavePass, SaveProgress } from "./saver_protocol.ts";
+import type { DiskEnding, DiskSave, LiveDisk, VmDisks } from "./vm_disks.ts";
 import type { FrozenMoment, VmSaves } from "./vm_saves.ts";
 
 /** Checkpoints in a row that are differences to each other: the next one has all pages itself. */
@@ -41,12 +43,19 @@ export interface SavableVm {
   /** How it was made. */
   readonly facts: SavedFacts;
   readonly identity: VmIdentity | undefined;
+  /** Its disks; undefined when it has none. */
+  readonly disks: VmDisks | undefined;
 }
 
 /** How to make a checkpoint. */
 export interface CheckpointOptions {
   /** What the user calls it. */
   readonly label?: string;
+  /**
+   * What becomes of the images of its disks: "copy-commit" (default): the checkpoint has copies, and the images
+   * stay the VM's; "retain": the images are the checkpoint's, and the VM goes on in overlays beside them.
+   */
+  readonly disk?: DiskEnding;
   /** Most pages that are saved in a second; as fast as can be by default. */
   readonly rate?: number;
   /** Told how far it is. */
@@ -66,6 +75,8 @@ export interface CheckpointPurpose {
 export interface MadeCheckpoint extends CheckpointHead {
   /** Microseconds that the machine stood still; undefined when it was not going to run on. */
   readonly stoodMicroseconds: number | undefined;
+  /** Where each of its disks is now, in their order. */
+  readonly disks: readonly LiveDisk[];
 }
 
 /** A save under way. */
@@ -101,22 +112,33 @@ export class CheckpointService {
   }
 
   /** Makes a checkpoint of a VM, which runs on. Rejects with HostError and ConfigError. */
-  checkpoint(
+  async checkpoint(
     vm: SavableVm,
     options: CheckpointOptions,
     purpose: CheckpointPurpose = { kind: "checkpoint" },
   ): Promise<MadeCheckpoint> {
-    return this.#inTurn(() =>
+    let disks: DiskSave | undefined;
+    let isWhole = false;
+    let live: LiveDisk[] = [];
+    const made = await this.#inTurn(() =>
       this.#saving(vm, options, async (work, all) => {
-        const moment = await vm.saves.freeze({ all });
+        disks = await vm.disks?.begin({
+          id: work.save.id,
+          ending: options.disk ?? "copy-commit",
+          store: this.store.disks,
+        });
+        const moment = await vm.saves.freeze({ all, atMoment: () => disks?.switch() });
         purpose.taken?.();
         const pages = await this.#pass(work, moment, true);
-        const head = await this.#commit(work, vm, moment, pages!, purpose);
+        const saved = await disks?.states() ?? [];
+        const head = await this.#commit(work, vm, moment, { pages: pages!, disks: saved }, purpose);
+        isWhole = true;
         vm.saves.over(true);
         const stoodMicroseconds = await moment.stood.catch(() => undefined);
         return { ...head, stoodMicroseconds };
       })
-    );
+    ).finally(async () => live = await disks?.end(isWhole) ?? []);
+    return { ...made, disks: live };
   }
 
   /**
@@ -131,13 +153,27 @@ export class CheckpointService {
           await this.#readRunning(work, vm, all);
           const moment = await vm.saves.freeze({ all: false, holds: true });
           const pages = await this.#pass(work, moment, true);
-          return await this.#commit(work, vm, moment, pages!, { kind: "suspended" });
+          const disks = await vm.disks?.standing(this.store.disks) ?? [];
+          const purpose = { kind: "suspended" } as const;
+          const head = await this.#commit(work, vm, moment, { pages: pages!, disks }, purpose);
+          vm.disks?.keep();
+          return head;
         } catch (error) {
           vm.saves.go();
           throw error;
         }
       })
     );
+  }
+
+  /** Removes disks of VMs that have ended, if nobody uses the store just now. */
+  collectDisks(): void {
+    try {
+      this.store.disks.tryCollect();
+    } catch (error) {
+      // A later collection removes them.
+      if (!(error instanceof HostError)) throw error;
+    }
   }
 
   /** Ends the saver: a save under way fails. */
@@ -220,7 +256,7 @@ export class CheckpointService {
     { save, options }: Work,
     { name, saves, facts, identity }: SavableVm,
     { vm, typed, agent, wallNanoseconds }: FrozenMoment,
-    pages: EncodedPages,
+    { pages, disks }: { readonly pages: EncodedPages; readonly disks: readonly SavedDisk[] },
     { kind, key = "" }: CheckpointPurpose,
   ): Promise<CheckpointHead> {
     const about = {
@@ -237,7 +273,7 @@ export class CheckpointService {
       image: vm.image,
       config: { ...config, ticks: vm.ticks },
       identity: identity === undefined ? null : { ...identity },
-      disks: [],
+      disks: disks.map(encodeSavedDisk),
     };
     const head = await save.commit(about, state, pages);
     saves.base = head.id;

@@ -5,11 +5,10 @@
  * Invariants: what a request does and sees is as if requests ran in the order they came, though they may
  * end in another (disk_turns.ts); a request that lies outside the disk, writes to a read-only one or is
  * longer than MOST_BYTES ends with an error before the disk is touched; a failing host file is an I/O error
- * of the guest's, never the end of the VM. A read holds one message's data at a time. After `swap`, no flush
- * succeeds before all that was written to the disk before it is on stable storage.
+ * of the guest's, never the end of the VM.
+ * A read holds one message's data at a time.
  */
 import { concatBytes } from "../base/bytes.ts";
-import { assert } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import { MESSAGE_DATA_MAXIMUM, SECTOR_BYTES } from "../limits.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
@@ -30,37 +29,20 @@ export const DISK_UNSUPPORTED = 2;
 interface Request {
   readonly tag: number;
   readonly kind: (typeof DISK_KINDS)[number] | undefined;
-  /** The disk that it is for. */
-  readonly disk: BlockDevice;
   readonly sector: number;
   readonly length: number;
   readonly data: readonly Uint8Array[];
-  /** What was being drained when it came. */
-  readonly draining: readonly Promise<void>[];
-}
-
-/** A disk that another has taken the place of. */
-export interface Swapped {
-  /** The disk that was served before. */
-  readonly before: BlockDevice;
-  /**
-   * Resolves when its last request has ended and all that was written to it is on stable storage; until
-   * then it must not be closed. Rejects with HostError when it cannot be flushed.
-   */
-  readonly drained: Promise<void>;
 }
 
 /** One disk of one VM. */
 export class DiskService {
   readonly #device: string;
-  /** What it serves; set only while no request is under way, for which there is `swap`. */
+  /** What it serves; set only while no request is under way. */
   disk: BlockDevice;
   readonly #link: Pick<VmLink, "send">;
   readonly #onProgress: () => void;
   readonly #data = new Map<number, Uint8Array[]>();
   readonly #turns = new DiskTurns();
-  /** Disks served before that are not known to be on stable storage. */
-  readonly #draining = new Set<Promise<void>>();
   #backlog = 0;
 
   /** `onProgress` is called when `backlog` went down. */
@@ -94,8 +76,7 @@ export class DiskService {
     const data = this.#data.get(tag) ?? [];
     this.#data.delete(tag);
     const { disk } = this;
-    const draining = [...this.#draining];
-    const request = { tag, kind: DISK_KINDS[kind], disk, sector, length, data, draining };
+    const request = { tag, kind: DISK_KINDS[kind], sector, length, data };
     const refusal = this.#refusal(request);
     // One that is refused touches no sectors.
     const [first, count] = refusal === undefined ? [sector, length / SECTOR_BYTES] : [0, 0];
@@ -108,25 +89,14 @@ export class DiskService {
     });
   }
 
-  /**
-   * Serves another disk of the same size from now on: requests that came before end on the disk that they
-   * came for, ahead of later ones that touch the same sectors (S17.7, S17.8).
-   */
-  swap(disk: BlockDevice): Swapped {
-    const before = this.disk;
-    assert(disk.sectors === before.sectors, "a disk takes the place of one of its size");
-    this.disk = disk;
-    const drained = this.#turns.ended(before).then(() => before.flush());
-    this.#draining.add(drained);
-    // A failure stays: no flush may succeed after it.
-    drained.then(() => this.#draining.delete(drained), () => {});
-    return { before, drained };
+  /** Resolves when all requests that came so far have ended. */
+  idle(): Promise<void> {
+    return this.#turns.ended();
   }
 
   /** Resolves when all requests have ended and the disk is closed. */
   async close(): Promise<void> {
     await this.#turns.ended();
-    await Promise.allSettled(this.#draining);
     try {
       await this.disk.close();
     } catch (error) {
@@ -148,7 +118,8 @@ export class DiskService {
     await this.#link.send(TO_VM.diskDone, message(this.#device, [request.tag, status]));
   }
 
-  #refusal({ kind, disk, sector, length, data }: Request): number | undefined {
+  #refusal({ kind, sector, length, data }: Request): number | undefined {
+    const { disk } = this;
     if (kind === undefined) return DISK_UNSUPPORTED;
     if (kind === "flush") return undefined;
     const whole = [sector, length].every((n) => Number.isSafeInteger(n) && n >= 0) &&
@@ -163,7 +134,8 @@ export class DiskService {
   }
 
   async #execute(request: Request): Promise<number> {
-    const { kind, disk, sector, length, data } = request;
+    const { disk } = this;
+    const { kind, sector, length, data } = request;
     const count = length / SECTOR_BYTES;
     switch (kind) {
       case "read":
@@ -177,7 +149,6 @@ export class DiskService {
         await disk.zero(sector, count, kind === "zeroUnmap");
         break;
       case "flush":
-        await Promise.all(request.draining);
         await disk.flush();
         break;
       default:
@@ -187,7 +158,8 @@ export class DiskService {
     return DISK_OK;
   }
 
-  async #read({ tag, disk, sector, length }: Request): Promise<void> {
+  async #read({ tag, sector, length }: Request): Promise<void> {
+    const { disk } = this;
     for (let at = 0; at < length; at += MESSAGE_DATA_MAXIMUM) {
       const part = new Uint8Array(Math.min(MESSAGE_DATA_MAXIMUM, length - at));
       await disk.read(sector + at / SECTOR_BYTES, part);

@@ -3,9 +3,7 @@
  * beside each other where the device gains from it, and all others in the order in which they came.
  *
  * Invariants: of two requests with common sectors, one of which changes them, the later one starts when the
- * earlier one has ended; a flush starts when all changes that came before it have ended. When a disk takes
- * another's place, whatever changes it or flushes it starts when all changes of the other have ended: a
- * layer over the other may read more of it than a request's own sectors (S17.8). At most AT_ONCE requests
+ * earlier one has ended; a flush starts when all changes that came before it have ended. At most AT_ONCE requests
  * run at once, which bounds what they hold in memory.
  */
 import type { BlockDevice } from "../storage/block_device.ts";
@@ -32,9 +30,7 @@ interface Place {
 
 /** Whether a request has to wait for one that came earlier. */
 function mustWait(later: Turn, earlier: Turn): boolean {
-  if (earlier.disk === later.disk) {
-    if (later.disk.concurrent !== true) return true;
-  } else if (earlier.access === "changes" && later.access !== "reads") return true;
+  if (later.disk.concurrent !== true) return true;
   if (later.access === "flushes") return earlier.access === "changes";
   if (earlier.access === "flushes") return false;
   if (earlier.access === "reads" && later.access === "reads") return false;
@@ -53,10 +49,9 @@ export class DiskTurns {
     this.#startAll();
   }
 
-  /** Resolves when all requests that came so far have ended; those to one disk, if one is named. */
-  async ended(disk?: BlockDevice): Promise<void> {
-    const places = this.#places.filter(({ turn }) => disk === undefined || turn.disk === disk);
-    await Promise.all(places.map(({ ended }) => ended.promise));
+  /** Resolves when all requests that came so far have ended. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#places.map(({ ended }) => ended.promise));
   }
 
   #startAll(): void {

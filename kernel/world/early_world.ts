@@ -11,6 +11,8 @@ import type { Rehearsal } from "./rehearsal.ts";
 export class EarlyWorld {
   readonly #worker: WorldWorker;
   readonly #rehearsed: PromiseWithResolvers<boolean> = Promise.withResolvers();
+  /** The first thing that it posts says that it has rehearsed, also when a VM has claimed it meanwhile. */
+  #isRehearsing = false;
   #watch: ((death: WorldDeath) => void) | undefined;
   #death: WorldDeath | undefined;
   #posted: (message: unknown) => void = () => {};
@@ -22,8 +24,9 @@ export class EarlyWorld {
       this.#rehearsed.resolve(false);
       this.#watch?.(death);
     }, (message) => {
-      if (this.#watch === undefined) this.#rehearsed.resolve(true);
-      else this.#posted(message);
+      if (!this.#isRehearsing) return this.#posted(message);
+      this.#isRehearsing = false;
+      this.#rehearsed.resolve(true);
     });
   }
 
@@ -32,6 +35,7 @@ export class EarlyWorld {
    * ready; a start that comes before it has waits for it.
    */
   rehearse(rehearsal: Rehearsal): Promise<boolean> {
+    this.#isRehearsing = true;
     this.#worker.post({ rehearsal });
     return this.#rehearsed.promise;
   }
@@ -51,8 +55,6 @@ export class EarlyWorld {
   ): WorldWorker {
     this.#watch = onDeath;
     this.#posted = posted;
-    // Nobody waits for a rehearsal whose end its VM hears of.
-    this.#rehearsed.resolve(true);
     const death = this.#death;
     if (death !== undefined) queueMicrotask(() => onDeath(death));
     return this.#worker;

@@ -5,14 +5,16 @@
  * Invariants: each page is loaded once; a page that cannot be read ends the VM when it wants it, not before;
  * other work of the kernel world has its turn between clusters.
  */
-import { FormatError } from "../base/errors.ts";
+import { ConfigError, FormatError } from "../base/errors.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
 import { LazySource } from "../memory/lazy_source.ts";
 
-/** Pages that are loaded together: they are likely to be in one cluster. */
+/** Pages that are loaded together unless told otherwise: they are likely to be in one cluster. */
 const NEIGHBOURS = 16;
+/** Most of them. */
+const NEIGHBOURS_MAXIMUM = 4096;
 
 /** How to load. */
 export interface LoadOptions {
@@ -25,6 +27,11 @@ export interface LoadOptions {
   readonly inBackground?: boolean;
   /** Milliseconds for which those wait, so that a VM that is short does without; 0 by default. */
   readonly backgroundAfter?: number;
+  /**
+   * Pages that are loaded when one of them is waited for, a power of two; 1: that one alone. By default 16, and
+   * 1 where no others are loaded in the background: an idle fork would use one of ten.
+   */
+  readonly around?: number;
 }
 
 /** What a loader did. */
@@ -50,6 +57,7 @@ export interface LoadProblems {
 export class PageLoader {
   readonly #source: LazySource;
   readonly #ram: Uint8Array;
+  readonly #around: number;
   #next = 0;
   #closed = false;
   readonly #ending = new AbortController();
@@ -71,6 +79,14 @@ export class PageLoader {
     private readonly options: LoadOptions = {},
   ) {
     this.#ram = ram;
+    this.#around = options.around ?? (options.inBackground === false ? 1 : NEIGHBOURS);
+    const isGood = this.#around >= 1 && this.#around <= NEIGHBOURS_MAXIMUM &&
+      Number.isInteger(Math.log2(this.#around));
+    if (!isGood) {
+      throw new ConfigError(
+        `around is ${this.#around}: expected a power of two up to ${NEIGHBOURS_MAXIMUM}`,
+      );
+    }
     const { packOf } = checkpoint.map;
     this.#source = LazySource.makeFor(packOf);
     this.#loadFirst(options.first ?? "active");
@@ -154,16 +170,12 @@ export class PageLoader {
     }
   }
 
-  /**
-   * A page that the VM waits for, and then those beside it: not for a VM whose other pages are never loaded,
-   * because that would have ten times the memory of what it uses.
-   */
+  /** A page that the VM waits for, and then those beside it. */
   #loadAround(page: number): void {
     if (this.#load(page)) this.#counters.demanded++;
-    if (this.options.inBackground === false) return;
-    const first = page - page % NEIGHBOURS;
+    const first = page - page % this.#around;
     const { packOf } = this.checkpoint.map;
-    for (let near = first; near < first + NEIGHBOURS; near++) {
+    for (let near = first; near < first + this.#around; near++) {
       if (packOf[near] !== packOf[page] || near === page) continue;
       if (this.#load(near)) this.#counters.neighbours++;
     }

@@ -102,7 +102,7 @@ export const TO_KERNEL = {
   frozen: 20,
   /** (id, microseconds) The machine runs again, having stood still for so long. */
   thawed: 21,
-  /** (1 if more parts follow) bytes: u32 guest pages that were used first, in that order, since a restore. */
+  /** (1 if more parts follow) bytes: u32 guest pages that were used first, in that order. */
   touched: 22,
 } as const;
 

@@ -15,7 +15,9 @@ import {
   type RecordingManifest,
 } from "../replay/manifest.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
+import { importLate } from "../host/late_import.ts";
 import { EarlierDisk } from "../storage/before_image.ts";
+import { openRawDisk } from "../storage/raw.ts";
 import type { MachineConfig } from "./machine_port.ts";
 
 /** What reading a recording takes of a host; in a browser, its page is one that has this much. */
@@ -187,8 +189,9 @@ async function openRecordedDisk(
   try {
     // Whatever format it is taken for, its digest says whether it holds what the disk did.
     const isRaw = image.kept !== undefined || isOfSize(host, path, sectors * SECTOR_BYTES);
-    const { openDisk } = await import("../storage/open_disk.ts");
-    disk = await openDisk(host.files, { path, readOnly: true, ...isRaw && { format: "raw" } });
+    disk = isRaw
+      ? openRawDisk(host.files, path, { readOnly: true })
+      : await openFormatted(host, path);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new ConfigError(`The recording's ${image.role} image is missing: ${why}`, { cause });
@@ -197,6 +200,15 @@ async function openRecordedDisk(
   const before = `${folder}/${image.role}.before`;
   const wasWritten = !readOnly && image.kept === undefined;
   return wasWritten ? new EarlierDisk(disk, host.files.open(before)) : disk;
+}
+
+/** What other formats take is loaded when there is one: a browser's page, which has none, goes without. */
+async function openFormatted(host: RecordingHost, path: string): Promise<BlockDevice> {
+  const { openDisk } = await importLate<typeof import("../storage/open_disk.ts")>(
+    "../storage/open_disk.ts",
+    import.meta.url,
+  );
+  return await openDisk(host.files, { path, readOnly: true });
 }
 
 function isOfSize(host: RecordingHost, path: string, bytes: number): boolean {

@@ -6,6 +6,7 @@
  * Invariant: nothing of it is left but warm code.
  */
 import type { MachineConfig, MachineFactory } from "./machine_port.ts";
+import { rehearseDecoding } from "./rehearsed_code.ts";
 import { CompilePort } from "./remote_compiler.ts";
 
 /** What to rehearse; nothing, if there is no machine. */
@@ -40,6 +41,7 @@ export async function rehearse({ config, core }: Rehearsal, create: MachineFacto
     machine.takeOutputs();
   }
   machine.stats();
+  if (machine.machine !== undefined) rehearseDecoding(machine.machine.core);
   const { rehearseRestore } = await import("./restore_rehearsal.ts");
   await rehearseRestore(config, surroundings, create);
   port1.close();

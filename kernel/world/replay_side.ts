@@ -31,6 +31,7 @@ import type { Received, VmMailbox } from "./mailbox.ts";
 import { concatBytes } from "../base/bytes.ts";
 import { PluginSide, type PluginSource } from "./plugin_side.ts";
 import { message, parts, TO_KERNEL, TO_VM } from "./protocol.ts";
+import { ReplayLearner, type ReplayLearning } from "./replay_learner.ts";
 import type { EndReport, ReplayReport } from "./reports.ts";
 import { SliceSizer } from "./slices.ts";
 import { answerQuestion, sendOutput } from "./vm_answers.ts";
@@ -57,6 +58,8 @@ export interface ReplayStart {
   readonly plugins: readonly PluginSource[];
   /** Names of addresses, for plugins. */
   readonly symbols: readonly GuestSymbol[] | undefined;
+  /** What to learn of the pages that it uses, with nobody who goes back; it ends then. */
+  readonly learn: ReplayLearning | undefined;
 }
 
 /** A machine that can be replayed. */
@@ -104,6 +107,7 @@ export class ReplaySide {
   /** The debugger's way that is under way. */
   #way: Way | undefined;
   #waitsForDebugger: boolean;
+  readonly #learner: ReplayLearner | undefined;
   /** What left the replay before it last went back does not leave it again. */
   readonly #sent = new SentOnce();
   /** icount behind the last replay-only code that was told of. */
@@ -124,6 +128,7 @@ export class ReplaySide {
     this.#outputs = new LogReader("outputs", start.outputs, world.unpack);
     this.#torn = this.#events.torn?.reason;
     this.#goToStart();
+    this.#learner = start.learn && new ReplayLearner(start.learn);
     this.#replayer = this.#newReplayer();
     this.#inspector = new MachineDebugger(machine.machine);
     this.#cores = this.#newCores();
@@ -308,6 +313,7 @@ export class ReplaySide {
 
   #atTarget(): boolean {
     const { to } = this.#start;
+    if (this.#learner?.look(this.#machine.machine, this.#replayer.icount)) return true;
     return to !== undefined && this.#replayer.icount >= to;
   }
 
@@ -316,7 +322,10 @@ export class ReplaySide {
     const { to } = this.#start;
     const before = this.#replayer.icount;
     const started = clock.monotonicMilliseconds();
-    const most = to === undefined ? Infinity : to - before;
+    const most = Math.min(
+      to === undefined ? Infinity : to - before,
+      this.#learner?.most(before) ?? Infinity,
+    );
     // A debugger that went back and left is followed by what has left the machine before.
     const stop = (this.#timeline ?? this.#replayer).run(Math.min(this.#slices.budget, most));
     const executed = this.#replayer.icount - before;
@@ -348,6 +357,7 @@ export class ReplaySide {
   }
 
   #replayed(stop: Finish): EndReport {
+    this.#learner?.tell(this.#world.mailbox);
     this.#plugins?.host.ended(endingOf(stop));
     this.#plugins?.flush();
     // A plugin may fail in its last hook, too.

@@ -23,6 +23,8 @@ export interface ReplayParts {
   readonly disks: readonly BlockDevice[];
   /** Told of each replay-only code that ran. */
   readonly onReplayOnly?: ((report: CoreReport) => void) | undefined;
+  /** Told of what was to be learned, unless the recording ends before. */
+  readonly onLearned?: ((pages: Uint32Array) => void) | undefined;
 }
 
 /** Serves a replay's disks. */

@@ -2,6 +2,7 @@
  * What is reported at a VM's end, by the VM world to the kernel world (as JSON) and by the kernel
  * world to its user.
  */
+import type { WorldDeath } from "../host/workers.ts";
 import { ConfigError, FormatError, HostError } from "../base/errors.ts";
 import type { PluginStop } from "../debug/plugin_host.ts";
 import type { EndCause } from "../replay/record_table.ts";
@@ -198,4 +199,20 @@ export function failureReport(
   const thrown = error instanceof Error ? error : new Error(String(error));
   const { name, message, stack } = thrown;
   return { phase, name, message, stack: stack ?? "", icount, harts: [] };
+}
+
+/** What is told of a VM whose worker died by itself. */
+export function deathReport(
+  phase: FailureReport["phase"],
+  { message, place }: WorldDeath,
+  icount: number,
+): FailureReport {
+  return {
+    phase,
+    name: "WorkerError",
+    message: `its worker died: ${message}`,
+    stack: message + (place === "" ? "" : `\n    at ${place}`),
+    icount,
+    harts: [],
+  };
 }

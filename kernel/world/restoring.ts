@@ -25,6 +25,8 @@ export interface RestoredVm {
   /** Who it was; undefined when it was what its seed gives. */
   readonly identity: VmIdentity | undefined;
   readonly config: MachineConfig;
+  /** What the checkpoint says of its disks. */
+  readonly disks: unknown;
   readonly restore: RestoreParts;
 }
 
@@ -72,7 +74,8 @@ export async function restoreVm(
   const learn = learner?.milliseconds ?? 0;
   const start = { image, ticks, memory, lazy: loader.table, learn };
   const restore = { start, base: head.id, typed: saved.typed, loader, learner };
-  return { saved, identity, config, restore };
+  const { disks } = checkpoint.state;
+  return { saved, identity, config, disks, restore };
 }
 
 /** The images of a restored VM, whose guest resets itself. Rejects with ConfigError and HostError. */

@@ -4,6 +4,7 @@
  * Invariant: a VM has at most one entry, which lives as long as the VM does.
  */
 import type { SavedFacts } from "./checkpoint_service.ts";
+import type { VmDisks } from "./vm_disks.ts";
 import type { VmSaves } from "./vm_saves.ts";
 
 /** What saving takes. */
@@ -11,6 +12,8 @@ export interface SavingParts {
   readonly saves: VmSaves;
   /** How it was made; undefined for one that cannot be saved. */
   readonly facts: SavedFacts | undefined;
+  /** Its disks; undefined when it has none. */
+  readonly disks: VmDisks | undefined;
 }
 
 const parts = new WeakMap<object, SavingParts>();

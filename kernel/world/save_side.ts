@@ -20,7 +20,8 @@ import { CopyAside } from "../memory/copy_aside.ts";
 import type { FrozenVm } from "./frozen_vm.ts";
 import type { MachinePort } from "./machine_port.ts";
 import type { VmMailbox } from "./mailbox.ts";
-import { message, parts, TO_KERNEL } from "./protocol.ts";
+import { message, TO_KERNEL } from "./protocol.ts";
+import { tellTouched } from "./replay_learner.ts";
 
 /** What freezes the machine behind a port. */
 export function saveSideOf({ machine }: MachinePort, mailbox: VmMailbox): SaveSide {
@@ -66,6 +67,10 @@ export class SaveSide {
    * @param traces whether to note from now on which pages are used first
    */
   prepare(traces: boolean): void {
+    if (this.#aside === undefined && !this.machine.outputs.waiting) {
+      // Once for nothing: functions that run for the first time take longer than the guest may stand still.
+      saveImage(this.machine);
+    }
     this.#copyAside().prepare();
     if (!traces) return;
     this.tellLearned();
@@ -82,12 +87,7 @@ export class SaveSide {
   tellLearned(now = Infinity): void {
     if (this.#learnsUntil === undefined || now < this.#learnsUntil) return;
     this.#learnsUntil = undefined;
-    const pages = this.#active.end();
-    const bytes = new Uint8Array(pages.buffer);
-    for (const part of parts(bytes)) {
-      const isLast = part.byteOffset + part.length === bytes.length;
-      this.mailbox.send(TO_KERNEL.touched, message("", [isLast ? 0 : 1], part));
-    }
+    tellTouched(this.#active.end(), this.mailbox);
   }
 
   /**

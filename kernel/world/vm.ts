@@ -8,6 +8,7 @@
 import { Broken } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
+import { PAGE_BYTES } from "../base/units.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { DebugTarget } from "../debug/target.ts";
@@ -23,13 +24,13 @@ import type { RecordOptions } from "./recording_session.ts";
 import { VmRecordings } from "./vm_recordings.ts";
 import type { ReplayedCommand } from "./replay_source.ts";
 import {
+  deathReport,
   type EndReport,
   failureError,
   type FailureReport,
   failureReport,
   type HartDump,
   NO_STATS,
-  type ReplayReport,
 } from "./reports.ts";
 import { ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmDebug } from "./vm_debug.ts";
@@ -40,6 +41,7 @@ import { VmLink } from "./vm_link.ts";
 import { type RestoreParts, startMessage, type VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
+import type { VmExit, VmStats } from "./vm_facts.ts";
 import { VmSaves } from "./vm_saves.ts";
 import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 
@@ -47,24 +49,6 @@ import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 const MOST_BACKLOG = 8 * 1024 * 1024;
 /** Milliseconds that a VM world gets to answer to `stop` before its worker is ended. */
 const STOP_MILLISECONDS = 1_000;
-
-/** How a VM ended. */
-export interface VmExit {
-  /** Exit code of the guest; 0 when it was stopped from outside. */
-  readonly code: number;
-  /** "power-off" and "reset" are the guest's doing, "stopped" is `powerOff`, "replayed" a replay's end. */
-  readonly why: EndReport["why"];
-  /** How a replay ended. */
-  readonly replay?: ReplayReport;
-}
-
-/** Counters of a VM, with what the kernel world measured. */
-export interface VmStats extends MachineStats {
-  /** Milliseconds since the machine was made. */
-  readonly wallMilliseconds: number;
-  /** Millions of guest instructions in a second of that time. */
-  readonly mips: number;
-}
 
 /** A running VM. */
 export class VM {
@@ -87,6 +71,7 @@ export class VM {
   readonly #identity: VmWho;
   readonly #trace: ByteOutput;
   readonly #disks: ReadonlyMap<string, DiskService>;
+  readonly #drives: VmParts["drives"];
   readonly #network: VmParts["network"];
   readonly #images: VmParts["images"];
   readonly #recordings: VmRecordings;
@@ -136,8 +121,10 @@ export class VM {
     }));
     const { recording, newRecording } = parts;
     const services = [...this.#disks.values()];
+    (this.#drives = parts.drives)?.attach(services);
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
-    this.#replay = parts.replay && new VmReplay(parts.replay, this.#link, balance);
+    this.#replay = parts.replay &&
+      new VmReplay(parts.replay, config.memoryBytes / PAGE_BYTES, this.#link, balance);
     this.#saves = new VmSaves(this.#link, () => ({
       typed: this.#console.untaken,
       agent: exec.agent,
@@ -148,7 +135,7 @@ export class VM {
       (posted) => isFrozenVm(posted) && this.#saves.posted(posted),
     );
     const restore = this.#restore = parts.restore;
-    noteSaving(this, { saves: this.#saves, facts: parts.facts });
+    noteSaving(this, { saves: this.#saves, facts: parts.facts, disks: parts.drives });
     this.#compiler = parts.compiler;
     this.#worker.post(startMessage(parts, shared), [
       ...parts.compiler ? [parts.compiler.port] : [],
@@ -377,7 +364,7 @@ export class VM {
       case TO_KERNEL.thawed:
         return this.#saves.thawed(got);
       case TO_KERNEL.touched:
-        return this.#restore?.learner?.arrived(got);
+        return (this.#restore?.learner ?? this.#replay)?.received(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -460,15 +447,7 @@ export class VM {
   }
 
   #died(death: WorldDeath): void {
-    const place = death.place === "" ? "" : `\n    at ${death.place}`;
-    this.#fail({
-      phase: this.#phase.state === "starting" ? "load" : "run",
-      name: "WorkerError",
-      message: `its worker died: ${death.message}`,
-      stack: death.message + place,
-      icount: this.icount,
-      harts: [],
-    });
+    this.#fail(deathReport(this.#phase.state === "starting" ? "load" : "run", death, this.icount));
   }
 
   #fail(report: FailureReport): void {
@@ -500,6 +479,7 @@ export class VM {
     await this.#link.close();
     await this.#compiler?.close();
     await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
+    await this.#drives?.close();
     await this.#recordings.close();
     await this.#replay?.close();
     await this.#restore?.learner?.close();

@@ -11,6 +11,7 @@ import type { ReplayParts } from "./replay_source.ts";
 import type { Connection } from "./translation_service.ts";
 import type { ConsoleDevice } from "./vm_console.ts";
 import type { AgentPlace } from "./vm_exec.ts";
+import type { VmDisks } from "./vm_disks.ts";
 import type { NewRecording } from "./vm_recordings.ts";
 import type { ImagesMessage, RestoreStart, StartMessage } from "./vm_world.ts";
 
@@ -47,6 +48,8 @@ export interface VmParts {
   >;
   /** Its disks, in the order of `config.disks`; closed at its end. */
   readonly disks: readonly BlockDevice[];
+  /** What these are made of, for a VM that can be saved; closed behind them. */
+  readonly drives?: VmDisks | undefined;
   /** Which device is the terminal. */
   readonly consoleDevice: ConsoleDevice;
   /** What becomes of the frames it sends. */

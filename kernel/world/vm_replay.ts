@@ -12,6 +12,7 @@ import { ByteOutput } from "./byte_output.ts";
 import type { Received } from "./mailbox.ts";
 import { TO_KERNEL } from "./protocol.ts";
 import { ReplayedCommand, type ReplayParts, ReplaySource } from "./replay_source.ts";
+import { TouchedPages } from "./touched_pages.ts";
 import type { VmLink } from "./vm_link.ts";
 
 /** A VM that replays. */
@@ -21,17 +22,21 @@ export class VmReplay {
   readonly #source: ReplaySource;
   readonly #plugins: ByteOutput;
   readonly #onReplayOnly: ReplayParts["onReplayOnly"];
+  readonly #onLearned: ReplayParts["onLearned"];
+  readonly #touched: TouchedPages | undefined;
   /** Whether plugins observe it. */
   readonly hasPlugins: boolean;
   /** What arrived of the report that is under way. */
   #arrived: Uint8Array[] = [];
 
   /** `onRead` is called when a reader took output. */
-  constructor(parts: ReplayParts, link: VmLink, onRead: () => void) {
+  constructor(parts: ReplayParts, memoryPages: number, link: VmLink, onRead: () => void) {
     this.command = new ReplayedCommand(onRead);
     this.#source = new ReplaySource(parts, link);
     this.#plugins = new ByteOutput(onRead);
     this.#onReplayOnly = parts.onReplayOnly;
+    this.#onLearned = parts.onLearned;
+    if (parts.start.learn !== undefined) this.#touched = new TouchedPages(memoryPages);
     // What plugins print is kept for its reader from the first line on.
     this.hasPlugins = parts.start.plugins.length > 0;
     if (this.hasPlugins) void this.#plugins.readable;
@@ -56,6 +61,9 @@ export class VmReplay {
         return this.#coreReported(got);
       case TO_KERNEL.pluginOutput:
         return this.#plugins.push(got.bytes);
+      case TO_KERNEL.touched:
+        if (this.#touched?.arrived(got)) this.#onLearned?.(this.#touched.pages);
+        return;
       default:
         unreachable();
     }

@@ -62,9 +62,9 @@ export function aboutOf(about: Partial<CheckpointAbout> = {}): CheckpointAbout {
 export function stateOf(memory: Memory): CheckpointState {
   return {
     image: { version: 1, memoryBytes: memory.length * PAGE_BYTES } as never,
-    config: { harts: 1, append: "quiet" },
+    config: { harts: 1, append: "quiet", memory: memory.join() },
     identity: { uuid: "u", mac: new Uint8Array([2, 0, 0, 0, 0, 1]) },
-    disks: [{ memory: memory.join() }],
+    disks: [],
   };
 }
 
@@ -139,7 +139,7 @@ export async function assertMemory(
   const open = await store.open(id);
   try {
     assertEquals(open.head.memoryPages, memory.length);
-    assertEquals(open.state.disks, [{ memory: memory.join() }]);
+    assertEquals((open.state.config as { memory: string }).memory, memory.join());
     const page = new Uint8Array(PAGE_BYTES);
     for (let n = 0; n < memory.length; n++) {
       open.readPage(n, page);

@@ -21,18 +21,23 @@ type Change =
 export class Inode {
   /** What readers see. */
   current = new SparseBytes();
+  /** When it last changed: a count of changes. */
+  modified = 0;
+  #flushedModified = 0;
   #flushed = new SparseBytes();
   #changes: Change[] = [];
 
   /** Writes bytes. */
   write(offset: number, bytes: Uint8Array): void {
     this.current.write(offset, bytes);
+    this.modified++;
     this.#changes.push({ offset, bytes: bytes.slice() });
   }
 
   /** Changes the size. */
   resize(size: number): void {
     this.current.resize(size);
+    this.modified++;
     this.#changes.push({ size });
   }
 
@@ -40,6 +45,7 @@ export class Inode {
   flush(): void {
     if (this.#changes.length === 0) return;
     this.#flushed = this.current.clone();
+    this.#flushedModified = this.modified;
     this.#changes = [];
   }
 
@@ -49,6 +55,8 @@ export class Inode {
     inode.current = this.current.clone();
     inode.#flushed = this.#flushed.clone();
     inode.#changes = [...this.#changes];
+    inode.modified = this.modified;
+    inode.#flushedModified = this.#flushedModified;
     return inode;
   }
 
@@ -74,6 +82,8 @@ export class Inode {
     left.resize(keeps() ? sizes.at(-1)! : random.pick(sizes));
     inode.current = left;
     inode.#flushed = left.clone();
+    inode.modified = this.#changes.length === 0 ? this.#flushedModified : this.modified;
+    inode.#flushedModified = inode.modified;
     return inode;
   }
 }

@@ -16,7 +16,13 @@
  */
 import { HostError } from "../../kernel/base/errors.ts";
 import { Prng } from "../../kernel/base/prng.ts";
-import type { HostFile, HostFiles, HostLock, LockKind } from "../../kernel/host/files.ts";
+import type {
+  FileFacts,
+  HostFile,
+  HostFiles,
+  HostLock,
+  LockKind,
+} from "../../kernel/host/files.ts";
 import { SECTOR_BYTES } from "../../kernel/limits.ts";
 import { CrashDisk, type Entry, folderOf, Inode } from "./crash_disk.ts";
 
@@ -176,6 +182,13 @@ export class CrashFiles implements HostFiles {
   exists(path: string): boolean {
     this.alive();
     return this.#isFolder(clean(path)) || this.disk.names.has(clean(path));
+  }
+
+  facts(path: string): FileFacts {
+    this.alive();
+    const entry = this.#entry("open", path);
+    if (entry === "folder") return { path: clean(path), bytes: 0, modified: 0 };
+    return { path: clean(path), bytes: entry.current.size, modified: entry.modified };
   }
 
   /** These files have no times: each may have changed just now. */

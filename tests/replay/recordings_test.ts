@@ -191,7 +191,8 @@ Deno.test("a log that is cut anywhere replays to a clear end, or is refused", as
   flipped[Math.floor(whole.length / 2)]! ^= 0x10;
   Deno.writeFileSync(log, flipped);
   const { replay } = await replayed(kernel, folder);
-  assert(replay.kind === "cut" && replay.reason?.includes("checksum"), JSON.stringify(replay));
+  // Where the bit lies in a frame's head, its length or the frame behind it makes no sense.
+  assert(replay.kind === "cut" && /checksum|frame/.test(replay.reason!), JSON.stringify(replay));
 });
 
 Deno.test("what a killed recorder has printed can be replayed", async () => {

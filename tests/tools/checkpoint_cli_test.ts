@@ -130,6 +130,7 @@ Deno.test("a suspended VM goes on where it was, once; --fork makes others of it"
   await done(user, "run", "-d", "--name", "web", ...MACHINE);
   await countOn(user, "web", 0);
   const attached = user.start("attach", "web");
+  await readUntil(attached.stdout, (text) => text === "ready\n1\n");
   const [id] = (await done(user, "suspend", "web")).split("\n");
   const said = await readUntil(attached.stderr, (text) => text.endsWith("\n"));
   assertEquals(said, 'chronovisor: the VM "web" was suspended\n');
@@ -192,6 +193,9 @@ Deno.test("forks are parked until they are used, and the process stays for them"
   await countOn(user, "web-1", 1);
   await countOn(user, "web", 1);
   await done(user, "stop", "web");
+  // Its process stays, and its name is free.
+  assertEquals(await done(user, "run", "-d", "--name", "web", ...MACHINE), "web\n");
+  await done(user, "stop", "web");
   assertEquals(states(await list(user)), [
     "other parked",
     "web-1 running",
@@ -199,7 +203,14 @@ Deno.test("forks are parked until they are used, and the process stays for them"
     "web-3 parked",
   ]);
   await countOn(user, "web-1", 2);
+  // Whoever comes at once finds the one VM.
+  const both = ["attach", "attach"].map((word) => user.start(word, "web-2"));
   await countOn(user, "web-2", 1);
+  for (const child of both) {
+    await readUntil(child.stdout, (text) => text.endsWith("2\n"));
+    child.kill("SIGINT");
+    await child.status;
+  }
   // What was fork is a VM like others.
   await done(user, "checkpoint", "create", "web-2", "from a fork");
   await done(user, "stop", "web-1", "web-2", "web-3", "other");
@@ -214,6 +225,21 @@ Deno.test("forks are parked until they are used, and the process stays for them"
   const [{ process }] = await list(user) as [Listed];
   Deno.kill(process!, "SIGTERM");
   while (user.files().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+});
+
+Deno.test("forks of a VM on a terminal keep its command until they are gone", async () => {
+  await using user = await makeUser();
+  const running = user.start("run", "--name", "here", ...MACHINE);
+  await readUntil(running.stdout, (text) => text === "ready\n");
+  assertEquals(await done(user, "fork", "here", "-n", "2"), "here-1\nhere-2\n");
+  const writer = running.stdin.getWriter();
+  await writer.write(new TextEncoder().encode("q"));
+  const said = await readUntil(running.stderr, (text) => text.endsWith("\n"));
+  assertEquals(said, "chronovisor: here-1, here-2 here go on; Ctrl-C ends them\n");
+  await countOn(user, "here-2", 0);
+  await done(user, "stop", "here-1", "here-2");
+  assertEquals((await running.status).code, 0);
+  await writer.close().catch(() => {});
 });
 
 Deno.test("what is damaged, missing or of another version is named, with what to do", async () => {

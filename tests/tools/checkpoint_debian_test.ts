@@ -6,6 +6,40 @@ import { assert, assertEquals } from "@std/assert";
 import { debianTest } from "../_support/debian.ts";
 import { REAL, User } from "./user.ts";
 
+debianTest(
+  "disks are what they were at a checkpoint, whatever is written to them since",
+  async () => {
+    await using user = await User.make(REAL);
+    const done = async (...words: string[]) => {
+      const { code, out, err } = await user.cli(...words);
+      assertEquals([words, code, err], [words, 0, ""]);
+      return out;
+    };
+    const write = (vm: string, text: string) =>
+      done("exec", vm, "--", "sh", "-c", `echo ${text} > /dev/vda; sync`);
+    const read = (vm: string) => done("exec", vm, "--", "head", "-n", "1", "/dev/vda");
+    await done("disk", "create", "d.qcow2", "16M");
+    await done("run", "debian", "-d", "--name", "w", "--memory", "256M", "--drive", "d.qcow2");
+    await write("w", "one");
+    await done("checkpoint", "create", "w", "A");
+    await write("w", "two");
+    const kept = await done("checkpoint", "create", "w", "B", "--disk", "retain");
+    assert(/^a disk goes on in .*\.qcow2$/m.test(kept), kept);
+    await write("w", "three");
+    await done("fork", "w");
+    assertEquals(await read("w-1"), "three\n");
+    await write("w-1", "four");
+    assertEquals(await done("checkpoint", "restore", "A", "-d"), "w-2\n");
+    assertEquals(await done("checkpoint", "restore", "B", "-d"), "w-3\n");
+    assertEquals([await read("w-2"), await read("w-3")], ["one\n", "two\n"]);
+    await done("suspend", "w");
+    await done("resume", "w", "-d");
+    assertEquals([await read("w"), await read("w-1")], ["three\n", "four\n"]);
+    await done("stop", "w", "w-1", "w-2", "w-3", "--force");
+    assertEquals(await done("checkpoint", "verify"), "3 checkpoints: no damage\n");
+  },
+);
+
 debianTest("Debian is kept, suspended, resumed and forked", async () => {
   await using user = await User.make(REAL);
   const done = async (...words: string[]) => {

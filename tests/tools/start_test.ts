@@ -67,6 +67,22 @@ Deno.test("`run` and `exec` load what runs a guest, and no more", async () => {
   }
 });
 
+Deno.test("commands about checkpoints load no kernel but where a VM goes on", async () => {
+  await assertWithout("tools/cli/commands/checkpoint.ts", {
+    "npm:/zod": "10 ms; reads requests",
+    "kernel/kernel": "a store needs none",
+    "kernel/cpu/": "makes code: workers do",
+    "tools/cli/control/sockets": "few of them ask a VM that runs",
+  });
+  await assertWithout("tools/cli/commands/resume.ts", {
+    "npm:/zod": "10 ms; reads manifests and requests",
+    "kernel/cpu/": "makes code: workers do",
+    "kernel/replay/replayer": "replays",
+    "tools/cli/control/sockets": "no VM waits for its socket",
+    "tools/guests/mod": "finds and fetches guests",
+  });
+});
+
 Deno.test("a VM world loads what runs a guest, and no more", async () => {
   await assertWithout("drivers/vm_world.ts", WORLD_WITHOUT);
 });

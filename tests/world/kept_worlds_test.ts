@@ -190,8 +190,9 @@ Deno.test("VMs in bundled worlds run, are recorded and replayed, saved and resto
 
 Deno.test("a bundle keeps the names of functions, for stacks", () =>
   withFolder(async (folder) => {
-    const { folder: name, entries } = await bundleWorlds(folder);
-    const text = await Deno.readTextFile(`${folder}/${name}/${entries["drivers/vm_world.ts"]}`);
+    const { folder: name, files } = await bundleWorlds(folder);
+    const texts = files.map(([file]) => Deno.readTextFileSync(`${folder}/${name}/${file}`));
+    const text = texts.join("\n");
     for (const known of ["VmSide=class", "#freezeNow(", "function createMachine("]) {
       assert(text.includes(known), `there is a ${known}`);
     }

@@ -2,9 +2,9 @@
  * A Debian that is ready at once, because it was booted before (`Kernel.ready`): the checkpoint of its kind is
  * used, by VMs that are their own; whatever is wrong with it, the guest boots.
  */
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import type { CheckpointHead, Kernel, ReadyOptions, VM } from "../../mod.ts";
-import { VMKernel } from "../../mod.ts";
+import { ConfigError, VMKernel } from "../../mod.ts";
 import { aboutOf, saveMemory } from "../_support/checkpoints.ts";
 import { debianTest } from "../_support/debian.ts";
 import { hostFiles } from "../../kernel/host/files.ts";
@@ -71,7 +71,7 @@ async function boot(): Promise<string> {
   const vm = await started.kernel.ready(DEBIAN);
   assertEquals(started.warm(), 0);
   // The command runs while the guest is kept as it was before.
-  assertEquals((await vm.exec("echo first > /root/mark; echo $?")).text, "0\n");
+  assertEquals((await vm.exec("echo first > /run/mark; echo $?")).text, "0\n");
   await vm.powerOff();
   await started.kernel.stop();
   assertEquals(started.warnings, []);
@@ -95,7 +95,7 @@ debianTest("a guest that is kept is ready at once, each time as a VM of its own"
       const { kernel, warm } = started;
       const vm = await kernel.ready({ ...DEBIAN, name: `web${time}` });
       assertEquals([warm(), vm.name, vm.guest], [1, `web${time}`, "debian"]);
-      const who = await shell(vm, "cat /sys/class/net/eth0/address; hostname; ls /root");
+      const who = await shell(vm, "cat /sys/class/net/eth0/address; hostname; ! cat /run/mark");
       // Nothing of the first command is there: the guest was kept before it.
       assertEquals(who, `${vm.identity!.mac}\nweb${time}`);
       const random = await shell(vm, "head -c 16 /dev/urandom | od -An -tx1");
@@ -232,5 +232,49 @@ debianTest("a process that is killed while it keeps a guest leaves nothing half"
       ...Deno.readDirSync(`${folder}/checkpoints`),
     ];
     assertEquals(left.length, 2 * store.list().length, left.map(({ name }) => name).join());
+  });
+});
+
+debianTest(
+  "a working set is learned from a recording in which its checkpoint was taken",
+  async () => {
+    await withFolder(async (folder) => {
+      const recording = `${folder}/recording`;
+      await using started = await start(folder);
+      const { kernel, warnings } = started;
+      const vm = await kernel.powerOn({ ...DEBIAN, clock: "virtual", record: recording });
+      await vm.untilReady();
+      const { id } = await kernel.checkpoint(vm);
+      assertEquals(await shell(vm, "echo recorded"), "recorded");
+      await vm.powerOff();
+      const pages = await kernel.learnWorkingSet(id, recording, 200);
+      assert(pages > 100 && pages < 10_000, `${pages}`);
+      const { size } = await Deno.stat(`${folder}/checkpoints/${id}.working-set`);
+      assert(size > 4096 && size <= (pages + 1) * 4096 + 4096, `${size}`);
+      const restored = await kernel.restore(id);
+      assertEquals(await shell(restored, "echo restored"), "restored");
+      await restored.powerOff();
+      assertEquals(warnings, []);
+    });
+  },
+);
+
+Deno.test("a recording that does not fit a checkpoint is refused by name", async () => {
+  await withFolder(async (folder) => {
+    const recording = `${folder}/recording`;
+    await using started = await start(folder);
+    const { kernel } = started;
+    const vm = await kernel.powerOn({ guest: "hello", memory: "64M", record: recording });
+    await vm.waitForExit();
+    const store = storeOf(folder);
+    const small = await saveMemory(store, [1, 2]);
+    const learn = (id: string) => kernel.learnWorkingSet(id, recording);
+    await assertRejects(() => learn(small), ConfigError, "other memory");
+    const about = aboutOf({ icount: 1e13 });
+    const late = await saveMemory(store, Array(16384).fill(0), { about });
+    await assertRejects(() => learn(late), ConfigError, "ends before instruction 10000000000000");
+    const early = await saveMemory(store, Array(16384).fill(1), { about: aboutOf({ icount: 10 }) });
+    assert(await learn(early) > 1);
+    await assertRejects(() => kernel.learnWorkingSet(early, recording, 0), ConfigError, "0 ms");
   });
 });

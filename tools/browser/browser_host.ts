@@ -7,7 +7,7 @@
  */
 import { unreachable } from "../../kernel/base/assert.ts";
 import { HostError } from "../../kernel/base/errors.ts";
-import type { HostFile, HostFiles, HostLock } from "../../kernel/host/files.ts";
+import type { FileFacts, HostFile, HostFiles, HostLock } from "../../kernel/host/files.ts";
 import type { RecordingHost } from "../../kernel/world/recordings.ts";
 import type { FileSource } from "./messages.ts";
 import { Sha256 } from "./sha256.ts";
@@ -99,6 +99,10 @@ class ListedFiles implements HostFiles {
 
   exists(path: string): boolean {
     return this.sources.some((source) => source.path === path);
+  }
+
+  facts(path: string): FileFacts {
+    throw fileError(path, "nothing is known of it");
   }
 
   stamp(): { text: string; changed: number } {

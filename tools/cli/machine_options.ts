@@ -3,7 +3,8 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DriveOption, PowerOnOptions, RecordSync } from "../../mod.ts";
-import { ConfigError, parseSize } from "../../mod.ts";
+import { ConfigError } from "../../kernel/base/errors.ts";
+import { parseSize } from "../../kernel/base/units.ts";
 import { CHECKPOINTS_HELP } from "./checkpoints/folder.ts";
 import { nearMatch } from "./near_match.ts";
 

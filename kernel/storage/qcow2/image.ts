@@ -128,12 +128,17 @@ export class Qcow2Image implements BlockDevice {
     await this.#lock.run(() => metadata.commit());
   }
 
+  /** Brings the file to where closing it changes nothing. Rejects with `HostError`. */
+  settle(): Promise<void> {
+    return this.#lock.run(async () => await this.#metadata?.settle());
+  }
+
   /** Rejects with `HostError` only, also when the image turns out to be damaged; all is closed then, too. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      await this.#lock.run(async () => await this.#metadata?.settle());
+      await this.settle();
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause;
       throw new HostError(`"${this.path}" was not closed cleanly: ${cause.message}`, { cause });

@@ -1,7 +1,7 @@
 /** What `checkpoint create` and `suspend` share: their options, and a line that says how far a save is. */
 import { InvalidArgumentError } from "commander";
 import type { SaveProgress } from "../../../mod.ts";
-import { LABEL_MAXIMUM } from "../control/verbs.ts";
+import { LABEL_MAXIMUM } from "../control/limits.ts";
 import { wholeNumber } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 

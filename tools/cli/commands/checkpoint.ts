@@ -17,14 +17,13 @@ import {
 } from "../checkpoints/list_text.ts";
 import { openStore } from "../checkpoints/open_store.ts";
 import { checkLabel, checkRate, SaveLine } from "../checkpoints/save_request.ts";
-import { connectToVm } from "../control/sockets.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { EXIT } from "../errors.ts";
 import { restoredNames } from "../fork_names.ts";
+import { addGoOnOptions, type GoOnCommandOptions } from "../go_on_options.ts";
 import { choice, wholeNumber } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 import { writeError, writeOut } from "../streams.ts";
-import { addGoOnOptions, goOn, type GoOnCommandOptions } from "./go_on.ts";
 
 interface StoreOptions {
   readonly checkpoints?: string;
@@ -106,6 +105,10 @@ async function create(
   label: string | undefined,
   { disk, rate, json }: CreateOptions,
 ): Promise<void> {
+  const { connectToVm } = await importLate<typeof import("../control/sockets.ts")>(
+    "../control/sockets.ts",
+    import.meta.url,
+  );
   using client = await connectToVm(vm);
   using line = new SaveLine(vm);
   const made = await client.ask("checkpoint", {
@@ -116,9 +119,13 @@ async function create(
   }, { onEvent: line.show });
   line.clear();
   if (json) return writeOut(JSON.stringify(made) + "\n");
-  const { id, counts, stoodMicroseconds: stood } = made;
+  const { id, counts, stoodMicroseconds: stood, disks } = made;
   const stop = stood === null ? "" : `; the VM stood still for ${(stood / 1000).toFixed(2)} ms`;
   writeOut(`${id}\n${countsText(counts)}${stop}\n`);
+  for (const { path, problem } of disks) {
+    if (problem !== null) writeError(`chronovisor: a disk goes on in ${path}: ${problem}\n`);
+    else if (disk === "retain") writeOut(`a disk goes on in ${path}\n`);
+  }
 }
 
 function list(options: StoreOptions & { readonly tree?: boolean }): Promise<void> {
@@ -156,6 +163,7 @@ async function restore(
     "../../guests/names.ts",
     import.meta.url,
   );
+  const { goOn } = await importLate<typeof import("./go_on.ts")>("./go_on.ts", import.meta.url);
   // A detached VM is reached by its name alone, and a guest's name means the guest.
   const meansGuest = options.detach === true && await isGuest(head.vm);
   return await goOn(environment, options, {

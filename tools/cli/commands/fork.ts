@@ -9,7 +9,7 @@ import { findHead } from "../checkpoints/find_checkpoint.ts";
 import { CHECKPOINTS_HELP } from "../checkpoints/folder.ts";
 import { openStore } from "../checkpoints/open_store.ts";
 import { connectIfRunning } from "../control/sockets.ts";
-import { FORKS_MAXIMUM } from "../control/verbs.ts";
+import { FORKS_MAXIMUM } from "../control/limits.ts";
 import { isDetachedProcess } from "../detached.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit } from "../errors.ts";

@@ -4,33 +4,17 @@
  *
  * Invariant: of the VMs of one user that can be meant by a name, each has one of its own.
  */
-import type { Command } from "commander";
 import { ConfigError } from "../../../kernel/base/errors.ts";
 import { importLate } from "../../../kernel/host/late_import.ts";
 import type { GoOnOptions, Kernel, VM } from "../../../mod.ts";
 import { withHint } from "../checkpoints/explain.ts";
-import { CHECKPOINTS_HELP } from "../checkpoints/folder.ts";
 import { hasSockets } from "../control/folder.ts";
 import { ServedControl } from "../control/serve.ts";
 import { Ending } from "../ending.ts";
 import type { CliEnvironment } from "../environment.ts";
-import { checkName, choice, seconds } from "../machine_options.ts";
+import type { GoOnCommandOptions } from "../go_on_options.ts";
 import { Progress } from "../progress.ts";
-import { follow, followOthers } from "./run.ts";
-
-/** What commander makes of the options. */
-export interface GoOnCommandOptions {
-  readonly name?: string;
-  readonly detach?: boolean;
-  readonly eager?: boolean;
-  readonly lazy?: boolean;
-  readonly tier?: NonNullable<GoOnOptions["tier"]>;
-  readonly until?: string;
-  readonly timeout?: number;
-  readonly stats?: string;
-  readonly checkpoints?: string;
-  readonly translationCache?: boolean;
-}
+import { follow, withOthers } from "./run.ts";
 
 /** A VM that is to go on. */
 export interface GoingOn {
@@ -38,23 +22,6 @@ export interface GoingOn {
   names(): Iterable<string>;
   /** Lets it go on. */
   begin(kernel: Kernel, options: GoOnOptions): Promise<VM>;
-}
-
-/** Adds the options to a command. */
-export function addGoOnOptions(command: Command): Command {
-  return command
-    .option("--name <name>", "name of the VM; its own by default", checkName)
-    .option("-d, --detach", "go on without the terminal; prints the VM's name")
-    .option("--eager", "load all memory before it runs")
-    .option("--lazy", "load memory only when it is used; by default the working set comes first")
-    .addOption(
-      choice("--tier <tier>", "what executes", ["auto", "interpreter", "translator", "check"]),
-    )
-    .option("--until <text>", "end with status 0 when the console has shown this text")
-    .option("--timeout <seconds>", "end with status 124 after so long", seconds)
-    .option("--stats <file>", "write counters as a JSON object at the end; - is standard output")
-    .option("--no-translation-cache", "do not use or keep translations of earlier runs")
-    .option("--checkpoints <folder>", CHECKPOINTS_HELP);
 }
 
 /** Lets a VM go on; resolves to the exit status. */
@@ -74,11 +41,11 @@ export async function goOn(
   const [first] = what.names();
   const name = claimed?.name ?? first!;
   const vm = await begin(kernel, options, what, name, ending).finally(() => progress.clear());
+  claimed?.[Symbol.dispose]();
   control.open();
   const shown = control.consoles.fedBy(vm);
-  const status = await follow(vm, Promise.resolve(), options, ending, shown);
-  await followOthers(kernel, options, ending);
-  return status;
+  const following = follow(vm, Promise.resolve(), options, ending, shown);
+  return await withOthers(kernel, options, ending, following);
 }
 
 async function goOnDetached(
@@ -101,6 +68,7 @@ async function goOnDetached(
     await using control = await openDetached(kernel, report);
     using claimed = await control.claimName(what.names());
     const vm = await begin(kernel, options, what, claimed.name, ending);
+    claimed[Symbol.dispose]();
     report.started(vm.name);
     try {
       return await followAll(kernel, vm, ending);

@@ -8,8 +8,9 @@ import { findHead } from "../checkpoints/find_checkpoint.ts";
 import { openStore } from "../checkpoints/open_store.ts";
 import type { CliEnvironment } from "../environment.ts";
 import { CliExit, EXIT } from "../errors.ts";
+import { addGoOnOptions, type GoOnCommandOptions } from "../go_on_options.ts";
 import { forkNames } from "../fork_names.ts";
-import { addGoOnOptions, goOn, type GoOnCommandOptions } from "./go_on.ts";
+import { goOn } from "./go_on.ts";
 
 interface Options extends GoOnCommandOptions {
   readonly fork?: boolean;

@@ -55,28 +55,39 @@ async function run(
   await using kernel = await environment.startKernel(progress.show, options);
   await using control = new ServedControl(kernel);
   // A name that was asked for is this VM's alone; VMs that are only called as their guest may be many.
-  using _name = await control.claimName(options.name);
+  using claimed = await control.claimName(options.name);
   const starting = powerOn(kernel, guest, options, ending, () => progress.clear());
   starting.catch(() => {});
   const opened = control.open();
   const { vm, trace } = await starting;
+  // It is the VM's now, and free when that ends, though forks keep this process.
+  claimed?.[Symbol.dispose]();
   await opened;
   await using _server = await serveGdb(vm, options.gdb);
-  const status = await follow(vm, trace, options, ending, control.consoles.fedBy(vm));
-  await followOthers(kernel, options, ending);
-  return status;
+  const following = follow(vm, trace, options, ending, control.consoles.fedBy(vm));
+  return await withOthers(kernel, options, ending, following);
 }
 
-/** Waits for forks of the VM that was shown, which is over. */
-export async function followOthers(
+/** Waits for a VM that is shown, and then for forks of it; resolves to the exit status of the former. */
+export async function withOthers(
   kernel: Kernel,
   { until }: Pick<RunOptions, "until">,
   ending: Ending,
-): Promise<void> {
+  following: Promise<number>,
+): Promise<number> {
+  let failure: unknown;
+  const status = await following.catch((error) => {
+    if (error instanceof CliExit) throw error;
+    failure = error;
+    return EXIT.internal;
+  });
   // Who waits for a text waits for nothing else.
-  if (until !== undefined || kernel.vms.length + kernel.parkedForks.length === 0) return;
-  writeError(`chronovisor: ${namesOfOthers(kernel)} here go on; Ctrl-C ends them\n`);
-  await untilEmpty(kernel, ending);
+  if (until === undefined && kernel.vms.length + kernel.parkedForks.length > 0) {
+    writeError(`chronovisor: ${namesOfOthers(kernel)} here go on; Ctrl-C ends them\n`);
+    await untilEmpty(kernel, ending);
+  }
+  if (failure !== undefined) throw failure;
+  return status;
 }
 
 /** Starts the VM; `onEnd` is called when it runs or cannot. Rejects as `Kernel.powerOn`, and `ending`. */

@@ -5,7 +5,7 @@
  * Invariant: the process goes on while its kernel has VMs, whatever becomes of terminals, and asks the
  * guests to power off when it is to end.
  */
-import { ConfigError, type Kernel, type VM } from "../../../mod.ts";
+import { ConfigError, type Kernel, type VM, type VmExit } from "../../../mod.ts";
 import { Consoles } from "../control/consoles.ts";
 import { type ControlSocket, openControlSocket } from "../control/sockets.ts";
 import { suspendedText, suspendedTo } from "../control/suspending.ts";
@@ -75,6 +75,8 @@ async function serve(
   using claimed = await control.claimName(namesFor(guest, options));
   const named = { ...options, name: claimed.name };
   const { vm, trace } = await powerOn(kernel, guest, named, ending, () => {});
+  // It is the VM's now, and free when that ends, though others keep this process.
+  claimed[Symbol.dispose]();
   await using _server = await serveGdb(vm, options.gdb);
   trace.catch((error) => ending.fail(error));
   report.started(vm.name);
@@ -104,17 +106,27 @@ export async function followAll(
   ending: Ending,
 ): Promise<number> {
   try {
-    const exit = first && await Promise.race([first.waitForExit(), ending.happens]);
+    const end = first && await Promise.race([endOf(first), ending.happens]);
     const suspended = first && await suspendedTo(first);
     if (suspended !== undefined) {
       writeError(`chronovisor: ${suspendedText(first!.name, suspended)}\n`);
     }
     // Others may have been made by requests since.
     await untilEmpty(kernel, ending);
-    return exit?.code ?? EXIT.ok;
+    if (end instanceof Error) throw end;
+    return end?.code ?? EXIT.ok;
   } catch (error) {
     if (error instanceof CliExit && error.status !== EXIT.timeout) await sayGoodBye(kernel);
     throw error;
+  }
+}
+
+/** How a VM ends; one that fails takes no others with it. */
+async function endOf(vm: VM): Promise<VmExit | Error> {
+  try {
+    return await vm.waitForExit();
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 

@@ -41,10 +41,16 @@ export interface SavedReply {
 /** Makes a checkpoint of a VM, which runs on. */
 export async function makeCheckpoint(
   call: SaveCall,
-): Promise<SavedReply & { stoodMicroseconds: number | null }> {
+): Promise<
+  SavedReply & {
+    stoodMicroseconds: number | null;
+    disks: { path: string; problem: string | null }[];
+  }
+> {
   const { kernel, request } = call;
   const made = await kernel.checkpoint(namedVm(kernel, request.vm), optionsOf(call));
-  return { ...replyOf(made), stoodMicroseconds: made.stoodMicroseconds ?? null };
+  const disks = made.disks.map(({ path, problem }) => ({ path, problem: problem ?? null }));
+  return { ...replyOf(made), stoodMicroseconds: made.stoodMicroseconds ?? null, disks };
 }
 
 /** Suspends a VM, which ends. */
@@ -83,19 +89,19 @@ export async function forkVm(
   return { names: forks.map((fork) => fork.name) };
 }
 
-/** A parked fork with a name. */
-export function parkedFork(
+/** The fork with a name, if it is no VM yet. */
+export function forkNamed(
   { parkedForks }: Pick<ControlledKernel, "parkedForks">,
   name: string,
 ): ParkedVm | undefined {
-  return parkedForks.find((fork) => fork.parked && fork.name === name);
+  return parkedForks.find((fork) => fork.name === name);
 }
 
 /** Lets a parked fork run; one that runs already is left alone. */
 export async function startFork(
   { kernel, request: { vm: name } }: Call<{ vm: string }, never, never>,
 ): Promise<{ state: string }> {
-  const fork = kernel.parkedForks.find((each) => each.name === name);
+  const fork = forkNamed(kernel, name);
   if (fork === undefined) return { state: namedVm(kernel, name).state };
   try {
     return { state: (await fork.start()).state };

@@ -10,9 +10,10 @@ import { ConfigError, HostError } from "../../../mod.ts";
 import { ControlClient } from "./client.ts";
 import type { Consoles } from "./consoles.ts";
 import { controlFolder, SOCKET_NAME } from "./folder.ts";
+import { PARKED } from "./limits.ts";
 import { ControlServer } from "./server.ts";
 import type { ClaimedName, ClaimedNames, ControlledKernel } from "./verb.ts";
-import { type ListedVm, PARKED } from "./verbs.ts";
+import type { ListedVm } from "./verbs.ts";
 
 /** Most bytes of a socket's path on every system (sun_path of macOS, without its end). */
 const PATH_BYTES_MAXIMUM = 103;
@@ -99,8 +100,9 @@ async function claimNames(
     if (free.length < count) continue;
     for (const taken of free) claims.add(taken);
     return {
-      names: free,
-      [Symbol.dispose]: () => free.forEach((taken) => claims.delete(taken)),
+      names: [...free],
+      // Once: somebody else may have taken one since.
+      [Symbol.dispose]: () => free.splice(0).forEach((taken) => claims.delete(taken)),
     };
   }
   throw new ConfigError(refused);
@@ -256,7 +258,8 @@ async function connectToHolder(
     throw new HostError(`The VM "${name}" has just ended`, { cause });
   }
   try {
-    if (starts && kernel.vm.state === PARKED) await client.ask("start", { vm: name });
+    const waits = kernel.vm.state === PARKED || kernel.vm.state === "starting";
+    if (starts && waits) await client.ask("start", { vm: name });
     return client;
   } catch (error) {
     client.close();

@@ -135,7 +135,7 @@ export function namedVm(
   name: string,
 ): ControlledVm {
   const [vm, another] = vms.filter((candidate) => candidate.name === name);
-  if (vm === undefined && parkedForks.some((fork) => fork.parked && fork.name === name)) {
+  if (vm === undefined && parkedForks.some((fork) => fork.name === name)) {
     throw new ConfigError(`The VM "${name}" is parked: expected one that runs`);
   }
   if (vm === undefined) throw new ConfigError(`There is no VM "${name}"`);

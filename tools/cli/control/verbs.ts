@@ -9,11 +9,12 @@ import { z } from "zod";
 import { runMonitorCommand } from "../terminal/monitor.ts";
 import { attach } from "./attach.ts";
 import { execute } from "./execute.ts";
+import { FORKS_MAXIMUM, LABEL_MAXIMUM, PARKED } from "./limits.ts";
 import { base64Data, NAME_MAXIMUM } from "./protocol.ts";
 import {
+  forkNamed,
   forkVm,
   makeCheckpoint,
-  parkedFork,
   type SavedReply,
   startFork,
   suspendVm,
@@ -44,13 +45,6 @@ const listedVm = z.object({
 
 /** A VM as `list` tells of it. */
 export type ListedVm = z.infer<typeof listedVm>;
-
-/** State of a fork that has not run, in lists. */
-export const PARKED = "parked";
-/** Most characters of a checkpoint's label. */
-export const LABEL_MAXIMUM = 200;
-/** Most forks that are made at once. */
-export const FORKS_MAXIMUM = 10_000;
 
 const save = z.strictObject({
   vm,
@@ -163,12 +157,13 @@ export const VERBS = {
     }),
     result: z.object({ how: z.enum(["guest", "late", "switched-off"]) }),
     run: async ({ kernel, request: { vm, force = false, seconds = STOP_SECONDS } }) => {
-      const fork = parkedFork(kernel, vm);
-      if (fork === undefined) {
-        return { how: await stopVm(namedVm(kernel, vm), force ? undefined : seconds) };
+      const fork = forkNamed(kernel, vm);
+      if (fork?.parked) {
+        fork.discard();
+        return { how: "switched-off" };
       }
-      fork.discard();
-      return { how: "switched-off" };
+      await fork?.over;
+      return { how: await stopVm(namedVm(kernel, vm), force ? undefined : seconds) };
     },
   }),
 
@@ -178,6 +173,8 @@ export const VERBS = {
     result: saved.extend({
       /** What the machine stood still; null when it was paused anyway. */
       stoodMicroseconds: z.number().nullable(),
+      /** Images that its disks are in from now on; a problem says why that is not the image that they were in. */
+      disks: z.array(z.object({ path: z.string(), problem: z.string().nullable() })),
     }),
     run: makeCheckpoint,
   }),
@@ -270,12 +267,13 @@ export type EventOf<V extends VerbName> = (typeof VERBS)[V] extends { event?: z.
 export type MessageOf<V extends VerbName> = (typeof VERBS)[V] extends
   { message?: z.ZodType<infer M> } ? M : never;
 
-/** Forks that have not run: they have no memory and no time of their own. */
-function describeForks({ parkedForks }: ControlledKernel): ListedVm[] {
-  return parkedForks.filter((fork) => fork.parked).map(({ name }) => ({
+/** Forks that are no VMs yet: they have no memory and no time of their own. */
+function describeForks({ parkedForks, vms }: ControlledKernel): ListedVm[] {
+  const running = new Set(vms.map(({ name }) => name));
+  return parkedForks.filter(({ name }) => !running.has(name)).map(({ name, parked }) => ({
     name,
     guest: null,
-    state: PARKED,
+    state: parked ? PARKED : "starting",
     icount: 0,
     memoryBytes: 0,
     uptimeMilliseconds: 0,
