@@ -242,7 +242,11 @@ export class SavedVms {
         tier: options.tier ?? restored.config.tier,
         ...identity && { identity },
       };
-      await using drives = await this.#openDisks(checkpoint.head.id, restored, role.ownsDisks ?? false);
+      await using drives = await this.#openDisks(
+        checkpoint.head.id,
+        restored,
+        role.ownsDisks ?? false,
+      );
       const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
       role.beforeFirst?.();
       const vm = new VM({
