@@ -17,8 +17,9 @@ import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import { IdentityService } from "./world/identity_service.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import { CoreModules, coreRecipe } from "./world/core_modules.ts";
+import { CoreModules, coreRecipe, coreSourcesDigest } from "./world/core_modules.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
+import { KeptWorlds, type KeptWorldsOptions } from "./world/kept_worlds.ts";
 import { TranslationService, translationsName } from "./world/translation_service.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
@@ -53,6 +54,8 @@ export interface KernelOptions {
   readonly translations?: string;
   /** Folder where checkpoints are kept; without it there are none. */
   readonly checkpoints?: string;
+  /** Where bundled modules of worlds are kept; nowhere by default. */
+  readonly keptWorlds?: KeptWorldsOptions;
 }
 
 /** The options that decide how a machine's memory and code are laid out. */
@@ -70,6 +73,7 @@ export class Kernel {
   readonly #options: KernelOptions;
   readonly #host: Host;
   readonly #translations: TranslationService;
+  readonly #keptWorlds: KeptWorlds | undefined;
   #saved: SavedVms | undefined;
   #ready: ReadyVms | undefined;
   readonly #cores: CoreModules;
@@ -86,7 +90,9 @@ export class Kernel {
   /** Makes a kernel; it starts nothing by itself. */
   constructor(options: KernelOptions) {
     this.#options = options;
-    this.#host = options.host ?? denoHost;
+    const { host = denoHost, keptWorlds } = options;
+    this.#keptWorlds = keptWorlds && new KeptWorlds(host, keptWorlds);
+    this.#host = this.#keptWorlds === undefined ? host : { ...host, workers: this.#keptWorlds };
     this.identities = new IdentityService(this.#host.entropy);
     this.#translations = new TranslationService(
       this.#host,
@@ -94,7 +100,11 @@ export class Kernel {
       (line) => options.warn?.(line),
     );
     this.#worlds = new WorldPool(this.#host, options.world);
-    this.#cores = new CoreModules(this.#host, options.translations);
+    const digest = () => {
+      const kept = this.#keptWorlds?.coreDigest;
+      return kept === undefined ? coreSourcesDigest() : Promise.resolve(kept);
+    };
+    this.#cores = new CoreModules(this.#host, options.translations, digest);
   }
 
   /** VMs that have not ended. */
@@ -216,12 +226,15 @@ export class Kernel {
    * already, or went on before, and with `FormatError` and `HostError` when it cannot be read.
    */
   async resume(id: string, options: GoOnOptions = {}): Promise<VM> {
-    return await (await this.#savedVms()).resume(id, options);
+    // Its worker loads its modules while what reads checkpoints is loaded.
+    using world = this.#worldFor(options);
+    return await (await this.#savedVms()).resume(id, options, world);
   }
 
   /** Makes the VM of a checkpoint once more, as it was then and who it was. Rejects like `resume`. */
   async restore(id: string, options: GoOnOptions = {}): Promise<VM> {
-    return await (await this.#savedVms()).restore(id, options);
+    using world = this.#worldFor(options);
+    return await (await this.#savedVms()).restore(id, options, world);
   }
 
   /**
@@ -261,13 +274,16 @@ export class Kernel {
     const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
     const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
     const config = this.#machineConfig(spec, images, []);
-    const core = await this.#cores.getIfPossible(coreRecipe(config, false));
+    // The code of a machine whose regions are kept, as most are where any are.
+    const keeps = this.#options.translations !== undefined;
+    const core = await this.#cores.getIfPossible(coreRecipe(config, keeps));
     await this.#worlds.warm(count, { config, core });
   }
 
   /** Ends all VMs. What `ready` is keeping is waited for, for some seconds; not `now`. */
   async stop({ now = false }: { readonly now?: boolean } = {}): Promise<void> {
     this.#stopped = true;
+    this.#keptWorlds?.stop();
     await Promise.all([...this.#vms].map((vm) => vm.powerOff()));
     if (!now) await this.#ready?.stop();
     await this.#saved?.stop();
@@ -290,9 +306,18 @@ export class Kernel {
     });
   }
 
+  #worldFor({ name = "vm" }: GoOnOptions): EarlyWorld {
+    this.#checkGoesOn();
+    return this.#worlds.take(name);
+  }
+
+  #checkGoesOn(): void {
+    if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
+  }
+
   /** What saves VMs is loaded when it is wanted. */
   async #savedVms(): Promise<SavedVms> {
-    if (this.#stopped) throw new ConfigError("Cannot save VMs or go on: the kernel is stopped");
+    this.#checkGoesOn();
     const { SavedVms } = await importLate<typeof import("./saved_vms.ts")>(
       "./saved_vms.ts",
       import.meta.url,

@@ -34,6 +34,7 @@ export type {
   DebugStop,
   DebugTarget,
 } from "./debug/target.ts";
+export type { KeptWorldsOptions } from "./world/kept_worlds.ts";
 export type { HaltCause, MachineStats } from "./world/machine_port.ts";
 export type { EndReport, FailureReport, HartDump, ReplayReport } from "./world/reports.ts";
 export { formatFailure, formatHart, VmFailure } from "./world/reports.ts";

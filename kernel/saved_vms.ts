@@ -9,6 +9,7 @@
 import { ConfigError, HostError } from "./base/errors.ts";
 import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
 import { importLate } from "./host/late_import.ts";
@@ -131,11 +132,12 @@ export class SavedVms {
     return head;
   }
 
-  /** Lets a suspended VM go on. */
-  async resume(id: string, options: GoOnOptions): Promise<VM> {
+  /** Lets a suspended VM go on. @param world a world that was started for it */
+  async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
     const claim = await this.store.claim(id);
     try {
       const vm = await this.#goOn(id, options, {
+        world,
         beforeFirst: () => claim.consume(),
         ownsDisks: true,
       });
@@ -147,9 +149,9 @@ export class SavedVms {
     }
   }
 
-  /** Makes the VM of a checkpoint once more. */
-  restore(id: string, options: GoOnOptions): Promise<VM> {
-    return this.#goOn(id, options, {});
+  /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
+  restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
+    return this.#goOn(id, options, { world });
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
@@ -169,20 +171,26 @@ export class SavedVms {
     }
     const isRunning = from instanceof VM;
     const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
-    const parent = await this.#parentOf(id);
+    // Open until the last of them runs: they share its files, its map, and what was unpacked.
+    const checkpoint = await this.store.open(id);
+    const parent = parentOf(describedOf(checkpoint));
     const siblings = { left: count };
     const gone = (fork: ParkedVm, started: boolean) => {
       this.#parked.delete(fork);
       if (!started) this.#parts.identities.release(fork.identity);
+      if (--siblings.left > 0) return;
+      checkpoint.close();
       // What runs has its files open.
-      if (--siblings.left === 0 && isRunning) void this.#forget(id);
+      if (isRunning) void this.#forget(id);
     };
     return Array.from({ length: count }, (_, i) => {
       const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
       const name = names?.[i] ?? (how.name !== undefined && count === 1 ? how.name : numbered());
       const identity = this.#parts.identities.newIdentity({ ...parent, name });
       const run = () =>
-        this.#goOn(id, { inBackground: false, ...how, name }, { clone: () => identity });
+        this.#goOn(checkpoint.share(), { inBackground: false, ...how, name }, {
+          clone: () => identity,
+        });
       const fork: ParkedVm = new ParkedVm(name, identity, run, (started) => gone(fork, started));
       this.#parked.add(fork);
       return fork;
@@ -207,22 +215,11 @@ export class SavedVms {
     return done.finally(() => this.#forgetting.delete(done));
   }
 
-  /** What the identities of a checkpoint's clones are made from. */
-  async #parentOf(
-    id: string,
-  ): Promise<CloneParent> {
-    const checkpoint = await this.store.open(id);
-    try {
-      return parentOf(describeSaved(checkpoint));
-    } finally {
-      checkpoint.close();
-    }
-  }
-
-  async #goOn(id: string, options: GoOnOptions, role: Role): Promise<VM> {
+  /** @param from the checkpoint or its id; the VM's to close when it is open */
+  async #goOn(from: OpenCheckpoint | string, options: GoOnOptions, role: Role): Promise<VM> {
     const { host, worlds, identities, warn } = this.#parts;
     using world = role.world ?? worlds.take(options.name ?? "vm");
-    const checkpoint = await this.store.open(id);
+    const checkpoint = typeof from === "string" ? await this.store.open(from) : from;
     let release = () => {};
     try {
       const told = {
@@ -251,7 +248,11 @@ export class SavedVms {
         tier: options.tier ?? restored.config.tier,
         ...identity && { identity },
       };
-      await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
+      await using drives = await this.#openDisks(
+        checkpoint.head.id,
+        restored,
+        role.ownsDisks ?? false,
+      );
       const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
       role.beforeFirst?.();
       const vm = new VM({
@@ -360,6 +361,16 @@ export class SavedVms {
     const compiler = translates ? await translations.connect(name, QUIET_MILLISECONDS) : undefined;
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
+  }
+}
+
+/** What a checkpoint says of its VM; it is closed when that makes no sense. Throws FormatError. */
+function describedOf(checkpoint: OpenCheckpoint) {
+  try {
+    return describeSaved(checkpoint);
+  } catch (error) {
+    checkpoint.close();
+    throw error;
   }
 }
 

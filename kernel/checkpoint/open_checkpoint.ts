@@ -19,6 +19,25 @@ import type { CheckpointFile } from "./checkpoint_file.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
 import { loadWorkingSet, writeWorkingSet } from "./working_set.ts";
 
+/**
+ * Unpacked clusters, of 64 KiB, that those who share a checkpoint keep: as many as a guest of Linux wants in its
+ * first seconds, which all its forks will want, too.
+ */
+const SHARED_CLUSTERS = 256;
+
+/** What all that share an open checkpoint have together. */
+interface Parts {
+  readonly file: CheckpointFile;
+  readonly chain: readonly CheckpointHead[];
+  readonly map: FlatMap;
+  readonly active: Uint32Array;
+  readonly packs: readonly (PackReader | undefined)[];
+  readonly codec: PageCodec;
+  readonly workingSet: HostFile | undefined;
+  readonly cache: ClusterCache;
+  users: number;
+}
+
 /** An open checkpoint. */
 export class OpenCheckpoint {
   /** What is known of it. */
@@ -29,28 +48,24 @@ export class OpenCheckpoint {
   readonly map: FlatMap;
   /** Runs of active pages: first page and pages of each, as they were given to the encoder. */
   readonly active: Uint32Array;
-  readonly #file: CheckpointFile;
-  readonly #packs: (PackReader | undefined)[];
+  readonly #parts: Parts;
+  readonly #packs: readonly (PackReader | undefined)[];
   readonly #codec: PageCodec;
   readonly #workingSet: HostFile | undefined;
-  readonly #cache = new ClusterCache();
+  readonly #cache: ClusterCache;
   #closed = false;
 
-  private constructor(
-    chain: readonly CheckpointFile[],
-    map: FlatMap,
-    packs: readonly (PackReader | undefined)[],
-    codec: PageCodec,
-    workingSet: HostFile | undefined,
-  ) {
-    this.#codec = codec;
-    this.#workingSet = workingSet;
-    this.#file = chain.at(-1)!;
-    this.head = this.#file.head;
-    this.chain = chain.map(({ head }) => head);
-    this.map = map;
-    this.active = named(this.head.id, () => this.#file.active());
-    this.#packs = packs.slice();
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+    parts.users++;
+    this.head = parts.file.head;
+    this.chain = parts.chain;
+    this.map = parts.map;
+    this.active = parts.active;
+    this.#packs = parts.packs;
+    this.#codec = parts.codec;
+    this.#workingSet = parts.workingSet;
+    this.#cache = parts.cache;
   }
 
   /** Opens a checkpoint, whose store must be locked meanwhile. Throws FormatError and HostError. */
@@ -73,7 +88,18 @@ export class OpenCheckpoint {
       const { files, codec } = folder.host;
       const path = folder.workingSetPath(id);
       const workingSet = files.exists(path) ? files.open(path) : undefined;
-      return new OpenCheckpoint(chain, map, packs, codec, workingSet);
+      const file = chain.at(-1)!;
+      return new OpenCheckpoint({
+        file,
+        chain: chain.map(({ head }) => head),
+        map,
+        active: named(id, () => file.active()),
+        packs,
+        codec,
+        workingSet,
+        cache: new ClusterCache(),
+        users: 0,
+      });
     } catch (error) {
       for (const pack of packs) pack?.close();
       throw error;
@@ -82,7 +108,7 @@ export class OpenCheckpoint {
 
   /** The machine's state and what belongs to it. Throws FormatError. */
   get state(): CheckpointState {
-    return named(this.head.id, () => this.#file.state());
+    return named(this.head.id, () => this.#parts.file.state());
   }
 
   /** Guest pages that `active` names. */
@@ -184,10 +210,18 @@ export class OpenCheckpoint {
     return Uint32Array.from(pages);
   }
 
-  /** Closes the files. */
+  /** The same once more, for somebody else: files, and what was unpacked last, are shared. */
+  share(): OpenCheckpoint {
+    assert(!this.#closed, "what is shared is open");
+    this.#cache.grow(SHARED_CLUSTERS);
+    return new OpenCheckpoint(this.#parts);
+  }
+
+  /** Ends its use, and closes the files if nobody else shares them. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    if (--this.#parts.users > 0) return;
     for (const pack of this.#packs) pack?.close();
     this.#workingSet?.close();
     this.#cache.clear();

@@ -29,7 +29,12 @@ export class ClusterCache {
   readonly #clusters = new Map<string, Uint8Array>();
 
   /** @param capacity most clusters */
-  constructor(private readonly capacity = 64) {}
+  constructor(private capacity = 64) {}
+
+  /** Keeps at least so many from now on. */
+  grow(capacity: number): void {
+    this.capacity = Math.max(this.capacity, capacity);
+  }
 
   /** A cluster that is kept, or what `make` gives. */
   get(key: string, make: () => Uint8Array): Uint8Array {

@@ -1,9 +1,12 @@
 /**
  * What the page store hashes, checks and compresses with: the host's native libraries. It needs no
  * permission, so a worker without any can use it.
+ *
+ * Invariant: a library is loaded when it is first used: whoever only reads pages never hashes any. To ask the
+ * process for them takes less than to import them.
  */
-import { hash } from "node:crypto";
-import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import type Crypto from "node:crypto";
+import type Zlib from "node:zlib";
 
 /** Words of a page's hash. */
 export const HASH_WORDS = 4;
@@ -20,23 +23,36 @@ export interface PageCodec {
   unpack(packed: Uint8Array, bytes: number): Uint8Array;
 }
 
-const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+/** Most bytes that are asked for before it is known that there are so many. */
+const MOST_PIECE = 1024 * 1024;
+
+let loadedZlib: typeof Zlib | undefined;
+let loadedCrypto: typeof Crypto | undefined;
+const zlib = (): typeof Zlib => loadedZlib ??= process.getBuiltinModule("node:zlib");
+const crypto = (): typeof Crypto => loadedCrypto ??= process.getBuiltinModule("node:crypto");
+
+/** zlib's ZSTD_c_compressionLevel: 1 is fast. */
+const FAST = { params: { 100: 1 } };
 
 /** What the runtime has. */
 export const hostPageCodec: PageCodec = {
   hash: (bytes, into, at) => {
     // Of the ways to get a digest out, a string of bytes costs least: no buffer is made.
-    const digest = hash("sha256", bytes, "binary");
+    const digest = crypto().hash("sha256", bytes, "binary");
     for (let word = 0; word < HASH_WORDS; word++) {
       const i = 4 * word;
       into[at + word] = digest.charCodeAt(i) | digest.charCodeAt(i + 1) << 8 |
         digest.charCodeAt(i + 2) << 16 | digest.charCodeAt(i + 3) << 24;
     }
   },
-  crc32: (bytes, from) => crc32(bytes, from),
-  pack: (bytes) => new Uint8Array(zstdCompressSync(bytes, FAST)),
+  crc32: (bytes, from) => zlib().crc32(bytes, from),
+  pack: (bytes) => new Uint8Array(zlib().zstdCompressSync(bytes, FAST)),
   unpack: (packed, bytes) => {
-    const whole = zstdDecompressSync(packed, { maxOutputLength: Math.max(1, bytes) });
+    const whole = zlib().zstdDecompressSync(packed, {
+      maxOutputLength: Math.max(1, bytes),
+      // In one piece, where it is not too large to be believed: pieces are copied together, and left behind.
+      chunkSize: Math.min(Math.max(MOST_PIECE / 1024, bytes + 1), MOST_PIECE),
+    });
     // Not as node's Buffer, whose slices are no copies.
     return new Uint8Array(whole.buffer, whole.byteOffset, whole.length);
   },

@@ -78,7 +78,8 @@ export interface CopyAsideCounters {
 export class CopyAside {
   readonly #ram: Uint8Array;
   readonly #wait: WaitForWord;
-  #area: SaveArea;
+  /** Made when it is wanted: most machines that were restored are not saved again soon. */
+  #made: SaveArea | undefined;
   #serves = false;
   /** A save is under way. */
   #saving = false;
@@ -92,10 +93,14 @@ export class CopyAside {
   #waits = 0;
 
   constructor(private readonly options: CopyAsideOptions) {
-    const { buffer, plan, slots, wait } = options;
+    const { buffer, plan, wait } = options;
     this.#ram = new Uint8Array(buffer, plan.ram, plan.ramBytes);
     this.#wait = wait ?? blockForWord;
-    this.#area = newSaveArea(plan.ramPages, slots);
+  }
+
+  get #area(): SaveArea {
+    const { plan, slots } = this.options;
+    return this.#made ??= newSaveArea(plan.ramPages, slots);
   }
 
   /** Whether a save is under way: `begin` was called, and neither `end` nor `abort` since. */
@@ -129,7 +134,10 @@ export class CopyAside {
     };
   }
 
-  /** Touches the memory that `begin` fills, so that it need not wait for the host then. Changes nothing. */
+  /**
+   * Makes the area, and touches the memory that `begin` fills, so that it need not wait for the host then.
+   * Changes nothing.
+   */
   prepare(): void {
     if (!this.#saving) this.#area.states.fill(0);
   }
@@ -210,9 +218,9 @@ export class CopyAside {
     return pages.filter((page) => (flags.get(page) & PAGE_FLAG.absent) === 0);
   }
 
+  /** Gives the room back. The next save gets some that nobody else knows. */
   #renew(): void {
-    const { plan, slots } = this.options;
-    this.#area = newSaveArea(plan.ramPages, slots);
+    this.#made = undefined;
   }
 
   #serve(): void {

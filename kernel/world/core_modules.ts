@@ -25,6 +25,9 @@ export const CORE_SOURCES: readonly string[] = [
   "wasm/",
 ];
 
+/** The folder kernel/. */
+const KERNEL = new URL("../", import.meta.url);
+
 /** Most modules that are remembered: machines of more makes than this are rare. */
 const MODULES_MAXIMUM = 16;
 
@@ -54,7 +57,7 @@ export class CoreModules {
   constructor(
     private readonly host: Host,
     private readonly directory: string | undefined,
-    private readonly digest: () => Promise<string | undefined> = ownDigest,
+    private readonly digest: () => Promise<string | undefined> = coreSourcesDigest,
     private readonly modules: Map<string, Promise<WebAssembly.Module>> = REMEMBERED,
   ) {}
 
@@ -125,8 +128,9 @@ export class CoreModules {
   }
 }
 
-function ownDigest(): Promise<string | undefined> {
-  return sourcesDigest(new URL("../", import.meta.url), CORE_SOURCES);
+/** Digest of the sources that decide what bytes a core has; undefined where they cannot be read. */
+export function coreSourcesDigest(): Promise<string | undefined> {
+  return sourcesDigest(KERNEL, CORE_SOURCES);
 }
 
 /** A file for each recipe, whoever made it last: what old sources made does not pile up. */

@@ -33,7 +33,10 @@ export interface LoadOptions {
    * is short does without them; some hundred by default, 0: at once.
    */
   readonly backgroundAfter?: number;
-  /** Pages that are loaded when one of them is waited for, a power of two; 16 by default, 1: that one alone. */
+  /**
+   * Pages that are loaded when one of them is waited for, a power of two; 1: that one alone. By default 16, and
+   * 1 where no others are loaded in the background: an idle fork would use one of ten.
+   */
   readonly around?: number;
 }
 
@@ -82,7 +85,7 @@ export class PageLoader {
     private readonly options: LoadOptions = {},
   ) {
     this.#ram = ram;
-    this.#around = options.around ?? NEIGHBOURS;
+    this.#around = options.around ?? (options.inBackground === false ? 1 : NEIGHBOURS);
     const isGood = this.#around >= 1 && this.#around <= NEIGHBOURS_MAXIMUM &&
       Number.isInteger(Math.log2(this.#around));
     if (!isGood) {

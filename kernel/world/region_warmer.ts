@@ -57,8 +57,9 @@ export class RegionWarmer {
   }
 
   #call(slot: number): void {
-    const region = this.#table.get(slot) as Region;
-    region(0, 0n, slot);
+    // Another module that is warmed meanwhile may have had the slot.
+    const region = this.#table.get(slot) as Region | null;
+    region?.(0, 0n, slot);
     this.#table.set(slot, null);
   }
 }

@@ -38,8 +38,18 @@ export interface VmIntroduction {
   readonly port: MessagePort;
   /** Whether its regions are to be kept for later runs. */
   readonly keep: boolean;
-  /** Regions kept from an earlier run, as bytes. */
-  readonly kept: Uint8Array<ArrayBuffer> | undefined;
+  /** Regions kept from an earlier run; undefined when there are none. */
+  readonly kept: HandedRegions | undefined;
+  /** Names of regions that the compile world is to remember for VMs to come: it forgets all others. */
+  readonly remembered: readonly string[];
+}
+
+/** Regions kept from an earlier run, which all VMs share that have the same. */
+export interface HandedRegions {
+  /** What they are called. */
+  readonly name: string;
+  /** The regions; undefined when the compile world remembers them. */
+  readonly bytes: Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** What the kernel world says: a new VM, or that regions are to be kept now. */

@@ -4,10 +4,11 @@
  * Invariant: the VM's course does not depend on when, or whether, anything here is done.
  */
 import type { MemoryPlan } from "../memory/memory_plan.ts";
-import { decodeRegions, encodeRegions, layoutOf } from "../translator/kept_regions.ts";
+import { encodeRegions, layoutOf } from "../translator/kept_regions.ts";
 import { RegionMaker } from "../translator/region_maker.ts";
 import type { MadeBatch, MadeRegion } from "../translator/translation.ts";
-import { RegionWarmer } from "./region_warmer.ts";
+import type { RegionWarmer } from "./region_warmer.ts";
+import type { KeptTranslations, SharedTranslations } from "./shared_translations.ts";
 import {
   type FromCompileWorld,
   KEPT_SLOTS,
@@ -17,13 +18,6 @@ import {
 
 /** Regions are kept again when so great a part of them is new. */
 const NEW_PART = 1 / 50;
-
-/** Regions of an earlier run, compiled before it is known whether they fit. */
-interface Kept {
-  readonly layout: string;
-  readonly regions: readonly MadeRegion[];
-  readonly batch: MadeBatch;
-}
 
 /** One machine of the VM: a guest that resets itself begins another. */
 interface Life {
@@ -38,16 +32,19 @@ interface Life {
 export class TranslationServer {
   readonly #port: MessagePort;
   readonly #keeps: boolean;
-  readonly #kept: Kept | undefined;
+  readonly #kept: KeptTranslations | undefined;
   #life: Life | undefined;
   #regions: MadeRegion[] = [];
   #fresh = 0;
 
-  constructor({ port, keep, kept }: VmIntroduction) {
+  constructor(
+    { port, keep, kept, remembered }: VmIntroduction,
+    private readonly shared: SharedTranslations,
+  ) {
     this.#port = port;
     this.#keeps = keep;
     port.onmessage = ({ data }: MessageEvent<ToCompileWorld>) => this.#received(data);
-    this.#kept = kept && readKept(kept);
+    this.#kept = shared.kept(kept, remembered);
   }
 
   /** The regions for later runs as bytes; undefined when there is little new. */
@@ -78,14 +75,14 @@ export class TranslationServer {
       number: life,
       plan,
       maker: new RegionMaker(plan),
-      warmer: new RegionWarmer(plan),
+      warmer: this.shared.warmer(plan),
       sent: new Int32Array(sent),
     };
     const kept = this.#kept;
     if (kept === undefined || kept.layout !== layoutOf(plan)) return;
     if (this.#regions.length === 0) this.#regions = [...kept.regions];
     this.#send(kept.batch);
-    void this.#life.warmer.warm(kept.batch);
+    void kept.warm(this.#life.warmer);
   }
 
   #remember(regions: readonly MadeRegion[]): void {
@@ -102,23 +99,5 @@ export class TranslationServer {
     const answer: FromCompileWorld = { life: number, made };
     Atomics.add(sent, 0, 1);
     this.#port.postMessage(answer);
-  }
-}
-
-/** Reads and compiles regions of an earlier run; whatever cannot be read or compiled is no cache. */
-function readKept(bytes: Uint8Array<ArrayBuffer>): Kept | undefined {
-  try {
-    const { layout, regions, module } = decodeRegions(bytes);
-    const translations = regions.map(({ parts, entries, instructions }, i) => ({
-      slot: i + 1,
-      parts,
-      entries,
-      instructions,
-    }));
-    const compiled = new WebAssembly.Module(module);
-    const batch = { kept: true, module: compiled, bytes: module.length, translations };
-    return { layout, regions, batch };
-  } catch {
-    return undefined;
   }
 }

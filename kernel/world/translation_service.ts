@@ -9,7 +9,12 @@ import { HostError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import type { WorldDeath, WorldWorker } from "../host/workers.ts";
 import type { MachineConfig } from "./machine_port.ts";
-import { type KernelToCompileWorld, READY, type ToKeep } from "./translation_protocol.ts";
+import {
+  type HandedRegions,
+  type KernelToCompileWorld,
+  READY,
+  type ToKeep,
+} from "./translation_protocol.ts";
 
 /** Bytes at the start of a kernel image that tell it from others, with its length. */
 const IMAGE_HEAD_BYTES = 65536;
@@ -17,6 +22,9 @@ const IMAGE_HEAD_BYTES = 65536;
 const KEEP_MILLISECONDS = 20_000;
 /** Milliseconds that keeping may take at the end of a VM. */
 const LAST_KEEP_MILLISECONDS = 2_000;
+
+/** Most files whose regions the compile world remembers for VMs to come. */
+const HANDED_MAXIMUM = 4;
 
 /** What a VM world needs for its machine's regions. */
 export interface Connection {
@@ -37,6 +45,8 @@ export class TranslationService {
   readonly #connected = new Map<number, Connected>();
   /** What is to be said to a compile world that has not been started. */
   readonly #unsaid: (() => void)[] = [];
+  /** Kept regions that the compile world remembers, by the names of their files. */
+  readonly #handed = new Set<string>();
   #worker: WorldWorker | undefined;
   #ready = false;
   #died: WorldDeath | undefined;
@@ -92,10 +102,13 @@ export class TranslationService {
     const { port1, port2 } = new MessageChannel();
     this.#connected.set(id, { path, answered: undefined });
     const introduce = async () => {
-      const kept = keeps ? await this.#read(path) : undefined;
-      const transfer = kept === undefined ? [port1] : [port1, kept.buffer];
-      const vm = { id, port: port1, keep: path !== undefined, kept };
-      if (this.#connected.has(id)) this.#say({ kind: "introduce", vm }, transfer);
+      const kept = keeps ? await this.#keptAt(path) : undefined;
+      if (!this.#connected.has(id)) return;
+      if (kept?.bytes !== undefined) this.#hand(kept.name);
+      const transfer = kept?.bytes === undefined ? [port1] : [port1, kept.bytes.buffer];
+      const remembered = [...this.#handed];
+      const vm = { id, port: port1, keep: path !== undefined, kept, remembered };
+      this.#say({ kind: "introduce", vm }, transfer);
     };
     // What is kept is read when there is somebody to use it.
     if (this.#worker === undefined) this.#unsaid.push(() => void introduce());
@@ -156,6 +169,18 @@ export class TranslationService {
     }
   }
 
+  async #keptAt(path: string): Promise<HandedRegions | undefined> {
+    if (this.#handed.has(path)) return { name: path, bytes: undefined };
+    const bytes = await this.#read(path);
+    return bytes && { name: path, bytes };
+  }
+
+  #hand(name: string): void {
+    this.#handed.delete(name);
+    this.#handed.add(name);
+    if (this.#handed.size > HANDED_MAXIMUM) this.#handed.delete(this.#handed.keys().next().value!);
+  }
+
   async #read(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     try {
       return await this.host.files.readAll(path);
@@ -168,6 +193,8 @@ export class TranslationService {
   #write(path: string, bytes: Uint8Array): void {
     try {
       this.host.files.replace(path, bytes);
+      // Who comes next is handed what is new.
+      this.#handed.delete(path);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
     }

@@ -11,6 +11,7 @@ const WRITER = new URL("../../guests/writer/writer", import.meta.url);
 const CLI = new URL("../../tools/cli/main.ts", import.meta.url).pathname;
 const RESUMER = new URL("./support/resume_probe.ts", import.meta.url).pathname;
 const TRANSLATIONS = `${Deno.env.get("HOME")}/.cache/chronovisor/translations`;
+const WORLDS = `${TRANSLATIONS}/../worlds`;
 
 /** Checkpoints of a VM whose pauses are looked at. */
 const PAUSES = 40;
@@ -31,7 +32,8 @@ class Bench implements AsyncDisposable {
 
   static async start(): Promise<Bench> {
     const folder = await Deno.makeTempDir({ prefix: "chronovisor-checkpoint-" });
-    const kernel = await VMKernel.start({ checkpoints: folder, translations: TRANSLATIONS });
+    const options = { checkpoints: folder, translations: TRANSLATIONS, worlds: WORLDS };
+    const kernel = await VMKernel.start(options);
     return new Bench(kernel, folder);
   }
 

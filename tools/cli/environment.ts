@@ -33,7 +33,10 @@ export const realEnvironment: CliEnvironment = {
       progress,
       warn: (line) => writeError(`chronovisor: ${line}\n`),
       checkpoints: checkpointsFolder(checkpoints),
-      ...(translationCache && { translations: `${cacheFolder()}/translations` }),
+      ...(translationCache && {
+        translations: `${cacheFolder()}/translations`,
+        worlds: `${cacheFolder()}/worlds`,
+      }),
     });
   },
 };

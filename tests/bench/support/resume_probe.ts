@@ -1,5 +1,5 @@
 /**
- * A process that lets a suspended VM go on, as a fork of it, and prints when its first instruction was about
+ * A process that lets a suspended VM go on, as often as wanted, and prints when its first instruction was about
  * to be executed, in milliseconds since 1970: a part of the suite `checkpoint`.
  */
 import { VMKernel } from "../../../mod.ts";
@@ -9,9 +9,9 @@ if (import.meta.main) {
   await using kernel = await VMKernel.start({
     checkpoints: checkpoints!,
     translations: translations!,
+    worlds: `${translations}/../worlds`,
   });
-  const [fork] = await kernel.fork(id!);
-  const vm = await fork!.start();
+  const vm = await kernel.restore(id!);
   console.log(Date.now());
   await vm.powerOff();
 }
