@@ -18,6 +18,12 @@ export function stampFiles(root: URL, paths: readonly string[]): FileStamp[] | u
   }
 }
 
+/** Address of a folder; a path that is not absolute begins at the working folder. */
+export function folderAddress(path: string): URL {
+  const whole = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+  return new URL(`file://${whole.split("/").map(encodeURIComponent).join("/")}/`);
+}
+
 /** Whether all files below a root are still what their stamps say. */
 export function areSameFiles(root: URL, stamps: readonly FileStamp[]): boolean {
   // Paths are joined as text: some hundred addresses take as long to make as the files to look at.

@@ -12,7 +12,7 @@
 import { Digest } from "../base/checksum.ts";
 import { HostError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
-import { areSameFiles, type FileStamp } from "../host/own_sources.ts";
+import { areSameFiles, type FileStamp, folderAddress } from "../host/own_sources.ts";
 import type { HostWorkers, WorldDeath, WorldWorker } from "../host/workers.ts";
 
 /** Version of the description. */
@@ -111,7 +111,7 @@ export class KeptWorlds implements HostWorkers {
     const bundle = this.#readBundle();
     if (bundle === undefined) void this.#makeSoon();
     this.#cores = bundle?.cores;
-    const files = new URL(`file://${encodeURI(folder)}/${bundle?.folder}/`);
+    const files = folderAddress(`${folder}/${bundle?.folder}`);
     for (const [source, file] of Object.entries(bundle?.entries ?? {})) {
       entries.set(new URL(source, root).href, new URL(file, files).href);
     }
@@ -122,7 +122,7 @@ export class KeptWorlds implements HostWorkers {
     const { folder, root } = this.#options;
     const bundle = parseBundle(this.#text(descriptionPath(folder, root)));
     if (bundle === undefined || bundle.root !== root.href) return undefined;
-    const files = new URL(`file://${encodeURI(folder)}/${bundle.folder}/`);
+    const files = folderAddress(`${folder}/${bundle.folder}`);
     const isGood = areSameFiles(files, bundle.files) && areSameFiles(root, bundle.sources);
     return isGood ? bundle : undefined;
   }

@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { denoHost } from "../../kernel/host/deno_host.ts";
-import { stampFiles } from "../../kernel/host/own_sources.ts";
+import { folderAddress, stampFiles } from "../../kernel/host/own_sources.ts";
 import { descriptionPath, type KeptBundle, KeptWorlds } from "../../kernel/world/kept_worlds.ts";
 import { type Host, type VM, VMKernel } from "../../mod.ts";
 import { bundleWorlds, WORLDS } from "../../tools/worlds/bundle_worlds.ts";
@@ -29,7 +29,7 @@ class Tree {
   made = 0;
 
   constructor(readonly folder: string) {
-    this.root = new URL(`file://${folder}/tree/`);
+    this.root = folderAddress(`${folder}/tree`);
     this.source = new URL("world.js", this.root);
     this.bundle = `${folder}/kept/${NAME}/bundled.js`;
     Deno.mkdirSync(this.root);
@@ -50,7 +50,7 @@ class Tree {
       root: this.root.href,
       sources: stampFiles(this.root, ["world.js"])!,
       folder: NAME,
-      files: stampFiles(new URL(`file://${this.folder}/kept/${NAME}/`), ["bundled.js"])!,
+      files: stampFiles(folderAddress(`${this.folder}/kept/${NAME}`), ["bundled.js"])!,
       entries: { "world.js": "bundled.js" },
       cores: "0".repeat(64),
     };
@@ -89,6 +89,14 @@ Deno.test("a world is started from a bundle of its sources, and another from its
     Deno.writeTextFileSync(other, 'postMessage("other")');
     assertEquals(await said(worlds, other), "other");
     assertEquals(tree.made, 0);
+  }));
+
+Deno.test("a folder may have any name", () =>
+  withFolder(async (folder) => {
+    const strange = `${folder}/a b#c?d%20é`;
+    Deno.mkdirSync(strange);
+    const tree = new Tree(strange);
+    assertEquals(await said(tree.worlds(), tree.source), "bundle");
   }));
 
 Deno.test("a bundle of other sources, a damaged or a foreign one is not used, and made anew", () =>
@@ -184,7 +192,7 @@ Deno.test("VMs in bundled worlds run, are recorded and replayed, saved and resto
     assert(value!.length > 0);
     await traced.powerOff();
     assert(started.length > 0, "worlds were started");
-    const kept = new URL(`file://${worlds}/${bundle.folder}/`).href;
+    const kept = folderAddress(`${worlds}/${bundle.folder}`).href;
     assertEquals(started.filter((url) => !url.startsWith(kept)), [], "all were bundles");
   }));
 

@@ -8,7 +8,7 @@
 import { build, type Metafile, type Plugin, stop } from "esbuild";
 import settings from "../../deno.json" with { type: "json" };
 import { hostFiles } from "../../kernel/host/files.ts";
-import { type FileStamp, stampFiles } from "../../kernel/host/own_sources.ts";
+import { type FileStamp, folderAddress, stampFiles } from "../../kernel/host/own_sources.ts";
 import { coreSourcesDigest } from "../../kernel/world/core_modules.ts";
 import {
   descriptionPath,
@@ -91,7 +91,7 @@ async function writeBundle(
 ): Promise<FileStamp[]> {
   const path = `${folder}/${name}`;
   const names = outputs.map((output) => output.name);
-  const stamps = () => stampFiles(new URL(`file://${encodeURI(path)}/`), names);
+  const stamps = () => stampFiles(folderAddress(path), names);
   const isWhole = stamps()?.every(([, bytes], i) => bytes === outputs[i]!.contents.length);
   // What is there, and was not good, may be in use: files are replaced, not the folder.
   const into = await exists(path) ? path : `${path}.${crypto.randomUUID()}.part`;
