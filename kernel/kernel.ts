@@ -129,6 +129,7 @@ export class Kernel {
     // Its worker loads its modules while the images are read.
     const called = options.name ?? options.guest ?? "vm";
     using world: EarlyWorld = this.#worlds.take(called);
+    if (options.record !== undefined) void world.rehearse({ records: true });
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);

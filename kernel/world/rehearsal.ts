@@ -15,6 +15,8 @@ export interface Rehearsal {
   readonly config?: MachineConfig | undefined;
   /** Its compiled core. */
   readonly core?: WebAssembly.Module | undefined;
+  /** Whether what records is loaded, for a VM that is recorded from its start. */
+  readonly records?: boolean;
 }
 
 /** `wfi`, and a jump back to it. */
@@ -24,7 +26,11 @@ const BUDGET = 100;
 const SLICES = 3;
 
 /** Rehearses. Rejects with what a machine throws that cannot be made. */
-export async function rehearse({ config, core }: Rehearsal, create: MachineFactory): Promise<void> {
+export async function rehearse(
+  { config, core, records }: Rehearsal,
+  create: MachineFactory,
+): Promise<void> {
+  if (records) await import("./live_recording.ts");
   if (config === undefined) return;
   const guest: MachineConfig = {
     ...config,
