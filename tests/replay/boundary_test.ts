@@ -49,6 +49,7 @@ const PORT_READERS: Readonly<Record<string, string>> = {
 const HOST_READERS: Readonly<Record<string, string>> = {
   "kernel/world/vm_side.ts": "sizes of slices, and guest time as `time` events",
   "kernel/world/replay_side.ts": "sizes of slices, and how long to sleep",
+  "kernel/world/restore_rehearsal.ts": "for a machine of no guest, which is dropped",
   "kernel/world/saver_world.ts": "not a VM world: how fast it reads",
   "kernel/world/vm_recording.ts": "when to send what was recorded",
   "kernel/world/host_time.ts": "the source of `time` events and of exact reads",
