@@ -182,7 +182,8 @@ async function socketNames(folder: string): Promise<string[]> {
   return names;
 }
 
-async function findKernel(socket: string): Promise<FoundKernel | undefined> {
+/** @param again how often to look once more when a kernel hangs up: one that ends is gone a moment later */
+async function findKernel(socket: string, again = 10): Promise<FoundKernel | undefined> {
   const process = parseInt(socket.slice(socket.lastIndexOf("/") + 1));
   const silent = (cause: unknown): FoundKernel => {
     const problem = cause instanceof Error ? cause.message : String(cause);
@@ -201,10 +202,14 @@ async function findKernel(socket: string): Promise<FoundKernel | undefined> {
     const { vms, claims, log } = await client.ask("list", {}, { milliseconds: LIST_MILLISECONDS });
     return { process, socket, vms, claims, log };
   } catch (error) {
-    return silent(error);
+    const hungUp = error instanceof HostError &&
+      error.message.includes("connection with the kernel");
+    if (!hungUp || again === 0) return silent(error);
   } finally {
     client.close();
   }
+  await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MILLISECONDS));
+  return await findKernel(socket, again - 1);
 }
 
 /** How a VM is connected with. */
