@@ -190,6 +190,9 @@ export class SavedVms {
       const run = () =>
         this.#goOn(checkpoint.share(), { inBackground: false, ...how, name }, {
           clone: () => identity,
+        }).catch((error) => {
+          this.#parts.identities.release(identity);
+          throw error;
         });
       const fork: ParkedVm = new ParkedVm(name, identity, run, (started) => gone(fork, started));
       this.#parked.add(fork);
@@ -384,12 +387,12 @@ function parentOf(
 /** A VM that can be saved. Throws ConfigError or HostError for one that cannot. */
 function savable(vm: VM): SavableVm {
   const { name, identity, state } = vm;
-  const { saves, facts, disks } = savingParts(vm) ?? {};
+  const { saves, facts, disks, loader } = savingParts(vm) ?? {};
   if (saves === undefined || facts === undefined) {
     throw new ConfigError(`The VM "${name}" is a replay, which is not saved`);
   }
   if (state === "stopped" || state === "failed") {
     throw new HostError(`The VM "${name}" is not running`);
   }
-  return { name, saves, facts, identity, disks };
+  return { name, saves, facts, identity, disks, loader };
 }

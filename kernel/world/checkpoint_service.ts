@@ -20,6 +20,7 @@ import type { EncodedPages } from "../datastore/page_encoder.ts";
 import type { Host } from "../host/host.ts";
 import { hostPageCodec } from "../host/page_codec.ts";
 import { PAGE_BYTES } from "../base/units.ts";
+import type { PageLoader } from "./page_loader.ts";
 import { encodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import { Saver } from "./saver.ts";
 import type { SavePass, SaveProgress } from "./saver_protocol.ts";
@@ -45,6 +46,8 @@ export interface SavableVm {
   readonly identity: VmIdentity | undefined;
   /** Its disks; undefined when it has none. */
   readonly disks: VmDisks | undefined;
+  /** Loads its pages, if it went on from a checkpoint. */
+  readonly loader: PageLoader | undefined;
 }
 
 /** How to make a checkpoint. */
@@ -203,13 +206,15 @@ export class CheckpointService {
   ): Promise<T> {
     vm.saves.prepare();
     const save = await this.#begin(vm);
-    const id = this.#saver.begin(save.packId, this.#dedupFor(save));
-    const work = { id, save, options, pages: 0 };
+    let id: number | undefined;
     try {
+      id = this.#saver.begin(save.packId, this.#dedupFor(save));
       const all = save.parent === undefined;
-      return await act(work, all);
+      // Pages that it never loaded are in the checkpoint that it came from, and in no other.
+      if (all) await vm.loader?.loadAll();
+      return await act({ id, save, options, pages: 0 }, all);
     } catch (error) {
-      this.#saver.abort(id);
+      if (id !== undefined) this.#saver.abort(id);
       save.abort();
       vm.saves.over(false);
       throw error;

@@ -15,8 +15,6 @@ export interface FrozenVm {
   /** Instructions executed and guest time in ticks of 100 ns. */
   readonly icount: number;
   readonly ticks: number;
-  /** Whether all pages are to be saved: else those are that were written since the last checkpoint. */
-  readonly whole: boolean;
   /** Guest pages in the order of their first use since `trace`; undefined when that was not asked for. */
   readonly active: Uint32Array<ArrayBuffer> | undefined;
   /** What the saver reads (memory/frozen_pages.ts), the VM's memory, and where RAM lies in it. */

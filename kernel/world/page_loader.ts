@@ -5,7 +5,7 @@
  * Invariants: each page is loaded once; a page that cannot be read ends the VM when it wants it, not before;
  * other work of the kernel world has its turn between clusters.
  */
-import { ConfigError, FormatError } from "../base/errors.ts";
+import { ConfigError, FormatError, HostError } from "../base/errors.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
@@ -69,6 +69,8 @@ export class PageLoader {
   readonly #ending = new AbortController();
   #done: Promise<void> = Promise.resolve();
   #hadWorkingSet = false;
+  /** Why a page could not be read. */
+  #failure: Error | undefined;
   #counters = { first: 0, demanded: 0, neighbours: 0, background: 0 };
 
   /**
@@ -116,6 +118,21 @@ export class PageLoader {
   /** Begins to load while the VM runs. */
   start(): void {
     this.#done = this.#serve();
+  }
+
+  /**
+   * Loads all that is left, beside the VM. Rejects with what the first page could not be read for, whenever
+   * that was, and with HostError when the VM ends first.
+   */
+  async loadAll(): Promise<void> {
+    this.#next = 0;
+    while (!this.#closed && this.#failure === undefined && this.#loadNext()) {
+      await this.timers.yieldToOthers();
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closed && this.#source.left > 0) {
+      throw new HostError("The VM ended before all of its pages were loaded");
+    }
   }
 
   /** Ends; a VM that wants one more page ends, too. Resolves when nothing is under way. */
@@ -207,6 +224,7 @@ export class PageLoader {
       this.checkpoint.readPage(page, into);
     } catch (error) {
       this.#source.fail(page);
+      this.#failure ??= error as Error;
       if (strict) throw error;
       this.told.failed(error as Error);
       return false;

@@ -4,6 +4,7 @@
  * Invariant: a VM has at most one entry, which lives as long as the VM does.
  */
 import type { SavedFacts } from "./checkpoint_service.ts";
+import type { PageLoader } from "./page_loader.ts";
 import type { VmDisks } from "./vm_disks.ts";
 import type { VmSaves } from "./vm_saves.ts";
 
@@ -14,6 +15,8 @@ export interface SavingParts {
   readonly facts: SavedFacts | undefined;
   /** Its disks; undefined when it has none. */
   readonly disks: VmDisks | undefined;
+  /** Loads its pages, if it went on from a checkpoint. */
+  readonly loader: PageLoader | undefined;
 }
 
 const parts = new WeakMap<object, SavingParts>();

@@ -23,10 +23,27 @@ import type { VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL } from "./protocol.ts";
 import { tellTouched } from "./replay_learner.ts";
 
+/** With fewer pages that are copied aside a host has no memory for anything. */
+const LEAST_SLOTS = 64;
+
 /** What freezes the machine behind a port. */
 export function saveSideOf({ machine }: MachinePort, mailbox: VmMailbox): SaveSide {
   assert(machine !== undefined, "this machine cannot be saved");
   return new SaveSide(machine, mailbox, (frozen) => globalThis.postMessage(frozen));
+}
+
+/**
+ * Makes something with as many slots as there are pages, so that a guest that writes everything at once never
+ * waits for the saver; with fewer where the host does not give that much.
+ */
+function withRoom(pages: number, make: (slots: number) => CopyAside): CopyAside {
+  for (let slots = pages;; slots >>= 2) {
+    try {
+      return make(slots);
+    } catch (error) {
+      if (!(error instanceof RangeError) || slots < LEAST_SLOTS) throw error;
+    }
+  }
 }
 
 /** Makes a machine what an image says; gives what freezes it. */
@@ -97,7 +114,11 @@ export class SaveSide {
   freeze(id: number, all: boolean): void {
     const { machine } = this;
     const aside = this.#copyAside();
-    const whole = all || !aside.knowsWritten;
+    // The kernel world has loaded them before it asks for all: this ends their traces, and waits for none.
+    if (all) {
+      machine.lazy?.settle();
+      machine.lazy?.loadAll();
+    }
     const image = saveImage(machine);
     const { icount, ticks } = machine.gate.stamp();
     const active = this.#active.running ? this.#active.end() : undefined;
@@ -110,7 +131,6 @@ export class SaveSide {
       image,
       icount,
       ticks,
-      whole,
       active,
       area,
       memory: buffer as SharedArrayBuffer,
@@ -128,7 +148,8 @@ export class SaveSide {
 
   #copyAside(): CopyAside {
     const { core: { buffer, plan, flags } } = this.machine;
-    // As many as there are pages: a guest that writes everything at once never waits for the saver.
-    return this.#aside ??= new CopyAside({ buffer, plan, flags, slots: plan.ramPages });
+    return this.#aside ??= withRoom(plan.ramPages, (slots) => {
+      return new CopyAside({ buffer, plan, flags, slots });
+    });
   }
 }

@@ -41,11 +41,15 @@ export class Saver {
   #worker: WorldWorker | undefined;
   #running: Running | undefined;
   #count = 0;
+  /** The save that the worker knows; a worker that came later knows nothing of it. */
+  #begun: number | undefined;
+  #isStopped = false;
 
   constructor(private readonly workers: HostWorkers) {}
 
   /** Starts the worker, so that the first save need not wait for it. */
   start(): void {
+    if (this.#isStopped) throw new HostError("Cannot save a VM: the kernel is stopped");
     this.#worker ??= this.workers.start(
       WORLD,
       "saver",
@@ -58,7 +62,7 @@ export class Saver {
   begin(pack: string, dedup: DedupState): number {
     assert(this.#running === undefined, "one save at a time");
     this.start();
-    const id = ++this.#count;
+    const id = this.#begun = ++this.#count;
     this.#say({ kind: "begin", id, pack, dedup }, [dedup.words.buffer]);
     return id;
   }
@@ -68,6 +72,7 @@ export class Saver {
    * the save cannot go on: it is over then.
    */
   async pass(pass: SavePass, events: SaverEvents): Promise<SavedPages | undefined> {
+    if (this.#begun !== pass.id) throw new HostError("The save failed: its worker died");
     const running = this.#running = { ...Promise.withResolvers(), id: pass.id, events } as Running;
     this.#say({ kind: "pass", pass });
     try {
@@ -84,6 +89,7 @@ export class Saver {
 
   /** Ends the worker. */
   stop(): void {
+    this.#isStopped = true;
     this.#died("it was stopped");
   }
 
@@ -118,6 +124,7 @@ export class Saver {
   #died(why: string): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+    this.#begun = undefined;
     this.#running?.reject(new HostError(`The save failed: its worker died: ${why}`));
   }
 

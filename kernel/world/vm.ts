@@ -135,7 +135,8 @@ export class VM {
       (posted) => isFrozenVm(posted) && this.#saves.posted(posted),
     );
     const restore = this.#restore = parts.restore;
-    noteSaving(this, { saves: this.#saves, facts: parts.facts, disks: parts.drives });
+    const { facts, drives } = parts;
+    noteSaving(this, { saves: this.#saves, facts, disks: drives, loader: restore?.loader });
     this.#compiler = parts.compiler;
     this.#worker.post(startMessage(parts, shared), [
       ...parts.compiler ? [parts.compiler.port] : [],

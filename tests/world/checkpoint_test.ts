@@ -187,6 +187,25 @@ Deno.test("a VM that ends while it is saved ends the save, and no other", () =>
     assertEquals(await (await kernel.checkpoints()).verify(), []);
   }));
 
+Deno.test("pages that were never loaded are in a checkpoint that stands by itself", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    const { id } = await kernel.checkpoint(vm);
+    await vm.powerOff();
+    const [fork] = await kernel.fork(id, { first: "none", paused: true });
+    const child = await fork!.start();
+    // What it would be a difference to is gone, and its pages with it but for those that are open.
+    await (await kernel.checkpoints()).delete([id]);
+    const own = await kernel.checkpoint(child);
+    assertEquals(own.parent, null);
+    const digest = await child.digest();
+    await child.powerOff();
+    const again = await kernel.restore(own.id, { paused: true });
+    assertEquals(await again.digest(), digest);
+    await again.powerOff();
+  }));
+
 Deno.test("a VM that goes on is recorded from there, and saved again as what was written since", () =>
   withKernel(async (kernel, folder) => {
     const path = `${folder}/guest.bin`;
