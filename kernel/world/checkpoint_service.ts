@@ -21,7 +21,7 @@ import type { Host } from "../host/host.ts";
 import { hostPageCodec } from "../host/page_codec.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import type { PageLoader } from "./page_loader.ts";
-import { encodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import { decodeSavedVm, encodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import { Saver } from "./saver.ts";
 import type { SavePass, SaveProgress } from "./saver_protocol.ts";
 import type { DiskEnding, DiskSave, LiveDisk, VmDisks } from "./vm_disks.ts";
@@ -132,7 +132,7 @@ export class CheckpointService {
         });
         const moment = await vm.saves.freeze({ all, atMoment: () => disks?.switch() });
         purpose.taken?.();
-        const pages = await this.#pass(work, moment, true);
+        const pages = await this.#pass(work, vm, moment, true);
         const saved = await disks?.states() ?? [];
         const head = await this.#commit(work, vm, moment, { pages: pages!, disks: saved }, purpose);
         isWhole = true;
@@ -155,7 +155,7 @@ export class CheckpointService {
         try {
           await this.#readRunning(work, vm, all);
           const moment = await vm.saves.freeze({ all: false, holds: true });
-          const pages = await this.#pass(work, moment, true);
+          const pages = await this.#pass(work, vm, moment, true);
           const disks = await vm.disks?.standing(this.store.disks) ?? [];
           const purpose = { kind: "suspended" } as const;
           const head = await this.#commit(work, vm, moment, { pages: pages!, disks }, purpose);
@@ -190,7 +190,7 @@ export class CheckpointService {
     for (let pass = 1; pass <= PASSES_MAXIMUM; pass++) {
       const moment = await vm.saves.freeze({ all: all && pass === 1 });
       const done = work.pages;
-      await this.#pass(work, moment, false);
+      await this.#pass(work, vm, moment, false);
       const read = work.pages - done;
       vm.saves.over(true);
       if (read <= FEW_PAGES || read > before / 2) return;
@@ -226,19 +226,19 @@ export class CheckpointService {
     const { store } = this;
     const memoryPages = vm.facts.machine.memoryBytes / PAGE_BYTES;
     const parent = vm.saves.base;
-    if (parent !== undefined && store.has(parent) && store.depth(parent) < CHAIN_MAXIMUM) {
-      try {
+    try {
+      if (parent !== undefined && store.has(parent) && store.depth(parent) < CHAIN_MAXIMUM) {
         return await store.beginSave({ parent, memoryPages });
-      } catch (error) {
-        // Deleted just now, or damaged: no reason not to make one that stands by itself.
-        if (error instanceof HostError) throw error;
       }
+    } catch {
+      // Deleted just now, or damaged: no reason not to make one that stands by itself.
     }
     return await store.beginSave({ memoryPages });
   }
 
   async #pass(
     work: Work,
+    { saves }: SavableVm,
     { vm }: FrozenMoment,
     isLast: boolean,
   ): Promise<EncodedPages | undefined> {
@@ -246,6 +246,7 @@ export class CheckpointService {
     const { area, memory, ram, active } = vm;
     const { rate = Infinity, progress } = options;
     const pass: SavePass = { id, area, memory, ram, active, isLast, rate };
+    void saves.end.then(() => this.#saver.hurry(id));
     const saved = await this.#saver.pass(pass, {
       clusters: (clusters) => save.append(clusters),
       progress: (done) => {
@@ -253,8 +254,12 @@ export class CheckpointService {
         progress?.(done);
       },
     });
-    if (saved !== undefined) this.#dedup = saved.dedup;
-    return saved?.pages;
+    if (saved === undefined) return undefined;
+    const { pages, dedup } = saved;
+    // A pack without pages is never made, and nobody will find it in the store.
+    const packs = dedup.packs.filter(({ id }) => pages.counts.stored > 0 || id !== save.packId);
+    this.#dedup = { ...dedup, packs };
+    return pages;
   }
 
   async #commit(
@@ -274,6 +279,8 @@ export class CheckpointService {
       key,
     };
     const config = encodeSavedVm({ ...facts, typed, agent, wallNanoseconds });
+    // What could not be read back is not kept: its VM goes on.
+    decodeSavedVm(config, `Cannot save "${name}": its description`);
     const state = {
       image: vm.image,
       config: { ...config, ticks: vm.ticks },

@@ -228,7 +228,7 @@ export class VM {
       const inTime = new AbortController();
       const ended = this.#phase.until().then(() => inTime.abort());
       if (await this.#host.timers.delay(STOP_MILLISECONDS, inTime.signal)) {
-        this.#finish("ends", { code: 0, why: "stopped" });
+        this.#finish("ends", { code: 0, why: "stopped" }, true);
       }
       await ended;
     }
@@ -454,10 +454,11 @@ export class VM {
   #fail(report: FailureReport): void {
     if (isFinal(this.#phase.state)) return;
     this.#failure = report;
-    this.#finish("fails", failureError(this.name, report));
+    this.#finish("fails", failureError(this.name, report), true);
   }
 
-  #finish(happening: "ends" | "fails", outcome: VmExit | Error): void {
+  /** @param died whether its world may have been in the middle of something */
+  #finish(happening: "ends" | "fails", outcome: VmExit | Error, died = false): void {
     if (isFinal(this.#phase.state)) return;
     this.#wall = this.#startedAt === 0 ? 0 : this.#sinceStart();
     this.#worker.terminate();
@@ -467,7 +468,7 @@ export class VM {
     this.#exec.end();
     this.#replay?.end();
     this.#queries.close();
-    this.#saves.close();
+    this.#saves.close(died);
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
     this.#finishing = this.#release().then(() => {
       if (outcome instanceof Error) this.#exit.reject(outcome);
