@@ -26,7 +26,7 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import type { LoadOptions } from "./world/page_loader.ts";
+import type { LoadOptions, LoadProblems, PageLoader } from "./world/page_loader.ts";
 import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
 import type { VmMaking } from "./vm_making.ts";
@@ -220,81 +220,108 @@ export class SavedVms {
 
   /** @param from the checkpoint or its id; the VM's to close when it is open */
   async #goOn(from: OpenCheckpoint | string, options: GoOnOptions, role: Role): Promise<VM> {
-    const { host, worlds, identities, warn } = this.#parts;
+    const { host, worlds, identities, admit } = this.#parts;
     using world = role.world ?? worlds.take(options.name ?? "vm");
+    // What a VM takes with it once there is one: its end gives that back.
+    await using undo = new AsyncDisposableStack();
     const checkpoint = typeof from === "string" ? await this.store.open(from) : from;
-    let release = () => {};
+    undo.defer(() => checkpoint.close());
+    const described = describeSaved(checkpoint);
+    const name = options.name ?? described.saved.name;
+    admit({ name, memoryBytes: described.saved.machine.memoryBytes });
+    const loading = { backgroundAfter: QUIET_MILLISECONDS, ...options };
+    const restored = await restoreVm(host, checkpoint, described, loading, this.#told(role));
+    const { restore: { loader } } = restored;
+    const saved = role.clone === undefined ? restored.saved : this.#reseeded(restored.saved);
+    const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
+    if (identity !== undefined) {
+      if (role.clone === undefined) identities.keep(identity);
+      undo.defer(() => identities.release(identity));
+    }
+    const config: MachineConfig = {
+      ...restored.config,
+      seed: saved.machine.seed,
+      tier: options.tier ?? restored.config.tier,
+      ...identity && { identity },
+    };
+    const { id } = checkpoint.head;
+    await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
+    const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
+    if (compiler !== undefined) undo.defer(() => compiler.close());
+    // The kernel may have been stopped meanwhile.
+    admit({ name, memoryBytes: config.memoryBytes });
+    const vm = new VM({
+      host,
+      world,
+      name,
+      guest: role.guest,
+      config,
+      moved: [],
+      images: () => imagesOf(host, saved),
+      disks: drives?.served ?? [],
+      drives,
+      consoleDevice: saved.console,
+      network: saved.network,
+      onReset: saved.onReset,
+      compiler,
+      core,
+      agent: saved.agent,
+      facts: { ...saved, name },
+      restore: restored.restore,
+      newRecording: (wanted, disks) => this.#record(saved, { name, config }, wanted, disks),
+    });
+    undo.move();
+    void vm.waitForExit().catch(() => {}).then(() => {
+      if (identity !== undefined) identities.release(identity);
+      if (drives !== undefined) this.#service.collectDisks();
+    });
     try {
-      const told = {
-        ignored: (error: Error) => warn(error.message),
-        failed: (error: Error) => {
-          warn(error.message);
-          role.damaged?.();
-        },
-      };
-      const learns = (isKnown: boolean) =>
-        options.learn === true || (options.learn === "once" && !isKnown)
-          ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
-          : undefined;
-      const loading = { backgroundAfter: QUIET_MILLISECONDS, ...options };
-      const restored = await restoreVm(host, checkpoint, loading, told, learns);
-      const { saved } = restored;
-      const name = options.name ?? saved.name;
-      this.#parts.admit({ name, memoryBytes: saved.machine.memoryBytes });
-      const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
-      if (identity !== undefined) {
-        if (role.clone === undefined) identities.keep(identity);
-        release = () => identities.release(identity);
-      }
-      const config: MachineConfig = {
-        ...restored.config,
-        tier: options.tier ?? restored.config.tier,
-        ...identity && { identity },
-      };
-      await using drives = await this.#openDisks(
-        checkpoint.head.id,
-        restored,
-        role.ownsDisks ?? false,
-      );
-      const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
-      role.beforeFirst?.();
-      const vm = new VM({
-        host,
-        world,
-        name,
-        guest: role.guest,
-        config,
-        moved: [],
-        images: () => imagesOf(host, saved),
-        disks: drives?.served ?? [],
-        drives,
-        consoleDevice: saved.console,
-        network: saved.network,
-        onReset: saved.onReset,
-        compiler,
-        core,
-        agent: saved.agent,
-        facts: { ...saved, name },
-        restore: restored.restore,
-        newRecording: (wanted, disks) => this.#record(saved, { name, config }, wanted, disks),
-      });
-      void vm.waitForExit().catch(() => {}).then(() => {
-        release();
-        if (drives !== undefined) this.#service.collectDisks();
-      });
-      // Before the world has begun to look at what comes: no instruction is executed before.
+      // Before the world looks at what comes: no instruction is executed before.
       const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
+      // Its world makes the machine meanwhile.
+      loader.loadFirst();
+      role.beforeFirst?.();
+      savingParts(vm)!.goOn(this.#learner(checkpoint, options, loader));
       this.#parts.follow(vm);
       if (translates) this.#parts.translations.start(QUIET_MILLISECONDS);
       await vm.started();
       await pausing;
       return vm;
     } catch (error) {
-      release();
-      checkpoint.close();
+      await loader.close();
+      await vm.powerOff();
       throw error;
     }
+  }
+
+  /** Who is told of pages that cannot be read. */
+  #told({ damaged }: Role): LoadProblems {
+    const { warn } = this.#parts;
+    return {
+      ignored: (error) => warn(error.message),
+      failed: (error) => {
+        warn(error.message);
+        damaged?.();
+      },
+    };
+  }
+
+  #learner(
+    checkpoint: OpenCheckpoint,
+    { learn }: GoOnOptions,
+    { hadWorkingSet }: PageLoader,
+  ): WorkingSetLearner | undefined {
+    const { host, warn } = this.#parts;
+    return learn === true || (learn === "once" && !hadWorkingSet)
+      ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
+      : undefined;
+  }
+
+  /** A clone that starts again is not to meet the chances of its siblings, but where its course is its seed's. */
+  #reseeded(saved: SavedVm): SavedVm {
+    if (saved.machine.clock === "virtual") return saved;
+    return { ...saved, machine: { ...saved.machine, seed: this.#parts.host.entropy.seed() } };
   }
 
   /** The disks of a VM that goes on. What opens them is loaded only for one that has some. */

@@ -84,6 +84,14 @@ export class LazySource {
     this.#ring(page);
   }
 
+  /** What is to be there first is there: the VM may execute. */
+  ready(): void {
+    const { header } = this.#table;
+    Atomics.store(header, LAZY.ready, 1);
+    Atomics.add(header, LAZY.changes, 1);
+    Atomics.notify(header, LAZY.changes);
+  }
+
   /** No further page will come: a VM that wants one ends, and so does who waits for its wishes. */
   close(): void {
     const { header } = this.#table;

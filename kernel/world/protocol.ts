@@ -53,6 +53,8 @@ export const TO_VM = {
   saveEnded: 20,
   /** A VM that stands still behind `freeze` goes on. */
   saveGo: 21,
+  /** (milliseconds) Note for so long which pages are used first, and tell. For a VM that goes on from a checkpoint. */
+  learn: 22,
 } as const;
 
 /** TABLE of messages to the kernel world. */

@@ -6,6 +6,7 @@
  * the kernel and other VMs go on.
  */
 import { Broken } from "../base/assert.ts";
+import { closeAll } from "../base/close_all.ts";
 import { HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
 import { PAGE_BYTES } from "../base/units.ts";
@@ -38,12 +39,14 @@ import { VmExec } from "./vm_exec.ts";
 import type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { type AnnouncementOutcome, type IdentityAnnouncement, VmWho } from "./vm_identity.ts";
 import { VmLink } from "./vm_link.ts";
+import type { PageLoader } from "./page_loader.ts";
 import { type RestoreParts, startMessage, type VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
 import type { VmExit, VmStats } from "./vm_facts.ts";
 import { VmSaves } from "./vm_saves.ts";
 import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
+import type { WorkingSetLearner } from "./working_set_learner.ts";
 
 /** Unread output in bytes at which a VM has to stand still, until half of it was read. */
 const MOST_BACKLOG = 8 * 1024 * 1024;
@@ -77,6 +80,7 @@ export class VM {
   readonly #recordings: VmRecordings;
   readonly #replay: VmReplay | undefined;
   readonly #restore: RestoreParts | undefined;
+  #learner: WorkingSetLearner | undefined;
   readonly #saves: VmSaves;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #phase = new VmPhase();
@@ -136,13 +140,17 @@ export class VM {
     );
     const restore = this.#restore = parts.restore;
     const { facts, drives } = parts;
-    noteSaving(this, { saves: this.#saves, facts, disks: drives, loader: restore?.loader });
+    const loader = restore?.loader;
+    const goOn = (learner?: WorkingSetLearner) => this.#goOn(loader!, learner);
+    noteSaving(this, { saves: this.#saves, facts, disks: drives, loader, goOn });
     this.#compiler = parts.compiler;
     this.#worker.post(startMessage(parts, shared), [
       ...parts.compiler ? [parts.compiler.port] : [],
       ...parts.moved,
     ]);
-    if (restore !== undefined) this.#goOn(restore);
+    this.#saves.base = restore?.base;
+    // The VM may end before its guest takes it, as it might have without the checkpoint.
+    if (restore && restore.typed.length > 0) this.#console.write(restore.typed).catch(() => {});
   }
 
   /** Its terminal. */
@@ -365,7 +373,7 @@ export class VM {
       case TO_KERNEL.thawed:
         return this.#saves.thawed(got);
       case TO_KERNEL.touched:
-        return (this.#restore?.learner ?? this.#replay)?.received(got);
+        return (this.#learner ?? this.#replay)?.received(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -389,12 +397,11 @@ export class VM {
     }
   }
 
-  /** Goes on from a checkpoint. */
-  #goOn({ base, typed, loader }: RestoreParts): void {
-    this.#saves.base = base;
+  /** Executes, having gone on from a checkpoint. */
+  #goOn(loader: PageLoader, learner: WorkingSetLearner | undefined): void {
+    this.#learner = learner;
+    if (learner) void this.#link.send(TO_VM.learn, message("", [learner.milliseconds]));
     loader.start();
-    // The VM may end before its guest takes it, as it might have without the checkpoint.
-    if (typed.length > 0) this.#console.write(typed).catch(() => {});
   }
 
   /** The guest starts again: its images are read again, because nobody kept them. */
@@ -470,22 +477,20 @@ export class VM {
     this.#queries.close();
     this.#saves.close(died);
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
-    this.#finishing = this.#release().then(() => {
-      if (outcome instanceof Error) this.#exit.reject(outcome);
-      else this.#exit.resolve(outcome);
+    this.#finishing = this.#release().then((problems) => {
+      const failure = error ?? problems[0];
+      if (failure !== undefined) this.#exit.reject(failure);
+      else this.#exit.resolve(outcome as VmExit);
     });
     this.#phase.happened(happening);
   }
 
-  async #release(): Promise<void> {
-    await this.#link.close();
-    await this.#compiler?.close();
-    await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
-    await this.#drives?.close();
-    await this.#recordings.close();
-    await this.#replay?.close();
-    await this.#restore?.learner?.close();
-    await this.#restore?.loader.close();
+  /** Closes all that it has, in this order. Gives what went wrong. */
+  #release(): Promise<unknown[]> {
+    return closeAll([
+      ...[this.#link, this.#compiler, ...this.#disks.values(), this.#drives],
+      ...[this.#recordings, this.#replay, this.#learner, this.#restore?.loader],
+    ]);
   }
 
   #now(): number {

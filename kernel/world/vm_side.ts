@@ -311,6 +311,9 @@ export class VmSide {
         this.#isHeldFrozen = false;
         this.#saves?.goOn();
         break;
+      case TO_VM.learn:
+        this.#saves!.learn(this.#clock.monotonicMilliseconds() + got.numbers[0]!);
+        break;
       case TO_VM.debug:
         this.#debugCall(got);
         break;

@@ -40,8 +40,6 @@ export interface RestoreStart {
   readonly memory: WebAssembly.Memory;
   /** Table of the pages that are not loaded (memory/lazy_table.ts). */
   readonly lazy: SharedArrayBuffer;
-  /** Milliseconds for which to note which pages are used first; 0: not at all. */
-  readonly learn: number;
 }
 
 /** The first message that a VM world gets through its worker's port; most go by the mailbox. */
@@ -168,9 +166,6 @@ class Life {
     const extras = new VmExtras();
     const saves = restore &&
       (await extras.loadSaving()).restoreMachine(machine, this.#mailbox, restore.image);
-    if (restore && restore.learn > 0) {
-      saves!.learn(hostClock.monotonicMilliseconds() + restore.learn);
-    }
     const recording = record &&
       (await extras.loadRecording())
         .beginRecording(machine, this.#mailbox, hostClock, record, "power-on");
@@ -183,6 +178,7 @@ class Life {
       waitsForDebugger,
       saves,
     });
+    machine.machine?.lazy?.waitUntilReady();
     for (;;) {
       this.#mailbox.send(TO_KERNEL.running, message());
       const end = await side.run();
