@@ -278,7 +278,8 @@ export class Kernel {
     // The code of a machine whose regions are kept, as most are where any are.
     const keeps = this.#options.translations !== undefined;
     const core = await this.#cores.getIfPossible(coreRecipe(config, keeps));
-    await this.#worlds.warm(count, { config, core });
+    const goesOn = this.#options.checkpoints === undefined ? undefined : { keeps };
+    await this.#worlds.warm(count, { config, core, goesOn });
   }
 
   /** Ends all VMs. What `ready` is keeping is waited for, for some seconds; not `now`. */

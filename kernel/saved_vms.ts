@@ -21,7 +21,7 @@ import type {
   MadeCheckpoint,
   SavableVm,
 } from "./world/checkpoint_service.ts";
-import { coreRecipe } from "./world/core_modules.ts";
+import { type CodeOf, coreRecipe } from "./world/core_modules.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
@@ -33,6 +33,7 @@ import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
 import type { VmDisks } from "./world/vm_disks.ts";
+import { spareMemory } from "./world/spare_machine.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 
@@ -229,8 +230,15 @@ export class SavedVms {
     const described = describeSaved(checkpoint);
     const name = options.name ?? described.saved.name;
     admit({ name, memoryBytes: described.saved.machine.memoryBytes });
-    const loading = { backgroundAfter: QUIET_MILLISECONDS, ...options };
-    const restored = await restoreVm(host, checkpoint, described, loading, this.#told(role));
+    const tier = options.tier ?? described.saved.machine.tier;
+    const { machine, translations } = described.saved;
+    const { compiler, core, translates } = await this.#codeFor({ ...machine, tier }, translations);
+    if (compiler !== undefined) undo.defer(() => compiler.close());
+    const restored = await restoreVm(host, checkpoint, described, {
+      loading: { backgroundAfter: QUIET_MILLISECONDS, ...options },
+      told: this.#told(role),
+      spareFor: (config) => spareMemory(world.spare, { ...config, tier }, compiler?.keeps),
+    });
     const { restore: { loader } } = restored;
     const saved = role.clone === undefined ? restored.saved : this.#reseeded(restored.saved);
     const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
@@ -241,13 +249,11 @@ export class SavedVms {
     const config: MachineConfig = {
       ...restored.config,
       seed: saved.machine.seed,
-      tier: options.tier ?? restored.config.tier,
+      tier,
       ...identity && { identity },
     };
     const { id } = checkpoint.head;
     await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
-    const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
-    if (compiler !== undefined) undo.defer(() => compiler.close());
     // The kernel may have been stopped meanwhile.
     admit({ name, memoryBytes: config.memoryBytes });
     const vm = new VM({
@@ -384,7 +390,7 @@ export class SavedVms {
     return beginRecording(host, vm, options, warn);
   }
 
-  async #codeFor(config: MachineConfig, name: string) {
+  async #codeFor(config: CodeOf, name: string) {
     const { translations, cores } = this.#parts;
     const { tier, trace } = config;
     const translates = (tier === "auto" || tier === "translator") && !trace;

@@ -54,6 +54,14 @@ export function describeSaved(checkpoint: OpenCheckpoint): DescribedVm {
   };
 }
 
+/** How a VM is to go on. */
+export interface RestoreOptions {
+  readonly loading: LoadOptions;
+  readonly told: LoadProblems;
+  /** Memory of a machine of this make that was made ahead, if there is one. */
+  readonly spareFor: (config: MachineConfig) => WebAssembly.Memory | undefined;
+}
+
 /**
  * Makes what a VM goes on from. Rejects with FormatError, ConfigError and HostError. The checkpoint is the
  * loader's to close.
@@ -62,8 +70,7 @@ export async function restoreVm(
   host: Host,
   checkpoint: OpenCheckpoint,
   { saved, identity, ticks, image, disks }: DescribedVm,
-  options: LoadOptions,
-  told: LoadProblems,
+  { loading, told, spareFor }: RestoreOptions,
 ): Promise<RestoredVm> {
   const { head } = checkpoint;
   const { machine, sources } = saved;
@@ -73,10 +80,11 @@ export async function restoreVm(
     ...identity && { identity },
   };
   const plan = planMemory(planOptions(machine));
-  const memory = memoryFor(plan, saved.name);
+  const spare = spareFor(config);
+  const memory = spare ?? memoryFor(plan, saved.name);
   const ram = new Uint8Array(memory.buffer, plan.ram, plan.ramBytes);
-  const loader = new PageLoader(checkpoint, ram, host.timers, told, options);
-  const start = { image, ticks, memory, lazy: loader.table };
+  const loader = new PageLoader(checkpoint, ram, host.timers, told, loading);
+  const start = { image, ticks, memory, lazy: loader.table, isSpare: spare !== undefined };
   const restore = { start, base: head.id, typed: saved.typed, loader };
   return { saved, identity, config, disks, restore };
 }
