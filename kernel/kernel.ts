@@ -273,7 +273,8 @@ export class Kernel {
     if (this.#stopped) throw new ConfigError("Cannot keep spare worlds: the kernel is stopped");
     if (count === 0) return await this.#worlds.warm(0);
     const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
-    const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
+    const bios = spec.bios === "none" ? "none" : "builtin";
+    const images: Images = { kernel: undefined, initrd: undefined, bios, read: new Set() };
     const config = this.#machineConfig(spec, images, []);
     // The code of a machine whose regions are kept, as most are where any are.
     const keeps = this.#options.translations !== undefined;
