@@ -210,7 +210,8 @@ export const hostFiles: HostFiles = {
   lock: async (path, { exclusive }) => {
     const file = openLock(path);
     try {
-      await file.lock(exclusive);
+      // What is free is had at once, without a way through another thread.
+      if (!file.tryLockSync(exclusive)) await file.lock(exclusive);
       return heldLock(file);
     } catch (cause) {
       file.close();

@@ -65,6 +65,19 @@ export class LazySource {
     return Atomics.load(this.#table.header, LAZY.left);
   }
 
+  /** Pages are written that nobody could have begun, because the VM has not started. Gives how many were absent. */
+  presentBefore(first: number, pages: number): number {
+    const { header, states } = this.#table;
+    assert(Atomics.load(header, LAZY.ready) === 0, "the VM has not started");
+    let count = 0;
+    for (let page = first; page < first + pages; page++) {
+      if (states[page] === LAZY_STATE.absent) count++;
+      states[page] = LAZY_STATE.present;
+    }
+    Atomics.sub(header, LAZY.left, count);
+    return count;
+  }
+
   /** Takes a page on: true when it is the caller's to write, false when it is present or somebody else's. */
   begin(page: number): boolean {
     const { absent, loading } = LAZY_STATE;

@@ -162,11 +162,7 @@ export class PageLoader {
       return;
     }
     const loaded = (page: number, pages: number) => {
-      for (let i = page; i < page + pages; i++) {
-        if (!this.#source.begin(i)) continue;
-        this.#source.done(i);
-        counters.first++;
-      }
+      counters.first += this.#source.presentBefore(page, pages);
     };
     if (this.checkpoint.hasWorkingSet) {
       try {

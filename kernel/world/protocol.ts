@@ -59,7 +59,7 @@ export const TO_VM = {
 
 /** TABLE of messages to the kernel world. */
 export const TO_KERNEL = {
-  /** The machine is made and runs. */
+  /** (milliseconds since 1970) The machine runs; it is made, when this comes for the first time. */
   running: 1,
   /** The machine stands still, because it was asked to. */
   paused: 2,

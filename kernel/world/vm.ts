@@ -173,6 +173,11 @@ export class VM {
     return this.#link.icount;
   }
 
+  /** When its machine began to execute, in milliseconds since 1970 with fractions; 0 before that. */
+  get startedAt(): number {
+    return this.#startedAt;
+  }
+
   /** Milliseconds since it began to run; 0 before that. */
   get uptimeMilliseconds(): number {
     return isFinal(this.#phase.state) ? this.#wall : this.#sinceStart();
@@ -336,7 +341,7 @@ export class VM {
   #received(got: Received): void {
     switch (got.kind) {
       case TO_KERNEL.running:
-        if (this.#phase.state === "starting") this.#startedAt = this.#now();
+        if (this.#phase.state === "starting") this.#startedAt = got.numbers[0] ?? this.#now();
         // Whoever waits for the start can take hold of the output before there is any.
         this.#link.yieldSoon();
         return this.#phase.happened("runs");
@@ -494,7 +499,7 @@ export class VM {
   }
 
   #now(): number {
-    return this.#host.clock.monotonicMilliseconds();
+    return this.#host.clock.commonMilliseconds();
   }
 
   #sinceStart(): number {

@@ -206,7 +206,7 @@ class Life {
     });
     machine.machine?.lazy?.waitUntilReady();
     for (;;) {
-      this.#mailbox.send(TO_KERNEL.running, message());
+      this.#mailbox.send(TO_KERNEL.running, message("", [hostClock.commonMilliseconds()]));
       const end = await side.run();
       if (end.why !== "reset" || onReset !== "restart") {
         side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
@@ -228,7 +228,7 @@ class Life {
     const { loadPlugins, ReplaySide } = await import("./replay_parts.ts");
     const plugins = await loadPlugins(replay.plugins);
     const machine = replayable(await this.#make(startWallNanoseconds));
-    this.#mailbox.send(TO_KERNEL.running, message());
+    this.#mailbox.send(TO_KERNEL.running, message("", [hostClock.commonMilliseconds()]));
     return await new ReplaySide(machine, replay, {
       plugins,
       waitsForDebugger: this.#start.waitsForDebugger,
