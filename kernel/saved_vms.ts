@@ -26,6 +26,7 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
+import { LastSuspended } from "./world/last_suspended.ts";
 import type { LoadOptions, LoadProblems, PageLoader } from "./world/page_loader.ts";
 import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
@@ -100,11 +101,13 @@ export class SavedVms {
   readonly #parts: VmMaking;
   readonly #service: CheckpointService;
   readonly #parked = new Set<ParkedVm>();
+  readonly #last: LastSuspended;
 
   /** @param folder of the checkpoints; without one there are none */
   constructor(parts: VmMaking, folder: string | undefined) {
     this.#parts = parts;
     this.#service = new CheckpointService(parts.host, folder);
+    this.#last = new LastSuspended(parts.host.timers);
   }
 
   /** The checkpoints. Throws ConfigError when the kernel keeps none. */
@@ -130,6 +133,7 @@ export class SavedVms {
   async suspend(vm: VM, options: CheckpointOptions): Promise<CheckpointHead> {
     const head = await this.#service.suspend(savable(vm), options);
     await vm.powerOff();
+    void this.#last.open(this.store, head.id);
     return head;
   }
 
@@ -137,7 +141,7 @@ export class SavedVms {
   async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
     const claim = await this.store.claim(id);
     try {
-      const vm = await this.#goOn(id, options, {
+      const vm = await this.#goOn(this.#last.take(id) ?? id, options, {
         world,
         beforeFirst: () => claim.consume(),
         ownsDisks: true,
@@ -204,6 +208,7 @@ export class SavedVms {
   /** Drops forks that have not run, and ends the saver. */
   async stop(): Promise<void> {
     this.#service.stop();
+    this.#last.close();
     const forgetting = this.#forgetting;
     for (const fork of this.#parked) fork.discard();
     await Promise.all(forgetting);
