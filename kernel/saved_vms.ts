@@ -9,6 +9,7 @@
 import { ConfigError, HostError } from "./base/errors.ts";
 import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { Claim } from "./checkpoint/claims.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
@@ -76,8 +77,8 @@ export interface ForkOptions extends GoOnOptions {
 export interface Role {
   /** Gives a clone its identity; undefined: the VM keeps its own. */
   readonly clone?: (parent: CloneParent) => VmIdentity;
-  /** Called when all is there, and the guest is about to execute. */
-  readonly beforeFirst?: () => void;
+  /** What it is allowed to run by, once. */
+  readonly claim?: Claim;
   /** Whether it goes on in the disks that it left; else in overlays over them. */
   readonly ownsDisks?: boolean;
   /** The guest that it was started with, by name. */
@@ -143,7 +144,7 @@ export class SavedVms {
     try {
       const vm = await this.#goOn(this.#last.take(id) ?? id, options, {
         world,
-        beforeFirst: () => claim.consume(),
+        claim,
         ownsDisks: true,
       });
       void vm.waitForExit().catch(() => {}).then(() => claim.release());
@@ -259,6 +260,13 @@ export class SavedVms {
     };
     const { id } = checkpoint.head;
     await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
+    const consumed = role.claim?.consume();
+    consumed?.catch(() => {});
+    const notConsumed = async () => {
+      await consumed?.catch(() => {});
+      role.claim?.restore();
+    };
+    undo.defer(notConsumed);
     // The kernel may have been stopped meanwhile.
     admit({ name, memoryBytes: config.memoryBytes });
     const vm = new VM({
@@ -286,15 +294,20 @@ export class SavedVms {
       if (identity !== undefined) identities.release(identity);
       if (drives !== undefined) this.#service.collectDisks();
     });
+    this.#parts.follow(vm);
+    let goesOn = false;
     try {
       // Before the world looks at what comes: no instruction is executed before.
       const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
       // Its world makes the machine meanwhile.
       loader.loadFirst();
-      role.beforeFirst?.();
+      await consumed;
+      if (vm.state !== "starting") {
+        throw new HostError(`The VM "${name}" ended before it could go on`);
+      }
+      goesOn = true;
       savingParts(vm)!.goOn(this.#learner(checkpoint, options, loader));
-      this.#parts.follow(vm);
       if (translates) this.#parts.translations.start(QUIET_MILLISECONDS);
       await vm.started();
       await pausing;
@@ -302,6 +315,7 @@ export class SavedVms {
     } catch (error) {
       await loader.close();
       await vm.powerOff();
+      if (!goesOn) await notConsumed();
       throw error;
     }
   }

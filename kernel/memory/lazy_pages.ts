@@ -75,7 +75,7 @@ export class LazyPages implements PageLoader {
       return false;
     });
     flags.attachLoader(this);
-    if (this.#absent === 0) this.settle();
+    this.settle();
   }
 
   /** What was loaded so far. */

@@ -29,8 +29,8 @@ Deno.test("a state goes through all states of the table", async () => {
   assertEquals(await store.claimState(id), "available");
 
   const second = await other.claim(id);
-  second.consume();
-  second.consume();
+  await second.consume();
+  await second.consume();
   assertEquals(await store.claimState(id), "in use");
   await assertRejects(() => store.claim(id), ConfigError, "a VM runs from it already");
   second.release();
@@ -51,7 +51,7 @@ Deno.test("a claimer that dies leaves the state available until it has consumed 
   first.kill();
   assertEquals(await store.claimState(id), "available");
   const second = files.otherProcess();
-  (await testStore(second).claim(id)).consume();
+  await (await testStore(second).claim(id)).consume();
   second.kill();
   assertEquals(await store.claimState(id), "consumed");
 });
@@ -62,7 +62,7 @@ Deno.test("after a crash at any operation the guest never ran, or the state is c
     let ran = false;
     const claim = await testStore(files).claim(id).catch(PowerCut.expected);
     try {
-      claim?.consume();
+      await claim?.consume();
       ran = claim !== undefined;
     } catch (error) {
       PowerCut.expected(error);
@@ -114,7 +114,7 @@ Deno.test("of many processes that claim, die, consume and stop at random, one at
           });
           assertEquals(one.claim !== undefined, !held && mayRun);
         } else if (what === "consume" && one.claim !== undefined) {
-          one.claim.consume();
+          await one.claim.consume();
           if (mayRun) runs++;
           mayRun = false;
         } else if (what === "release") {
