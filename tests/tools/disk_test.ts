@@ -162,7 +162,7 @@ Deno.test("disk check: a lazily initialised image is checked, and cannot be repa
   }));
 
 peerTest(
-  "disk: a terminal is shown how far a conversion and a commit are",
+  "disk: a terminal is shown how far long work is",
   ["script"],
   () =>
     withFolder(async (folder) => {
@@ -175,7 +175,7 @@ peerTest(
         const { code, stdout } = await runPeer("script", ["-qec", command.join(" "), "/dev/null"]);
         const shown = new TextDecoder().decode(stdout);
         assertEquals(code, 0, shown);
-        assert(/\r\x1b\[K(converting|committing) \S+: 100 %\r\x1b\[K/.test(shown), shown);
+        assert(shown.includes("100 %\r\x1b[K"), shown);
       }
     }),
 );
