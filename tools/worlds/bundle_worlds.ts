@@ -115,13 +115,18 @@ function entriesOf({ outputs }: Metafile): Record<string, string> {
   return entries;
 }
 
-async function removeOld(folder: string, current: string): Promise<void> {
+/** Removes bundles that nothing runs from any more; others may do the same at this moment. */
+export async function removeOld(folder: string, current: string): Promise<void> {
   const oldest = Date.now() - KEPT_DAYS * 24 * 3600 * 1000;
   for await (const { name, isDirectory } of Deno.readDir(folder)) {
     if (!isDirectory || name === current) continue;
     const path = `${folder}/${name}`;
-    const { mtime } = await Deno.stat(path);
-    if ((mtime?.getTime() ?? 0) < oldest) await Deno.remove(path, { recursive: true });
+    try {
+      const { mtime } = await Deno.stat(path);
+      if ((mtime?.getTime() ?? 0) < oldest) await Deno.remove(path, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 }
 
