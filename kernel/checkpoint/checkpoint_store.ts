@@ -11,12 +11,13 @@ import type { HostLock } from "../host/files.ts";
 import { importLate } from "../host/late_import.ts";
 import { type Claim, Claims, type ClaimState } from "./claims.ts";
 import {
+  checkAbout,
   checkMachineVersion,
   type CheckpointHead,
   type CheckpointKind,
   MEMORY_PAGES_MAXIMUM,
 } from "./checkpoint_format.ts";
-import { withHead } from "./checkpoint_file.ts";
+import { CheckpointFile, withHead } from "./checkpoint_file.ts";
 import type { CheckpointDiff } from "./checkpoint_diff.ts";
 import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
 import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
@@ -218,13 +219,17 @@ export class CheckpointStore implements Checkpoints {
   }
 
   /** Changes a label. Rejects with ConfigError, FormatError and HostError. */
-  rename(id: string, label: string): Promise<void> {
-    return this.#exclusive(async () => {
+  async rename(id: string, label: string): Promise<void> {
+    checkAbout({ label });
+    await this.#exclusive(async () => {
       this.#require(id);
       this.#folder.ensureDurable();
       sweepPartials(this.#folder);
       const file = this.#folder.open(id);
-      const bytes = withHead(file, { ...file.head, label }, this.#folder.host.codec);
+      const { codec } = this.#folder.host;
+      const bytes = withHead(file, { ...file.head, label }, codec);
+      // What could not be read back takes the place of nothing.
+      new CheckpointFile(bytes, id, codec);
       await this.#folder.replaceCheckpoint(id, bytes);
     });
   }

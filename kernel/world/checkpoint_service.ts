@@ -11,7 +11,11 @@
  */
 import { ConfigError, HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
-import type { CheckpointHead, CheckpointKind } from "../checkpoint/checkpoint_format.ts";
+import {
+  checkAbout,
+  type CheckpointHead,
+  type CheckpointKind,
+} from "../checkpoint/checkpoint_format.ts";
 import type { CheckpointSave } from "../checkpoint/checkpoint_save.ts";
 import { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import { encodeSavedDisk, type SavedDisk } from "../checkpoint/saved_disk.ts";
@@ -204,6 +208,7 @@ export class CheckpointService {
     options: CheckpointOptions,
     act: (work: Work, all: boolean) => Promise<T>,
   ): Promise<T> {
+    checkAbout({ vm: vm.name, label: options.label ?? "" });
     vm.saves.prepare();
     const save = await this.#begin(vm);
     let id: number | undefined;
