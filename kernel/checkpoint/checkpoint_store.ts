@@ -101,6 +101,11 @@ export class CheckpointStore implements Checkpoints {
     return this.#folder.has(id);
   }
 
+  /** What is known of one checkpoint; undefined when it is not there. Throws HostError. */
+  entry(id: string): CheckpointEntry | undefined {
+    return this.has(id) ? this.#entry(id) : undefined;
+  }
+
   /** Number of ancestors of a checkpoint. Throws FormatError and HostError. */
   depth(id: string): number {
     let depth = -1;
@@ -216,6 +221,28 @@ export class CheckpointStore implements Checkpoints {
   /** Where a suspended state stands. Rejects with HostError. */
   claimState(id: string): Promise<ClaimState> {
     return this.#claims.state(id);
+  }
+
+  /**
+   * Rejects with ConfigError when a VM runs from a suspended state: whoever goes on from it without an identity
+   * of its own would be the same VM a second time. Rejects with FormatError and HostError.
+   */
+  async refuseInUse(id: string): Promise<void> {
+    this.#require(id);
+    if (this.#folder.head(id).kind !== "suspended") return;
+    if (await this.#claims.state(id) !== "in use") return;
+    throw new ConfigError(
+      `Cannot restore checkpoint ${id}: a VM runs from it; expected a fork, which is another VM, or ` +
+        "the end of that VM",
+    );
+  }
+
+  /**
+   * Holds the state that a save with this id is to make for forks: as long as it is held, and its process lives,
+   * it is not collected. Rejects with HostError.
+   */
+  holdForks(id: string): Promise<HostLock> {
+    return this.#claims.hold(id);
   }
 
   /** Changes a label. Rejects with ConfigError, FormatError and HostError. */
