@@ -74,6 +74,8 @@ export interface CheckpointPurpose {
   readonly kind: CheckpointKind;
   /** What it is found by. */
   readonly key?: string;
+  /** Called with its id before anything of it is there, and waited for. */
+  readonly begun?: (id: string) => Promise<void>;
   /** Told as soon as its moment is over: what comes to the VM from now on is not in it. */
   readonly taken?: () => void;
 }
@@ -129,6 +131,7 @@ export class CheckpointService {
     let live: LiveDisk[] = [];
     const made = await this.#inTurn(() =>
       this.#saving(vm, options, async (work, all) => {
+        await purpose.begun?.(work.save.id);
         disks = await vm.disks?.begin({
           id: work.save.id,
           ending: options.disk ?? "copy-commit",
