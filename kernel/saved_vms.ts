@@ -12,6 +12,7 @@ import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
+import type { HostLock } from "./host/files.ts";
 import { importLate } from "./host/late_import.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
@@ -94,6 +95,14 @@ export interface CloneParent {
   readonly parent: VmIdentity | undefined;
 }
 
+/** What forks are made of. */
+interface Shared {
+  readonly checkpoint: OpenCheckpoint;
+  readonly parent: CloneParent;
+  /** The last of them runs, or is dropped. */
+  readonly over: () => Promise<void>;
+}
+
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
   readonly #parts: VmMaking;
@@ -150,8 +159,9 @@ export class SavedVms {
   }
 
   /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
-  restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
-    return this.#goOn(id, options, { world });
+  async restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
+    await this.store.refuseInUse(id);
+    return await this.#goOn(id, options, { world });
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
@@ -169,19 +179,12 @@ export class SavedVms {
     if (names !== undefined && names.length !== count) {
       throw new ConfigError(`Cannot make ${count} forks with ${names.length} names`);
     }
-    const isRunning = from instanceof VM;
-    const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
-    // Open until the last of them runs: they share its files, its map, and what was unpacked.
-    const checkpoint = await this.store.open(id);
-    const parent = parentOf(describedOf(checkpoint));
+    const { checkpoint, parent, over } = await this.#shared(from);
     const siblings = { left: count };
     const gone = (fork: ParkedVm, started: boolean) => {
       this.#parked.delete(fork);
       if (!started) this.#parts.identities.release(fork.identity);
-      if (--siblings.left > 0) return;
-      checkpoint.close();
-      // What runs has its files open.
-      if (isRunning) void this.#forget(id);
+      if (--siblings.left === 0) void over();
     };
     return Array.from({ length: count }, (_, i) => {
       const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
@@ -208,12 +211,39 @@ export class SavedVms {
     await Promise.all(forgetting);
   }
 
+  /** What forks are made of, open until the last of them runs: they share its files, map, and what was unpacked. */
+  async #shared(from: VM | string): Promise<Shared> {
+    let hold: HostLock | undefined;
+    const begun = async (id: string) => void (hold = await this.store.holdForks(id));
+    let checkpoint: OpenCheckpoint | undefined;
+    // What runs has its files open.
+    const over = async () => {
+      checkpoint?.close();
+      hold?.release();
+      if (hold !== undefined) await this.#forget();
+    };
+    try {
+      const id = typeof from === "string"
+        ? from
+        : (await this.checkpoint(from, {}, { kind: "fork", begun })).id;
+      checkpoint = await this.store.open(id);
+      return { checkpoint, parent: parentOf(describeSaved(checkpoint)), over };
+    } catch (error) {
+      void over();
+      throw error;
+    }
+  }
+
   readonly #forgetting = new Set<Promise<void>>();
 
-  #forget(id: string): Promise<void> {
-    const done = this.store.delete([id]).then(() => {}, (error) => {
-      this.#parts.warn(`Cannot delete the state of forks that are gone: ${error.message}`);
-    });
+  /** Collects states of forks that nobody holds any more. */
+  #forget(): Promise<void> {
+    const failed = (reason: string) =>
+      this.#parts.warn(`Cannot delete the state of forks that are gone: ${reason}`);
+    const done = this.store.collect().then(
+      ({ problems }) => problems.forEach(failed),
+      (error) => failed(error.message),
+    );
     this.#forgetting.add(done);
     return done.finally(() => this.#forgetting.delete(done));
   }
@@ -364,16 +394,6 @@ export class SavedVms {
     const compiler = translates ? await translations.connect(name, QUIET_MILLISECONDS) : undefined;
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
-  }
-}
-
-/** What a checkpoint says of its VM; it is closed when that makes no sense. Throws FormatError. */
-function describedOf(checkpoint: OpenCheckpoint) {
-  try {
-    return describeSaved(checkpoint);
-  } catch (error) {
-    checkpoint.close();
-    throw error;
   }
 }
 

@@ -15,7 +15,7 @@ import { newMemory, planMemory } from "../memory/memory_plan.ts";
 import type { MachineConfig } from "./machine_port.ts";
 import { type LoadOptions, type LoadProblems, PageLoader } from "./page_loader.ts";
 import type { WorkingSetLearner } from "./working_set_learner.ts";
-import { decodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import { checkAgainstHead, decodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import type { RestoreParts } from "./vm_parts.ts";
 import type { ImagesMessage } from "./vm_world.ts";
 
@@ -39,8 +39,10 @@ export function describeSaved({ head, state }: OpenCheckpoint): {
   readonly image: MachineImage;
 } {
   const where = `checkpoint ${head.id}`;
+  const saved = decodeSavedVm(state.config, where);
+  checkAgainstHead(saved, head, where);
   return {
-    saved: decodeSavedVm(state.config, where),
+    saved,
     identity: state.identity === null ? undefined : parseIdentity(state.identity, where),
     ticks: new Shape(state.config, where).field("ticks").whole(0),
     image: state.image,
