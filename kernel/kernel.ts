@@ -6,7 +6,7 @@
  */
 import { ConfigError, HostError } from "./base/errors.ts";
 import { formatSize } from "./base/units.ts";
-import { type GuestProvider, type ImageSource, parsePowerOn } from "./config.ts";
+import { type GuestProvider, type ImageSource, parsePowerOn, vmName } from "./config.ts";
 import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
@@ -339,8 +339,10 @@ export class Kernel {
       warn: (line) => this.#options.warn?.(line),
       admit: (vm) => {
         if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
+        vmName(vm.name);
         this.#checkMemory(vm);
       },
+      isStopped: () => this.#stopped,
       follow: (vm) => this.#follow(vm),
     };
   }

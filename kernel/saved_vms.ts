@@ -13,6 +13,7 @@ import type { Claim } from "./checkpoint/claims.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
+import type { HostLock } from "./host/files.ts";
 import { importLate } from "./host/late_import.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
@@ -27,9 +28,9 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import { LastSuspended } from "./world/last_suspended.ts";
+import { LastSuspended, type OpenVm, openVm } from "./world/last_suspended.ts";
 import type { LoadOptions, LoadProblems, PageLoader } from "./world/page_loader.ts";
-import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
+import { imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
 import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
@@ -97,6 +98,12 @@ export interface CloneParent {
   readonly parent: VmIdentity | undefined;
 }
 
+/** What forks are made of. */
+interface Shared extends OpenVm {
+  /** The last of them runs, or is dropped. */
+  readonly over: () => Promise<void>;
+}
+
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
   readonly #parts: VmMaking;
@@ -142,7 +149,8 @@ export class SavedVms {
   async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
     const claim = await this.store.claim(id);
     try {
-      const vm = await this.#goOn(this.#last.take(id) ?? id, options, {
+      const open = this.#last.take(id) ?? await openVm(this.store, id);
+      const vm = await this.#goOn(open, options, {
         world,
         claim,
         ownsDisks: true,
@@ -156,14 +164,16 @@ export class SavedVms {
   }
 
   /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
-  restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
-    return this.#goOn(id, options, { world });
+  async restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
+    await this.store.refuseInUse(id);
+    return await this.#goOn(await openVm(this.store, id), options, { world });
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
-  clone(id: string, options: GoOnOptions, role: Role): Promise<VM> {
+  async clone(id: string, options: GoOnOptions, role: Role): Promise<VM> {
     const { identities } = this.#parts;
-    return this.#goOn(id, options, { ...role, clone: (parent) => identities.newIdentity(parent) });
+    const clone = (parent: CloneParent) => identities.newIdentity(parent);
+    return await this.#goOn(await openVm(this.store, id), options, { ...role, clone });
   }
 
   /** Makes forks of a VM that runs, or of the VM of a checkpoint. */
@@ -175,28 +185,24 @@ export class SavedVms {
     if (names !== undefined && names.length !== count) {
       throw new ConfigError(`Cannot make ${count} forks with ${names.length} names`);
     }
-    const isRunning = from instanceof VM;
-    const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
-    // Open until the last of them runs: they share its files, its map, and what was unpacked.
-    const checkpoint = await this.store.open(id);
-    const parent = parentOf(describedOf(checkpoint));
+    const { checkpoint, described, over } = await this.#shared(from);
+    const parent = parentOf(described);
     const siblings = { left: count };
     const gone = (fork: ParkedVm, started: boolean) => {
       this.#parked.delete(fork);
       if (!started) this.#parts.identities.release(fork.identity);
-      if (--siblings.left > 0) return;
-      checkpoint.close();
-      // What runs has its files open.
-      if (isRunning) void this.#forget(id);
+      if (--siblings.left === 0) void over();
     };
     return Array.from({ length: count }, (_, i) => {
       const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
       const name = names?.[i] ?? (how.name !== undefined && count === 1 ? how.name : numbered());
       const identity = this.#parts.identities.newIdentity({ ...parent, name });
       const run = () =>
-        this.#goOn(checkpoint.share(), { inBackground: false, ...how, name }, {
-          clone: () => identity,
-        }).catch((error) => {
+        this.#goOn(
+          { checkpoint: checkpoint.share(), described },
+          { inBackground: false, ...how, name },
+          { clone: () => identity },
+        ).catch((error) => {
           this.#parts.identities.release(identity);
           throw error;
         });
@@ -215,25 +221,51 @@ export class SavedVms {
     await Promise.all(forgetting);
   }
 
+  /** What forks are made of, open until the last of them runs: they share its files, map, and what was unpacked. */
+  async #shared(from: VM | string): Promise<Shared> {
+    let hold: HostLock | undefined;
+    const begun = async (id: string) => void (hold = await this.store.holdForks(id));
+    let checkpoint: OpenCheckpoint | undefined;
+    // What runs has its files open.
+    const over = async () => {
+      checkpoint?.close();
+      hold?.release();
+      if (hold !== undefined) await this.#forget();
+    };
+    try {
+      const id = typeof from === "string"
+        ? from
+        : (await this.checkpoint(from, {}, { kind: "fork", begun })).id;
+      const open = await openVm(this.store, id);
+      checkpoint = open.checkpoint;
+      return { ...open, over };
+    } catch (error) {
+      void over();
+      throw error;
+    }
+  }
+
   readonly #forgetting = new Set<Promise<void>>();
 
-  #forget(id: string): Promise<void> {
-    const done = this.store.delete([id]).then(() => {}, (error) => {
-      this.#parts.warn(`Cannot delete the state of forks that are gone: ${error.message}`);
-    });
+  /** Collects states of forks that nobody holds any more. */
+  #forget(): Promise<void> {
+    const failed = (reason: string) =>
+      this.#parts.warn(`Cannot delete the state of forks that are gone: ${reason}`);
+    const done = this.store.collect().then(
+      ({ problems }) => problems.forEach(failed),
+      (error) => failed(error.message),
+    );
     this.#forgetting.add(done);
     return done.finally(() => this.#forgetting.delete(done));
   }
 
-  /** @param from the checkpoint or its id; the VM's to close when it is open */
-  async #goOn(from: OpenCheckpoint | string, options: GoOnOptions, role: Role): Promise<VM> {
-    const { host, worlds, identities, admit } = this.#parts;
+  /** @param open the VM's to close */
+  async #goOn({ checkpoint, described }: OpenVm, options: GoOnOptions, role: Role): Promise<VM> {
+    const { host, worlds, identities, admit, isStopped } = this.#parts;
     using world = role.world ?? worlds.take(options.name ?? "vm");
     // What a VM takes with it once there is one: its end gives that back.
     await using undo = new AsyncDisposableStack();
-    const checkpoint = typeof from === "string" ? await this.store.open(from) : from;
     undo.defer(() => checkpoint.close());
-    const described = describeSaved(checkpoint);
     const name = options.name ?? described.saved.name;
     admit({ name, memoryBytes: described.saved.machine.memoryBytes });
     const tier = options.tier ?? described.saved.machine.tier;
@@ -267,8 +299,7 @@ export class SavedVms {
       role.claim?.restore();
     };
     undo.defer(notConsumed);
-    // The kernel may have been stopped meanwhile.
-    admit({ name, memoryBytes: config.memoryBytes });
+    if (isStopped()) throw new ConfigError(`Cannot make the VM "${name}": the kernel was stopped`);
     const vm = new VM({
       host,
       world,
@@ -416,16 +447,6 @@ export class SavedVms {
     const compiler = translates ? await translations.connect(name, QUIET_MILLISECONDS) : undefined;
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
-  }
-}
-
-/** What a checkpoint says of its VM; it is closed when that makes no sense. Throws FormatError. */
-function describedOf(checkpoint: OpenCheckpoint) {
-  try {
-    return describeSaved(checkpoint);
-  } catch (error) {
-    checkpoint.close();
-    throw error;
   }
 }
 

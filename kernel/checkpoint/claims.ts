@@ -2,7 +2,8 @@
  * Who runs from a suspended state: never two instances of one, without a fork (S19; issue 5, "Suspend and
  * resume"). In the store's folder:
  *
- *     claims/ID.lock      held by the process that runs from the state, as long as it does
+ *     claims/ID.lock      held by the process that runs from the state, as long as it does; of a state that
+ *                         forks share, by the process whose forks wait to be made of it
  *     claims/ID.consumed  the state has been run from: its guest may have changed the world
  *     claims/mutex        held for a moment by whoever looks at these or changes them
  *
@@ -84,6 +85,15 @@ export class Claims {
     });
   }
 
+  /** Holds what is to be a state that forks share, while its save is under way. Rejects with HostError. */
+  hold(id: string): Promise<HostLock> {
+    return this.#alone(() => {
+      const lock = this.#tryLock(id);
+      assert(lock !== undefined, "a new id is nobody's");
+      return lock;
+    });
+  }
+
   /** Runs an action while nobody runs from a state nor can begin to. Rejects with ConfigError otherwise. */
   unclaimed(ids: readonly string[], act: () => void): Promise<void> {
     return this.#alone(() => {
@@ -93,7 +103,9 @@ export class Claims {
           if (!this.#has(id, LOCK)) continue;
           const lock = this.#tryLock(id);
           if (lock === undefined) {
-            throw new ConfigError(`Cannot delete checkpoint ${id}: a VM runs from it`);
+            throw new ConfigError(
+              `Cannot delete checkpoint ${id}: a VM runs from it, or forks wait for it`,
+            );
           }
           locks.push(lock);
         }

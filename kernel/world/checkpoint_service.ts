@@ -11,7 +11,11 @@
  */
 import { ConfigError, HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
-import type { CheckpointHead, CheckpointKind } from "../checkpoint/checkpoint_format.ts";
+import {
+  checkAbout,
+  type CheckpointHead,
+  type CheckpointKind,
+} from "../checkpoint/checkpoint_format.ts";
 import type { CheckpointSave } from "../checkpoint/checkpoint_save.ts";
 import { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import { encodeSavedDisk, type SavedDisk } from "../checkpoint/saved_disk.ts";
@@ -70,6 +74,8 @@ export interface CheckpointPurpose {
   readonly kind: CheckpointKind;
   /** What it is found by. */
   readonly key?: string;
+  /** Called with its id before anything of it is there, and waited for. */
+  readonly begun?: (id: string) => Promise<void>;
   /** Told as soon as its moment is over: what comes to the VM from now on is not in it. */
   readonly taken?: () => void;
 }
@@ -125,6 +131,7 @@ export class CheckpointService {
     let live: LiveDisk[] = [];
     const made = await this.#inTurn(() =>
       this.#saving(vm, options, async (work, all) => {
+        await purpose.begun?.(work.save.id);
         disks = await vm.disks?.begin({
           id: work.save.id,
           ending: options.disk ?? "copy-commit",
@@ -204,6 +211,7 @@ export class CheckpointService {
     options: CheckpointOptions,
     act: (work: Work, all: boolean) => Promise<T>,
   ): Promise<T> {
+    checkAbout({ vm: vm.name, label: options.label ?? "" });
     vm.saves.prepare();
     const save = await this.#begin(vm);
     let id: number | undefined;

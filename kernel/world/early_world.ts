@@ -5,12 +5,15 @@
  * Invariant: a worker that no VM claims is ended.
  */
 import type { HostWorkers, WorldDeath, WorldWorker } from "../host/workers.ts";
+import { createMailbox } from "./mailbox.ts";
 import type { Rehearsal } from "./rehearsal.ts";
 import type { SpareMachineFacts } from "./spare_machine.ts";
 import type { Rehearsed } from "./vm_world.ts";
 
 /** A worker that waits for its VM. */
 export class EarlyWorld {
+  /** Memory of its mailbox. */
+  readonly mailbox: SharedArrayBuffer = createMailbox();
   readonly #worker: WorldWorker;
   readonly #rehearsed: PromiseWithResolvers<boolean> = Promise.withResolvers();
   /** The first thing that it posts says that it has rehearsed, also when a VM has claimed it meanwhile. */

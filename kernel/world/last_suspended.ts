@@ -7,13 +7,31 @@
 import type { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
+import { type DescribedVm, describeSaved } from "./restoring.ts";
 
 /** Milliseconds for which it stays open. */
 const OPEN_MILLISECONDS = 30_000;
 
+/** A checkpoint that is open, with what it says. */
+export interface OpenVm {
+  readonly checkpoint: OpenCheckpoint;
+  readonly described: DescribedVm;
+}
+
+/** Opens a checkpoint, and reads what it says of its VM. Rejects with ConfigError, FormatError and HostError. */
+export async function openVm(store: CheckpointStore, id: string): Promise<OpenVm> {
+  const checkpoint = await store.open(id);
+  try {
+    return { checkpoint, described: describeSaved(checkpoint) };
+  } catch (error) {
+    checkpoint.close();
+    throw error;
+  }
+}
+
 /** Keeps it. */
 export class LastSuspended {
-  #checkpoint: OpenCheckpoint | undefined;
+  #open: OpenVm | undefined;
   #ending = new AbortController();
 
   constructor(private readonly timers: HostTimers) {}
@@ -23,26 +41,26 @@ export class LastSuspended {
     this.close();
     const { signal } = this.#ending;
     // Whoever wants it, and cannot open it, will say why.
-    const checkpoint = await store.open(id).catch(() => undefined);
-    if (signal.aborted) return checkpoint?.close();
-    this.#checkpoint = checkpoint;
+    const open = await openVm(store, id).catch(() => undefined);
+    if (signal.aborted) return open?.checkpoint.close();
+    this.#open = open;
     if (await this.timers.delay(OPEN_MILLISECONDS, signal)) this.close();
   }
 
   /** The state, if it is this one: the caller's to close. */
-  take(id: string): OpenCheckpoint | undefined {
-    const checkpoint = this.#checkpoint;
-    if (checkpoint?.head.id !== id) return undefined;
-    this.#checkpoint = undefined;
+  take(id: string): OpenVm | undefined {
+    const open = this.#open;
+    if (open?.checkpoint.head.id !== id) return undefined;
+    this.#open = undefined;
     this.close();
-    return checkpoint;
+    return open;
   }
 
   /** Closes what is open. */
   close(): void {
     this.#ending.abort();
     this.#ending = new AbortController();
-    this.#checkpoint?.close();
-    this.#checkpoint = undefined;
+    this.#open?.checkpoint.close();
+    this.#open = undefined;
   }
 }

@@ -14,7 +14,7 @@ import { planOptions } from "../machine/machine_plan.ts";
 import { type MemoryPlan, newMemory, planMemory } from "../memory/memory_plan.ts";
 import type { MachineConfig } from "./machine_port.ts";
 import { type LoadOptions, type LoadProblems, PageLoader } from "./page_loader.ts";
-import { decodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import { checkAgainstHead, decodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import type { RestoreParts } from "./vm_parts.ts";
 import type { ImagesMessage } from "./vm_world.ts";
 
@@ -45,8 +45,10 @@ export interface DescribedVm {
 export function describeSaved(checkpoint: OpenCheckpoint): DescribedVm {
   const { head, state } = checkpoint;
   const where = `checkpoint ${head.id}`;
+  const saved = decodeSavedVm(state.config, where);
+  checkAgainstHead(saved, head, where);
   return {
-    saved: decodeSavedVm(state.config, where),
+    saved,
     identity: state.identity === null ? undefined : parseIdentity(state.identity, where),
     ticks: new Shape(state.config, where).field("ticks").whole(0),
     image: state.image,

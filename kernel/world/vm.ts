@@ -18,7 +18,7 @@ import { noteSaving } from "./savable_vms.ts";
 import { DiskService } from "./disk_service.ts";
 import { isFrozenVm } from "./frozen_vm.ts";
 import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
-import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
+import { KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { Connection } from "./translation_service.ts";
 import type { RecordOptions } from "./recording_session.ts";
@@ -103,8 +103,8 @@ export class VM {
     this.#images = parts.images;
     // Waiting for the exit is a choice; a failure that nobody waits for is not an unhandled error.
     this.#exit.promise.catch(() => {});
-    const shared = createMailbox();
-    this.#link = new VmLink(new KernelMailbox(shared), host.timers, {
+    const { mailbox } = parts.world;
+    this.#link = new VmLink(new KernelMailbox(mailbox), host.timers, {
       message: (got) => this.#received(got),
       fault: (error) => this.#fail(failureReport("run", error, this.icount)),
     });
@@ -144,7 +144,7 @@ export class VM {
     const goOn = (learner?: WorkingSetLearner) => this.#goOn(loader!, learner);
     noteSaving(this, { saves: this.#saves, facts, disks: drives, loader, goOn });
     this.#compiler = parts.compiler;
-    this.#worker.post(startMessage(parts, shared), [
+    this.#worker.post(startMessage(parts), [
       ...parts.compiler ? [parts.compiler.port] : [],
       ...parts.moved,
     ]);

@@ -74,10 +74,10 @@ export interface VmParts {
 }
 
 /** The first message to the world of a VM. */
-export function startMessage(parts: VmParts, mailbox: SharedArrayBuffer): StartMessage {
+export function startMessage(parts: VmParts): StartMessage {
   const { compiler } = parts;
   return {
-    mailbox,
+    mailbox: parts.world.mailbox,
     config: parts.config,
     onReset: parts.onReset,
     waitsForDebugger: parts.waitsForDebugger ?? false,

@@ -7,7 +7,15 @@ import { CheckpointStore } from "../../../kernel/checkpoint/checkpoint_store.ts"
 import { hostEntropy } from "../../../kernel/host/entropy.ts";
 import { hostFiles } from "../../../kernel/host/files.ts";
 import { hostPageCodec as codec } from "../../../kernel/host/page_codec.ts";
-import { saveMemory, STORE, testStore } from "../../_support/checkpoints.ts";
+import {
+  aboutOf,
+  assertStore,
+  encodePages,
+  saveMemory,
+  stateOf,
+  STORE,
+  testStore,
+} from "../../_support/checkpoints.ts";
 import { CrashFiles, PowerCut } from "../../_support/crash_files.ts";
 
 async function suspended(): Promise<{ files: CrashFiles; id: string }> {
@@ -160,4 +168,52 @@ Deno.test("a real process that is killed gives its claim back", async () => {
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("a state that a VM runs from is not restored beside it, in any process", async () => {
+  const { files, id } = await suspended();
+  const [store, other] = [testStore(files), testStore(files.otherProcess())];
+  await other.refuseInUse(id);
+  const claim = await store.claim(id);
+  claim.consume();
+  await assertRejects(() => other.refuseInUse(id), ConfigError, `Cannot restore checkpoint ${id}`);
+  claim.release();
+  await other.refuseInUse(id);
+  const plain = await saveMemory(testStore(files, 2), [1]);
+  await store.refuseInUse(plain);
+  await assertRejects(() => store.refuseInUse("../mutex"), ConfigError, "There is no checkpoint");
+});
+
+Deno.test("a state that forks share goes with the process that holds it, and children keep its pages", async () => {
+  const files = new CrashFiles();
+  const [maker, other] = [files.otherProcess(), testStore(files, 3)];
+  const forking = testStore(maker);
+  const memory = [1, 2, 1003];
+  const save = await forking.beginSave({ memoryPages: memory.length });
+  await forking.holdForks(save.id);
+  const pages = encodePages(save, memory, {});
+  await save.commit(aboutOf({ kind: "fork" }), stateOf(memory), pages);
+  const changed = [1, 4, 1003];
+  const child = await saveMemory(testStore(files, 4), changed, { parent: save.id, before: memory });
+  await other.collect();
+  await assertRejects(() => other.delete([save.id]), ConfigError, "forks wait for it");
+  assertEquals(other.has(save.id), true);
+  maker.kill();
+  await other.collect();
+  await assertStore(other, new Map([[child, changed]]));
+  assertEquals(files.list(`${STORE}/claims`), ["mutex"]);
+});
+
+Deno.test("what may be the child of a state that forks share keeps it, and is named", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files);
+  const left = await saveMemory(store, [1, 2], { about: { kind: "fork" } });
+  const bad = await saveMemory(store, [3]);
+  const file = files.open(`${STORE}/checkpoints/${bad}.checkpoint`, { write: true });
+  file.truncate(file.size - 1);
+  const { problems } = await store.collect();
+  assert(problems[0]!.includes(bad), problems[0]);
+  assertEquals(store.has(left), true);
+  await store.delete([bad]);
+  assertEquals(store.has(left), false);
 });
