@@ -292,6 +292,7 @@ export class SavedVms {
     };
     const { id } = checkpoint.head;
     await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
+    const made = await core;
     const consumed = role.claim?.consume();
     consumed?.catch(() => {});
     const notConsumed = async () => {
@@ -314,7 +315,7 @@ export class SavedVms {
       network: saved.network,
       onReset: saved.onReset,
       compiler,
-      core,
+      core: made,
       agent: saved.agent,
       facts: { ...saved, name },
       restore: restored.restore,
@@ -440,12 +441,14 @@ export class SavedVms {
     return beginRecording(host, vm, options, warn);
   }
 
+  /** What its code comes from: the core is a promise, because it is made beside what else there is to do. */
   async #codeFor(config: CodeOf, name: string) {
     const { translations, cores } = this.#parts;
     const { tier, trace } = config;
     const translates = (tier === "auto" || tier === "translator") && !trace;
     const compiler = translates ? await translations.connect(name, QUIET_MILLISECONDS) : undefined;
-    const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
+    const core = cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
+    core.catch(() => {});
     return { compiler, core, translates };
   }
 }

@@ -12,7 +12,7 @@ import { PLAIN_PAGES_MAXIMUM } from "../datastore/pack_format.ts";
 import { ClusterCache, PackReader } from "../datastore/pack_reader.ts";
 import type { HostFile } from "../host/files.ts";
 import type { PageCodec } from "../host/page_codec.ts";
-import { type FlatMap, flatten } from "../datastore/page_map.ts";
+import { type FlatMap, flatten, indexIn } from "../datastore/page_map.ts";
 import type { CheckpointHead, CheckpointState } from "./checkpoint_format.ts";
 import { checkMachineVersion } from "./checkpoint_format.ts";
 import type { CheckpointFile } from "./checkpoint_file.ts";
@@ -78,12 +78,9 @@ export class OpenCheckpoint {
     const map = named(id, () => flatten(maps, chain[0]!.head.memoryPages));
     const packs: (PackReader | undefined)[] = [undefined];
     try {
-      const used = new Uint8Array(map.packs.length + 1);
-      // By number: an iterator over all pages takes 7 ms where it is not compiled yet.
-      const { packOf } = map;
-      for (let page = 0; page < packOf.length; page++) used[packOf[page]!] = 1;
       map.packs.forEach((pack, i) => {
-        packs.push(used[i + 1] === 1 ? openPack(folder, id, pack) : undefined);
+        const isUsed = map.packOf.includes(i + 1);
+        packs.push(isUsed ? openPack(folder, id, pack) : undefined);
       });
       const { files, codec } = folder.host;
       const path = folder.workingSetPath(id);
@@ -130,7 +127,7 @@ export class OpenCheckpoint {
     );
     const pack = this.#packs[this.map.packOf[page]!];
     if (pack === undefined) into.fill(0);
-    else this.#named(page, () => pack.readPage(this.map.indexOf[page]!, into, this.#cache));
+    else this.#named(page, () => pack.readPage(indexIn(this.map, page), into, this.#cache));
   }
 
   /**
@@ -202,7 +199,8 @@ export class OpenCheckpoint {
     const pages: number[] = [];
     for (let page = 0; page < a.packOf.length; page++) {
       const [packA, packB] = [a.packs[a.packOf[page]! - 1], b.packs[b.packOf[page]! - 1]];
-      if (packA === packB && a.indexOf[page] === b.indexOf[page]) continue;
+      const isSame = packA === undefined || a.shiftOf[page] === b.shiftOf[page];
+      if (packA === packB && isSame) continue;
       this.readPage(page, one);
       other.readPage(page, two);
       if (!equalBytes(one, two)) pages.push(page);
@@ -229,12 +227,12 @@ export class OpenCheckpoint {
 
   /** Loads pages from one on, at most so many; gives how many. */
   #loadRun(page: number, most: number, ram: Uint8Array, staging: Staging): number {
-    const { packOf, indexOf } = this.map;
+    const { packOf, shiftOf } = this.map;
     const number = packOf[page]!;
     const pack = this.#packs[number];
     const target = (count: number) => ram.subarray(page * PAGE_BYTES, (page + count) * PAGE_BYTES);
     return this.#named(page, () => {
-      const run = pack?.plainRun(indexOf[page]!, most);
+      const run = pack?.plainRun(indexIn(this.map, page), most);
       if (pack === undefined || run === undefined) {
         this.readPage(page, target(1));
         return 1;
@@ -242,7 +240,7 @@ export class OpenCheckpoint {
       let count = 1;
       while (
         count < run.pages && packOf[page + count] === number &&
-        indexOf[page + count] === indexOf[page]! + count
+        shiftOf[page + count] === shiftOf[page]
       ) count++;
       const from = run.slot * PAGE_BYTES;
       const cluster = staging.read(pack, run.cluster);

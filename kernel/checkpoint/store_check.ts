@@ -5,7 +5,7 @@
  */
 import { FormatError, HostError } from "../base/errors.ts";
 import { PackReader } from "../datastore/pack_reader.ts";
-import { flatten } from "../datastore/page_map.ts";
+import { flatten, indexIn } from "../datastore/page_map.ts";
 import { checkMachineVersion } from "./checkpoint_format.ts";
 import { diskProblems } from "./disk_check.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
@@ -70,10 +70,8 @@ function checkpointProblems(
     const maps = chain.map((file) =>
       named(file.head.id, () => ({ map: file.map(), packs: file.head.packs }))
     );
-    const { packOf, indexOf, packs: packIds } = named(
-      id,
-      () => flatten(maps, own.head.memoryPages),
-    );
+    const flat = named(id, () => flatten(maps, own.head.memoryPages));
+    const { packOf, packs: packIds } = flat;
     const found = [undefined, ...packIds.map((pack) => packProblems(folder, pack, packs))];
     const told = new Set<PackProblems>();
     for (let page = 0; page < packOf.length && problems.length < PROBLEMS_MAXIMUM; page++) {
@@ -84,7 +82,7 @@ function checkpointProblems(
         problems.push(`checkpoint ${id}: ${pack.whole}`);
         continue;
       }
-      const index = indexOf[page]!;
+      const index = indexIn(flat, page);
       const problem = pack.reader!.has(index)
         ? pack.pages.get(index)
         : `pack ${pack.reader!.id} has no page ${index}`;

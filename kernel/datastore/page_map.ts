@@ -32,9 +32,16 @@ export interface PackedMap {
 export interface FlatMap {
   /** 0: zeros; else number of the pack, counted from 1. */
   readonly packOf: Uint16Array;
-  /** Number of the page in its pack. */
-  readonly indexOf: Uint32Array;
+  /** What is added to the page's number to get its number in its pack: constant in a run, so that runs are filled. */
+  readonly shiftOf: Int32Array;
+  /** 1: a pack has it; 0: zeros. */
+  readonly kept: Uint8Array;
   readonly packs: readonly string[];
+}
+
+/** Number of a guest page in its pack. */
+export function indexIn({ shiftOf }: FlatMap, page: number): number {
+  return page + shiftOf[page]!;
 }
 
 /** Most packs that one checkpoint can have pages in, its ancestors' included. */
@@ -149,8 +156,7 @@ class PackNumbers {
 }
 
 function overlay(
-  packOf: Uint16Array,
-  indexOf: Uint32Array,
+  { packOf, shiftOf, kept }: Omit<FlatMap, "packs">,
   { firsts, counts, packs, indices }: PageMap,
   numbers: Uint32Array,
 ): void {
@@ -158,35 +164,50 @@ function overlay(
     const first = firsts[i]!;
     const end = first + counts[i]!;
     const pack = numbers[packs[i]!]!;
-    let index = indices[i]!;
+    const isKept = pack === 0 ? 0 : 1;
+    const shift = indices[i]! - first;
     // A call that fills costs more than filling a few.
-    if (end - first > 16) packOf.fill(pack, first, end);
-    else for (let page = first; page < end; page++) packOf[page] = pack;
-    if (pack !== 0) { for (let page = first; page < end; page++) indexOf[page] = index++; }
+    if (end - first > 16) {
+      packOf.fill(pack, first, end);
+      shiftOf.fill(shift, first, end);
+      kept.fill(isKept, first, end);
+      continue;
+    }
+    for (let page = first; page < end; page++) {
+      packOf[page] = pack;
+      shiftOf[page] = shift;
+      kept[page] = isKept;
+    }
   }
+}
+
+function newFlat(pages: number): Omit<FlatMap, "packs"> {
+  return {
+    packOf: new Uint16Array(pages),
+    shiftOf: new Int32Array(pages),
+    kept: new Uint8Array(pages),
+  };
 }
 
 /** Where every page is, by a chain of maps from the root to the last child. */
 export function flatten(chain: readonly PackedMap[], pages: number): FlatMap {
   const numbers = new PackNumbers();
-  const packOf = new Uint16Array(pages);
-  const indexOf = new Uint32Array(pages);
-  for (const { map, packs } of chain) overlay(packOf, indexOf, map, numbers.of(packs));
-  return { packOf, indexOf, packs: numbers.ids };
+  const flat = newFlat(pages);
+  for (const { map, packs } of chain) overlay(flat, map, numbers.of(packs));
+  return { ...flat, packs: numbers.ids };
 }
 
 /** One difference instead of two: what a child's is when its parent goes. Packs without pages are left out. */
 export function mergeMaps(parent: PackedMap, child: PackedMap, pages: number): PackedMap {
   const numbers = new PackNumbers();
-  const packOf = new Uint16Array(pages).fill(PARENTS);
-  const indexOf = new Uint32Array(pages);
-  for (const { map, packs } of [parent, child]) {
-    overlay(packOf, indexOf, map, numbers.of(packs));
-  }
+  const flat = newFlat(pages);
+  const { packOf, shiftOf } = flat;
+  packOf.fill(PARENTS);
+  for (const { map, packs } of [parent, child]) overlay(flat, map, numbers.of(packs));
   const builder = new RunBuilder();
   for (let page = 0; page < pages; page++) {
     const pack = packOf[page]!;
-    if (pack !== PARENTS) builder.add(page, pack, indexOf[page]!);
+    if (pack !== PARENTS) builder.add(page, pack, pack === 0 ? 0 : page + shiftOf[page]!);
   }
   return withoutUnusedPacks({ map: builder.finish(), packs: numbers.ids });
 }

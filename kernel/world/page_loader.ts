@@ -95,8 +95,7 @@ export class PageLoader {
         `around is ${this.#around}: expected a power of two up to ${NEIGHBOURS_MAXIMUM}`,
       );
     }
-    const { packOf } = checkpoint.map;
-    this.#source = LazySource.makeFor(packOf);
+    this.#source = LazySource.makeFor(checkpoint.map.kept);
   }
 
   /** What the VM's world is handed. */

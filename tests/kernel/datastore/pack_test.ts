@@ -9,7 +9,7 @@ import { PackWriter } from "../../../kernel/datastore/pack_writer.ts";
 import { ClusterCache, PackReader } from "../../../kernel/datastore/pack_reader.ts";
 import { LivePages, rewritePack } from "../../../kernel/datastore/pack_rewriter.ts";
 import { type EncodedPages, PageEncoder } from "../../../kernel/datastore/page_encoder.ts";
-import { flatten } from "../../../kernel/datastore/page_map.ts";
+import { flatten, indexIn } from "../../../kernel/datastore/page_map.ts";
 import { HASH_WORDS, hostPageCodec as codec } from "../../../kernel/host/page_codec.ts";
 import { type Memory, pageOf, samePage } from "../../_support/checkpoints.ts";
 import { CrashFiles } from "../../_support/crash_files.ts";
@@ -40,13 +40,14 @@ async function makePack(
 const openPack = (files: CrashFiles) => PackReader.open(files, PATH, ID, codec);
 
 function assertPages(reader: PackReader, pages: EncodedPages, memory: Memory): void {
-  const { packOf, indexOf } = flatten([pages], memory.length);
+  const flat = flatten([pages], memory.length);
+  const { packOf } = flat;
   const cache = new ClusterCache(3);
   const page = new Uint8Array(PAGE_BYTES);
   memory.forEach((number, at) => {
     assertEquals(packOf[at] === 0, number === 0);
     if (number === 0) return;
-    reader.readPage(indexOf[at]!, page, cache);
+    reader.readPage(indexIn(flat, at), page, cache);
     assert(samePage(page, number), `page ${at}`);
   });
 }
@@ -101,13 +102,13 @@ Deno.test("rewriting keeps live pages under their numbers, again and again", asy
   const memory = Array.from({ length: 120 }, (_, i) => i % 2 ? 1100 + i : 1 + i);
   const active = Array.from({ length: 40 }, (_, i) => 60 + i);
   const pages = await makePack(files, memory, active);
-  const { indexOf } = flatten([pages], memory.length);
+  const flat = flatten([pages], memory.length);
   let left = [...memory.keys()];
   const random = new Prng(5);
   for (let generation = 1; generation <= 4; generation++) {
     left = left.filter(() => random.below(3) > 0);
     const live = new LivePages();
-    for (const page of left) live.add(indexOf[page]!, 1);
+    for (const page of left) live.add(indexIn(flat, page), 1);
     assertEquals(live.count, left.length);
     const before = openPack(files);
     await rewritePack(before, live, { files, codec, path: PATH });
@@ -118,12 +119,16 @@ Deno.test("rewriting keeps live pages under their numbers, again and again", asy
     const cache = new ClusterCache();
     for (const at of memory.keys()) {
       const is = left.includes(at);
-      assertEquals(after.has(indexOf[at]!), is);
+      assertEquals(after.has(indexIn(flat, at)), is);
       if (is) {
-        after.readPage(indexOf[at]!, page, cache);
+        after.readPage(indexIn(flat, at), page, cache);
         assert(samePage(page, memory[at]!));
       } else {
-        assertThrows(() => after.readPage(indexOf[at]!, page, cache), FormatError, "has no page");
+        assertThrows(
+          () => after.readPage(indexIn(flat, at), page, cache),
+          FormatError,
+          "has no page",
+        );
       }
     }
     const index = new DedupIndex();

@@ -5,6 +5,7 @@ import { FormatError } from "../../../kernel/base/errors.ts";
 import {
   EMPTY_MAP,
   flatten,
+  indexIn,
   mergeMaps,
   type PackedMap,
   readPageMap,
@@ -38,9 +39,10 @@ function mapOf(list: readonly Place[], packs: readonly string[]): PackedMap {
 }
 
 function flatNames(chain: readonly PackedMap[]): string[] {
-  const { packOf, indexOf, packs } = flatten(chain, PAGES);
-  return Array.from(packOf, (pack, page) => {
-    return pack === 0 ? "zero" : `${packs[pack - 1]}${indexOf[page]}`;
+  const flat = flatten(chain, PAGES);
+  assertEquals(Array.from(flat.kept, Boolean), Array.from(flat.packOf, Boolean));
+  return Array.from(flat.packOf, (pack, page) => {
+    return pack === 0 ? "zero" : `${flat.packs[pack - 1]}${indexIn(flat, page)}`;
   });
 }
 
