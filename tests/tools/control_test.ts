@@ -93,7 +93,7 @@ Deno.test("a VM whose socket cannot be made runs all the same, and says so", asy
 
 Deno.test("a VM that runs a command is listed too, under its guest's name", async () => {
   await using user = await User.make();
-  const asked = user.cli("exec", "agent", "--timeout", "20", "--", "sleep", "60");
+  const asked = user.cli("exec", "agent", "--timeout", "120", "--", "sleep", "60");
   let rows: { name: string; process: number }[] = [];
   while (rows.length === 0) rows = JSON.parse((await user.cli("ps", "--json")).out);
   assertEquals(rows.map(({ name }) => name), ["agent"]);
