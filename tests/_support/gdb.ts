@@ -12,7 +12,7 @@ export const GDB = "gdb-multiarch";
 const NO_PROGRAM = /warning: No executable has been specified[^]*?"file" command\.\n/;
 
 /** Lets gdb take hold of a VM that waits for it, and gives what it prints, on both streams. */
-export async function gdbOn(vm: VM, commands: readonly string[], seconds = 60): Promise<string> {
+export async function gdbOn(vm: VM, commands: readonly string[], seconds = 240): Promise<string> {
   await using server = startGdbServer(await vm.debug(), 0);
   const connect = `target remote 127.0.0.1:${server.port}`;
   const isFile = (command: string) => /^(file|symbol-file|dir) /.test(command);

@@ -53,7 +53,7 @@ export function peerTest(
 export async function runPeer(
   program: string,
   args: readonly string[],
-  seconds = 60,
+  seconds = 240,
 ): Promise<{ readonly code: number; readonly stdout: Uint8Array; readonly stderr: string }> {
   const signal = AbortSignal.timeout(seconds * 1000);
   const command = new Deno.Command(program, { args: [...args], stdin: "null", signal });

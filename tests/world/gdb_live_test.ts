@@ -27,13 +27,16 @@ function valuesOf(text: string): string[] {
   return [...text.matchAll(/^\$\d+ = (.*)$/gm)].map((match) => match[1]!);
 }
 
-/** gdb's commands that send an interrupt after so many seconds, and let the machine go on. */
-function interruptAfter(seconds: number): string[] {
-  return [
-    "python import threading, os, signal",
-    `python threading.Timer(${seconds}, lambda: os.kill(os.getpid(), signal.SIGINT)).start()`,
-    "continue",
+/** gdb's commands that let the machine go on, and interrupt it a second after it does. */
+function continueForASecond(): string[] {
+  const lines = [
+    "import threading, os, signal",
+    "def going(event):",
+    "  gdb.events.cont.disconnect(going)",
+    "  threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()",
+    "gdb.events.cont.connect(going)",
   ];
+  return [`python exec(${JSON.stringify(lines.join("\n"))}, globals())`, "continue"];
 }
 
 peerTest("gdb changes a running guest of ours, which goes on when gdb leaves", [GDB], async () => {
@@ -132,11 +135,11 @@ debianTest("gdb debugs Debian's kernel on four harts by its symbols", async () =
       "continue",
       "backtrace 3",
       "delete",
-      ...interruptAfter(1),
+      ...continueForASecond(),
       "info threads",
       "p $_thread",
       "detach",
-    ], 120);
+    ]);
     assertMatch(text, /Breakpoint 1, 0x[0-9a-f]+ in kernel_init/);
     assertMatch(text, /Breakpoint 2, 0x[0-9a-f]+ in do_execveat_common/);
     assertEquals(text.match(/^[* ] [1-4] +Thread \d "hart \d"/gm)?.length, 8, text);

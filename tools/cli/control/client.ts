@@ -28,7 +28,7 @@ import {
 /** Most bytes of a kernel's line: it tells of many VMs in one. */
 const REPLY_BYTES_MAXIMUM = 4 * 1024 * 1024;
 /** Milliseconds that a kernel gets to say hello. */
-const HELLO_MILLISECONDS = 5_000;
+const HELLO_MILLISECONDS = 10_000;
 
 /** The kernel ended the connection, or it broke: most often the kernel's process has ended. */
 export class HungUp extends HostError {}
