@@ -6,7 +6,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type PowerOnOptions, type VM, VMKernel } from "../../mod.ts";
 import { parseSymbolText, writeSymbolElf } from "../../tools/symbols/mod.ts";
 import { debianTest } from "../_support/debian.ts";
-import { GDB, gdbOn } from "../_support/gdb.ts";
+import { continueForASecond, GDB, gdbOn } from "../_support/gdb.ts";
 import { hasPeer, peerTest } from "../_support/peers.ts";
 
 const CORRUPT = new URL("../../guests/corrupt/", import.meta.url).pathname;
@@ -25,18 +25,6 @@ async function withVm(
 /** Values that `p` printed, in order. */
 function valuesOf(text: string): string[] {
   return [...text.matchAll(/^\$\d+ = (.*)$/gm)].map((match) => match[1]!);
-}
-
-/** gdb's commands that let the machine go on, and interrupt it a second after it does. */
-function continueForASecond(): string[] {
-  const lines = [
-    "import threading, os, signal",
-    "def going(event):",
-    "  gdb.events.cont.disconnect(going)",
-    "  threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()",
-    "gdb.events.cont.connect(going)",
-  ];
-  return [`python exec(${JSON.stringify(lines.join("\n"))}, globals())`, "continue"];
 }
 
 peerTest("gdb changes a running guest of ours, which goes on when gdb leaves", [GDB], async () => {
