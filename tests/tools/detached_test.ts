@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import configuration from "../../deno.json" with { type: "json" };
 import { runtimeOptions } from "../../tools/cli/detached.ts";
+import { killIfAlive } from "../_support/kill.ts";
 import { peerTest } from "../_support/peers.ts";
 import { until } from "../_support/until.ts";
 import { ECHO, MAIN, readUntil, REAL, User } from "./user.ts";
@@ -88,12 +89,7 @@ Deno.test("a start that is given up leaves nothing behind", async () => {
   await using user = await User.make();
   const starting = user.start("run", "-d", "echo");
   await until("it has begun", () => user.files(".log").length > 0);
-  try {
-    starting.kill("SIGINT");
-  } catch (error) {
-    // It was done already.
-    if (!(error instanceof TypeError)) throw error;
-  }
+  killIfAlive(() => starting.kill("SIGINT"));
   const { code } = await starting.status;
   // It may have been done by then.
   assertEquals([code, (await list(user)).length], code === 0 ? [0, 1] : [130, 0]);

@@ -2,6 +2,7 @@
  * Command lines of one user of the tests, over fake machines (control_main.ts) or real ones: they find
  * each other's VMs, and nobody else's.
  */
+import { killIfAlive } from "../_support/kill.ts";
 import { removeFolder } from "../_support/remove_folder.ts";
 import { until } from "../_support/until.ts";
 
@@ -119,7 +120,7 @@ export class User implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#running) {
       await child.stdin.close().catch(() => {});
-      killHard(() => child.kill("SIGKILL"));
+      killIfAlive(() => child.kill("SIGKILL"));
       await child.status;
       await child.stdout.cancel();
       await child.stderr.cancel();
@@ -127,7 +128,7 @@ export class User implements AsyncDisposable {
     // Those that start just now are seen when they have made their files.
     await until("detached processes are dead", () => {
       const processes = this.#detached();
-      for (const process of processes) killHard(() => Deno.kill(process, "SIGKILL"));
+      for (const process of processes) killIfAlive(() => Deno.kill(process, "SIGKILL"));
       return processes.length === 0;
     });
     await removeFolder(this.home);
@@ -176,15 +177,6 @@ export async function readUntil(
   }
   reader.releaseLock();
   return shown;
-}
-
-function killHard(kill: () => void): void {
-  try {
-    kill();
-  } catch (error) {
-    // It has ended already.
-    if (!isFailure(error, TypeError, Deno.errors.NotFound)) throw error;
-  }
 }
 
 function isFailure(error: unknown, ...kinds: (new (...args: never[]) => Error)[]): boolean {
