@@ -8,6 +8,7 @@
 import { ConfigError } from "./base/errors.ts";
 import { formatSize, parseSize } from "./base/units.ts";
 import {
+  APPEND_MAXIMUM,
   CACHE_ELEMENTS_MAXIMUM,
   DRIVES_MAXIMUM,
   GUEST_MEMORY_DEFAULT,
@@ -16,6 +17,7 @@ import {
   HARTS_MAXIMUM,
   TLB_ENTRIES_MAXIMUM,
   TLB_ENTRIES_MINIMUM,
+  VM_NAME_MAXIMUM,
   WASM_PAGE_BYTES,
 } from "./limits.ts";
 import type { ClockKind } from "./machine/clock.ts";
@@ -176,10 +178,10 @@ export function parsePowerOn(
     );
   }
   return {
-    name: options.name ?? options.guest ?? defaultName,
+    name: vmName(options.name ?? options.guest ?? defaultName),
     kernel,
     initrd: options.initrd ?? guest.initrd,
-    append: [guest.append, options.append].filter((part) => part).join(" "),
+    append: commandLine([guest.append, options.append].filter((part) => part).join(" ")),
     bios,
     memoryBytes: memoryBytes(options.memory ?? guest.memory ?? GUEST_MEMORY_DEFAULT),
     harts: integer("harts", options.harts ?? guest.harts ?? 1, 1, HARTS_MAXIMUM),
@@ -199,6 +201,22 @@ export function parsePowerOn(
     trace: options.trace ?? false,
     record: recordOptions(options.record),
   };
+}
+
+/** Checks the name of a VM. Throws `ConfigError`. */
+export function vmName(name: string): string {
+  if (name.length <= VM_NAME_MAXIMUM) return name;
+  throw new ConfigError(
+    `The name "${name.slice(0, 40)}…" has ${name.length} characters: expected at most ` +
+      VM_NAME_MAXIMUM,
+  );
+}
+
+function commandLine(append: string): string {
+  if (append.length <= APPEND_MAXIMUM) return append;
+  throw new ConfigError(
+    `The kernel's command line has ${append.length} characters: expected at most ${APPEND_MAXIMUM}`,
+  );
 }
 
 function recordOptions(asked: PowerOnOptions["record"]): RecordOptions | undefined {

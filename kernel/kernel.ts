@@ -6,7 +6,7 @@
  */
 import { ConfigError, HostError } from "./base/errors.ts";
 import { formatSize } from "./base/units.ts";
-import { type GuestProvider, type ImageSource, parsePowerOn } from "./config.ts";
+import { type GuestProvider, type ImageSource, parsePowerOn, vmName } from "./config.ts";
 import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
@@ -273,12 +273,14 @@ export class Kernel {
     if (this.#stopped) throw new ConfigError("Cannot keep spare worlds: the kernel is stopped");
     if (count === 0) return await this.#worlds.warm(0);
     const spec = parsePowerOn({ ...like, kernel: new Uint8Array(0) }, {}, "spare");
-    const images: Images = { kernel: undefined, initrd: undefined, bios: "none", read: new Set() };
+    const bios = spec.bios === "none" ? "none" : "builtin";
+    const images: Images = { kernel: undefined, initrd: undefined, bios, read: new Set() };
     const config = this.#machineConfig(spec, images, []);
     // The code of a machine whose regions are kept, as most are where any are.
     const keeps = this.#options.translations !== undefined;
     const core = await this.#cores.getIfPossible(coreRecipe(config, keeps));
-    await this.#worlds.warm(count, { config, core });
+    const goesOn = this.#options.checkpoints === undefined ? undefined : { keeps };
+    await this.#worlds.warm(count, { config, core, goesOn });
   }
 
   /** Ends all VMs. What `ready` is keeping is waited for, for some seconds; not `now`. */
@@ -337,8 +339,10 @@ export class Kernel {
       warn: (line) => this.#options.warn?.(line),
       admit: (vm) => {
         if (this.#stopped) throw new ConfigError("Cannot make a VM: the kernel is stopped");
+        vmName(vm.name);
         this.#checkMemory(vm);
       },
+      isStopped: () => this.#stopped,
       follow: (vm) => this.#follow(vm),
     };
   }

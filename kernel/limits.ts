@@ -8,6 +8,11 @@ import { GiB, KiB, MiB, PAGE_BYTES } from "./base/units.ts";
 /** Most harts of one machine. */
 export const HARTS_MAXIMUM = 8;
 
+/** Most characters of a kernel's command line: a checkpoint keeps it. Linux takes 2048 of them. */
+export const APPEND_MAXIMUM = 64 * KiB;
+/** Most characters of a VM's name: a checkpoint keeps it. */
+export const VM_NAME_MAXIMUM = 256;
+
 /** Bits of an offset inside a guest page. */
 export const PAGE_SHIFT = 12;
 /** Bytes of a page of WebAssembly memory, in which a VM's memory grows. */

@@ -122,4 +122,25 @@ export type { ClaimState } from "./checkpoint/claims.ts";
 export type { Collected } from "./checkpoint/collector.ts";
 export type { StoreProblem } from "./checkpoint/store_check.ts";
 export type { PageCounts } from "./datastore/page_encoder.ts";
+export {
+  checkDisk,
+  checkQcow2,
+  commitQcow2,
+  convertDisk,
+  createDisk,
+  type DiskCheckOptions,
+  diskInfo,
+  type DiskSource,
+  type DiskWorkOptions,
+  type LongDiskWorkOptions,
+} from "./disk_images.ts";
+export type { DiskCheck } from "./storage/check_disk.ts";
+export type { ConvertResult, ConvertTarget } from "./storage/convert.ts";
+export type { NewDisk } from "./storage/create_disk.ts";
 export type { DiskFormat } from "./storage/disk_format.ts";
+export type { DiskInfo, Qcow2Info } from "./storage/disk_info.ts";
+export type { LazyZeroCheck } from "./storage/lazy_zero/check.ts";
+export type { Qcow2Check, Qcow2Repair } from "./storage/qcow2/check.ts";
+export type { CommitResult } from "./storage/qcow2/commit.ts";
+export type { CreateQcow2Options } from "./storage/qcow2/create.ts";
+export type { ImageFormat } from "./storage/qcow2/open.ts";

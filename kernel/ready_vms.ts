@@ -136,9 +136,12 @@ export class ReadyVms {
   }
 
   #find(key: string, index: ReadyIndex): string | undefined {
-    const { store } = this.#parts.saved;
-    const known = index.idOf(key);
-    if (known !== undefined && store.has(known)) return known;
+    const { saved: { store }, warn } = this.#parts;
+    const known = store.entry(index.idOf(key) ?? "");
+    // The index is only a hint, and what it names may be anybody's.
+    if (known?.problem !== undefined) {
+      warn(`Cannot start from the checkpoint of a booted guest: ${known.problem}`);
+    } else if (known?.head?.kind === "ready" && known.head.key === key) return known.id;
     const found = store.find({ kind: "ready", key })?.id;
     index.note(key, found);
     return found;

@@ -9,9 +9,11 @@
 import { ConfigError, HostError } from "./base/errors.ts";
 import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
+import type { Claim } from "./checkpoint/claims.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { PowerOnOptions } from "./config.ts";
+import type { HostLock } from "./host/files.ts";
 import { importLate } from "./host/late_import.ts";
 import { ParkedVm } from "./parked_vm.ts";
 import { CheckpointService } from "./world/checkpoint_service.ts";
@@ -21,18 +23,20 @@ import type {
   MadeCheckpoint,
   SavableVm,
 } from "./world/checkpoint_service.ts";
-import { coreRecipe } from "./world/core_modules.ts";
+import { type CodeOf, coreRecipe } from "./world/core_modules.ts";
 import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import type { LoadOptions } from "./world/page_loader.ts";
-import { describeSaved, imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
+import { LastSuspended, type OpenVm, openVm } from "./world/last_suspended.ts";
+import type { LoadOptions, LoadProblems, PageLoader } from "./world/page_loader.ts";
+import { imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
 import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
 import type { VmDisks } from "./world/vm_disks.ts";
+import { spareMemory } from "./world/spare_machine.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 
@@ -74,8 +78,8 @@ export interface ForkOptions extends GoOnOptions {
 export interface Role {
   /** Gives a clone its identity; undefined: the VM keeps its own. */
   readonly clone?: (parent: CloneParent) => VmIdentity;
-  /** Called when all is there, and the guest is about to execute. */
-  readonly beforeFirst?: () => void;
+  /** What it is allowed to run by, once. */
+  readonly claim?: Claim;
   /** Whether it goes on in the disks that it left; else in overlays over them. */
   readonly ownsDisks?: boolean;
   /** The guest that it was started with, by name. */
@@ -94,16 +98,24 @@ export interface CloneParent {
   readonly parent: VmIdentity | undefined;
 }
 
+/** What forks are made of. */
+interface Shared extends OpenVm {
+  /** The last of them runs, or is dropped. */
+  readonly over: () => Promise<void>;
+}
+
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
   readonly #parts: VmMaking;
   readonly #service: CheckpointService;
   readonly #parked = new Set<ParkedVm>();
+  readonly #last: LastSuspended;
 
   /** @param folder of the checkpoints; without one there are none */
   constructor(parts: VmMaking, folder: string | undefined) {
     this.#parts = parts;
     this.#service = new CheckpointService(parts.host, folder);
+    this.#last = new LastSuspended(parts.host.timers);
   }
 
   /** The checkpoints. Throws ConfigError when the kernel keeps none. */
@@ -129,6 +141,7 @@ export class SavedVms {
   async suspend(vm: VM, options: CheckpointOptions): Promise<CheckpointHead> {
     const head = await this.#service.suspend(savable(vm), options);
     await vm.powerOff();
+    void this.#last.open(this.store, head.id);
     return head;
   }
 
@@ -136,9 +149,10 @@ export class SavedVms {
   async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
     const claim = await this.store.claim(id);
     try {
-      const vm = await this.#goOn(id, options, {
+      const open = this.#last.take(id) ?? await openVm(this.store, id);
+      const vm = await this.#goOn(open, options, {
         world,
-        beforeFirst: () => claim.consume(),
+        claim,
         ownsDisks: true,
       });
       void vm.waitForExit().catch(() => {}).then(() => claim.release());
@@ -150,14 +164,16 @@ export class SavedVms {
   }
 
   /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
-  restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
-    return this.#goOn(id, options, { world });
+  async restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
+    await this.store.refuseInUse(id);
+    return await this.#goOn(await openVm(this.store, id), options, { world });
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
-  clone(id: string, options: GoOnOptions, role: Role): Promise<VM> {
+  async clone(id: string, options: GoOnOptions, role: Role): Promise<VM> {
     const { identities } = this.#parts;
-    return this.#goOn(id, options, { ...role, clone: (parent) => identities.newIdentity(parent) });
+    const clone = (parent: CloneParent) => identities.newIdentity(parent);
+    return await this.#goOn(await openVm(this.store, id), options, { ...role, clone });
   }
 
   /** Makes forks of a VM that runs, or of the VM of a checkpoint. */
@@ -169,28 +185,24 @@ export class SavedVms {
     if (names !== undefined && names.length !== count) {
       throw new ConfigError(`Cannot make ${count} forks with ${names.length} names`);
     }
-    const isRunning = from instanceof VM;
-    const id = isRunning ? (await this.checkpoint(from, {}, { kind: "fork" })).id : from;
-    // Open until the last of them runs: they share its files, its map, and what was unpacked.
-    const checkpoint = await this.store.open(id);
-    const parent = parentOf(describedOf(checkpoint));
+    const { checkpoint, described, over } = await this.#shared(from);
+    const parent = parentOf(described);
     const siblings = { left: count };
     const gone = (fork: ParkedVm, started: boolean) => {
       this.#parked.delete(fork);
       if (!started) this.#parts.identities.release(fork.identity);
-      if (--siblings.left > 0) return;
-      checkpoint.close();
-      // What runs has its files open.
-      if (isRunning) void this.#forget(id);
+      if (--siblings.left === 0) void over();
     };
     return Array.from({ length: count }, (_, i) => {
       const numbered = () => `${how.name ?? parent.name}-${i + 1}`;
       const name = names?.[i] ?? (how.name !== undefined && count === 1 ? how.name : numbered());
       const identity = this.#parts.identities.newIdentity({ ...parent, name });
       const run = () =>
-        this.#goOn(checkpoint.share(), { inBackground: false, ...how, name }, {
-          clone: () => identity,
-        }).catch((error) => {
+        this.#goOn(
+          { checkpoint: checkpoint.share(), described },
+          { inBackground: false, ...how, name },
+          { clone: () => identity },
+        ).catch((error) => {
           this.#parts.identities.release(identity);
           throw error;
         });
@@ -203,98 +215,169 @@ export class SavedVms {
   /** Drops forks that have not run, and ends the saver. */
   async stop(): Promise<void> {
     this.#service.stop();
+    this.#last.close();
     const forgetting = this.#forgetting;
     for (const fork of this.#parked) fork.discard();
     await Promise.all(forgetting);
   }
 
+  /** What forks are made of, open until the last of them runs: they share its files, map, and what was unpacked. */
+  async #shared(from: VM | string): Promise<Shared> {
+    let hold: HostLock | undefined;
+    const begun = async (id: string) => void (hold = await this.store.holdForks(id));
+    let checkpoint: OpenCheckpoint | undefined;
+    // What runs has its files open.
+    const over = async () => {
+      checkpoint?.close();
+      hold?.release();
+      if (hold !== undefined) await this.#forget();
+    };
+    try {
+      const id = typeof from === "string"
+        ? from
+        : (await this.checkpoint(from, {}, { kind: "fork", begun })).id;
+      const open = await openVm(this.store, id);
+      checkpoint = open.checkpoint;
+      return { ...open, over };
+    } catch (error) {
+      void over();
+      throw error;
+    }
+  }
+
   readonly #forgetting = new Set<Promise<void>>();
 
-  #forget(id: string): Promise<void> {
-    const done = this.store.delete([id]).then(() => {}, (error) => {
-      this.#parts.warn(`Cannot delete the state of forks that are gone: ${error.message}`);
-    });
+  /** Collects states of forks that nobody holds any more. */
+  #forget(): Promise<void> {
+    const failed = (reason: string) =>
+      this.#parts.warn(`Cannot delete the state of forks that are gone: ${reason}`);
+    const done = this.store.collect().then(
+      ({ problems }) => problems.forEach(failed),
+      (error) => failed(error.message),
+    );
     this.#forgetting.add(done);
     return done.finally(() => this.#forgetting.delete(done));
   }
 
-  /** @param from the checkpoint or its id; the VM's to close when it is open */
-  async #goOn(from: OpenCheckpoint | string, options: GoOnOptions, role: Role): Promise<VM> {
-    const { host, worlds, identities, warn } = this.#parts;
+  /** @param open the VM's to close */
+  async #goOn({ checkpoint, described }: OpenVm, options: GoOnOptions, role: Role): Promise<VM> {
+    const { host, worlds, identities, admit, isStopped } = this.#parts;
     using world = role.world ?? worlds.take(options.name ?? "vm");
-    const checkpoint = typeof from === "string" ? await this.store.open(from) : from;
-    let release = () => {};
+    // What a VM takes with it once there is one: its end gives that back.
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => checkpoint.close());
+    const name = options.name ?? described.saved.name;
+    admit({ name, memoryBytes: described.saved.machine.memoryBytes });
+    const tier = options.tier ?? described.saved.machine.tier;
+    const { machine, translations } = described.saved;
+    const { compiler, core, translates } = await this.#codeFor({ ...machine, tier }, translations);
+    if (compiler !== undefined) undo.defer(() => compiler.close());
+    const restored = await restoreVm(host, checkpoint, described, {
+      loading: { backgroundAfter: QUIET_MILLISECONDS, ...options },
+      told: this.#told(role),
+      spareFor: (config) => spareMemory(world.spare, { ...config, tier }, compiler?.keeps),
+    });
+    const { restore: { loader } } = restored;
+    const saved = role.clone === undefined ? restored.saved : this.#reseeded(restored.saved);
+    const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
+    if (identity !== undefined) {
+      if (role.clone === undefined) identities.keep(identity);
+      undo.defer(() => identities.release(identity));
+    }
+    const config: MachineConfig = {
+      ...restored.config,
+      seed: saved.machine.seed,
+      tier,
+      ...identity && { identity },
+    };
+    const { id } = checkpoint.head;
+    await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
+    const consumed = role.claim?.consume();
+    consumed?.catch(() => {});
+    const notConsumed = async () => {
+      await consumed?.catch(() => {});
+      role.claim?.restore();
+    };
+    undo.defer(notConsumed);
+    if (isStopped()) throw new ConfigError(`Cannot make the VM "${name}": the kernel was stopped`);
+    const vm = new VM({
+      host,
+      world,
+      name,
+      guest: role.guest,
+      config,
+      moved: [],
+      images: () => imagesOf(host, saved),
+      disks: drives?.served ?? [],
+      drives,
+      consoleDevice: saved.console,
+      network: saved.network,
+      onReset: saved.onReset,
+      compiler,
+      core,
+      agent: saved.agent,
+      facts: { ...saved, name },
+      restore: restored.restore,
+      newRecording: (wanted, disks) => this.#record(saved, { name, config }, wanted, disks),
+    });
+    undo.move();
+    void vm.waitForExit().catch(() => {}).then(() => {
+      if (identity !== undefined) identities.release(identity);
+      if (drives !== undefined) this.#service.collectDisks();
+    });
+    this.#parts.follow(vm);
+    let goesOn = false;
     try {
-      const told = {
-        ignored: (error: Error) => warn(error.message),
-        failed: (error: Error) => {
-          warn(error.message);
-          role.damaged?.();
-        },
-      };
-      const learns = (isKnown: boolean) =>
-        options.learn === true || (options.learn === "once" && !isKnown)
-          ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
-          : undefined;
-      const loading = { backgroundAfter: QUIET_MILLISECONDS, ...options };
-      const restored = await restoreVm(host, checkpoint, loading, told, learns);
-      const { saved } = restored;
-      const name = options.name ?? saved.name;
-      this.#parts.admit({ name, memoryBytes: saved.machine.memoryBytes });
-      const identity = role.clone?.({ ...parentOf(restored), name }) ?? restored.identity;
-      if (identity !== undefined) {
-        if (role.clone === undefined) identities.keep(identity);
-        release = () => identities.release(identity);
-      }
-      const config: MachineConfig = {
-        ...restored.config,
-        tier: options.tier ?? restored.config.tier,
-        ...identity && { identity },
-      };
-      await using drives = await this.#openDisks(
-        checkpoint.head.id,
-        restored,
-        role.ownsDisks ?? false,
-      );
-      const { compiler, core, translates } = await this.#codeFor(config, saved.translations);
-      role.beforeFirst?.();
-      const vm = new VM({
-        host,
-        world,
-        name,
-        guest: role.guest,
-        config,
-        moved: [],
-        images: () => imagesOf(host, saved),
-        disks: drives?.served ?? [],
-        drives,
-        consoleDevice: saved.console,
-        network: saved.network,
-        onReset: saved.onReset,
-        compiler,
-        core,
-        agent: saved.agent,
-        facts: { ...saved, name },
-        restore: restored.restore,
-        newRecording: (wanted, disks) => this.#record(saved, { name, config }, wanted, disks),
-      });
-      void vm.waitForExit().catch(() => {}).then(() => {
-        release();
-        if (drives !== undefined) this.#service.collectDisks();
-      });
-      // Before the world has begun to look at what comes: no instruction is executed before.
+      // Before the world looks at what comes: no instruction is executed before.
       const pausing = options.paused ? vm.pause() : undefined;
       this.#announce(vm, config, role.clone !== undefined);
-      this.#parts.follow(vm);
+      // Its world makes the machine meanwhile.
+      loader.loadFirst();
+      await consumed;
+      if (vm.state !== "starting") {
+        throw new HostError(`The VM "${name}" ended before it could go on`);
+      }
+      goesOn = true;
+      savingParts(vm)!.goOn(this.#learner(checkpoint, options, loader));
       if (translates) this.#parts.translations.start(QUIET_MILLISECONDS);
       await vm.started();
       await pausing;
       return vm;
     } catch (error) {
-      release();
-      checkpoint.close();
+      await loader.close();
+      await vm.powerOff();
+      if (!goesOn) await notConsumed();
       throw error;
     }
+  }
+
+  /** Who is told of pages that cannot be read. */
+  #told({ damaged }: Role): LoadProblems {
+    const { warn } = this.#parts;
+    return {
+      ignored: (error) => warn(error.message),
+      failed: (error) => {
+        warn(error.message);
+        damaged?.();
+      },
+    };
+  }
+
+  #learner(
+    checkpoint: OpenCheckpoint,
+    { learn }: GoOnOptions,
+    { hadWorkingSet }: PageLoader,
+  ): WorkingSetLearner | undefined {
+    const { host, warn } = this.#parts;
+    return learn === true || (learn === "once" && !hadWorkingSet)
+      ? new WorkingSetLearner(this.store, checkpoint, host.timers, warn)
+      : undefined;
+  }
+
+  /** A clone that starts again is not to meet the chances of its siblings, but where its course is its seed's. */
+  #reseeded(saved: SavedVm): SavedVm {
+    if (saved.machine.clock === "virtual") return saved;
+    return { ...saved, machine: { ...saved.machine, seed: this.#parts.host.entropy.seed() } };
   }
 
   /** The disks of a VM that goes on. What opens them is loaded only for one that has some. */
@@ -357,23 +440,13 @@ export class SavedVms {
     return beginRecording(host, vm, options, warn);
   }
 
-  async #codeFor(config: MachineConfig, name: string) {
+  async #codeFor(config: CodeOf, name: string) {
     const { translations, cores } = this.#parts;
     const { tier, trace } = config;
     const translates = (tier === "auto" || tier === "translator") && !trace;
     const compiler = translates ? await translations.connect(name, QUIET_MILLISECONDS) : undefined;
     const core = await cores.getIfPossible(coreRecipe(config, compiler?.keeps ?? false));
     return { compiler, core, translates };
-  }
-}
-
-/** What a checkpoint says of its VM; it is closed when that makes no sense. Throws FormatError. */
-function describedOf(checkpoint: OpenCheckpoint) {
-  try {
-    return describeSaved(checkpoint);
-  } catch (error) {
-    checkpoint.close();
-    throw error;
   }
 }
 

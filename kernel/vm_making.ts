@@ -17,6 +17,8 @@ export interface VmMaking {
   readonly warn: (line: string) => void;
   /** Throws when no VM with so much memory can be made now. */
   readonly admit: (vm: { readonly name: string; readonly memoryBytes: number }) => void;
+  /** Whether the kernel has been stopped. */
+  readonly isStopped: () => boolean;
   /** Knows a VM from now on. */
   readonly follow: (vm: VM) => void;
 }

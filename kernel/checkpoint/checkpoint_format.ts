@@ -10,7 +10,7 @@
  * is wrong.
  */
 import { decode, encode } from "@msgpack/msgpack";
-import { FormatError } from "../base/errors.ts";
+import { ConfigError, FormatError } from "../base/errors.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import { isStoreId } from "../datastore/pack_format.ts";
 import type { PageCounts } from "../datastore/page_encoder.ts";
@@ -133,13 +133,13 @@ const FIELDS: Readonly<Record<keyof CheckpointHead, readonly [(v: unknown) => bo
   schema: [(value) => value === CHECKPOINT_SCHEMA, `${CHECKPOINT_SCHEMA}`],
   id: [isStoreId, "an id"],
   parent: [(value) => value === null || isStoreId(value), "an id or null"],
-  vm: [isText, "a name"],
-  label: [isText, "a text"],
+  vm: [isText, `a name of at most ${TEXT_MAXIMUM} characters`],
+  label: [isText, `a text of at most ${TEXT_MAXIMUM} characters`],
   created: [isCount, "milliseconds since 1970"],
   kind: [(value) => CHECKPOINT_KINDS.includes(value as CheckpointKind), CHECKPOINT_KINDS.join()],
   machineVersion: [isCount, "a version"],
   icount: [isCount, "a number of instructions"],
-  key: [isText, "a text"],
+  key: [isText, `a text of at most ${TEXT_MAXIMUM} characters`],
   memoryPages: [
     (value) => isCount(value, MEMORY_PAGES_MAXIMUM) && value !== 0,
     `a number up to ${MEMORY_PAGES_MAXIMUM}`,
@@ -150,6 +150,21 @@ const FIELDS: Readonly<Record<keyof CheckpointHead, readonly [(v: unknown) => bo
   ],
   counts: [isCounts, "numbers of pages"],
 };
+
+/**
+ * Checks what a maker says of a checkpoint by what a head that is read must be. Throws ConfigError that names the
+ * field: before a save writes anything.
+ */
+export function checkAbout(about: Partial<CheckpointAbout>): void {
+  for (const [name, value] of Object.entries(about)) {
+    const [isGood, expected] = FIELDS[name as keyof CheckpointAbout];
+    if (isGood(value)) continue;
+    const length = typeof value === "string" ? ` (${value.length} characters)` : "";
+    throw new ConfigError(
+      `Cannot keep a checkpoint whose ${name} is "${show(value)}"${length}: expected ${expected}`,
+    );
+  }
+}
 
 /** Reads a head. Throws FormatError. */
 export function readHead(bytes: Uint8Array): CheckpointHead {

@@ -18,12 +18,13 @@ import { PackWriter } from "../datastore/pack_writer.ts";
 import type { EncodedPages } from "../datastore/page_encoder.ts";
 import type { HostLock } from "../host/files.ts";
 import {
+  checkAbout,
   CHECKPOINT_SCHEMA,
   type CheckpointAbout,
   type CheckpointHead,
   type CheckpointState,
 } from "./checkpoint_format.ts";
-import { writeCheckpoint } from "./checkpoint_file.ts";
+import { CheckpointFile, writeCheckpoint } from "./checkpoint_file.ts";
 import { attempt, type StoreFolder } from "./store_folder.ts";
 
 /** What a save begins with. */
@@ -97,8 +98,9 @@ export class CheckpointSave {
   }
 
   /**
-   * Makes the checkpoint. Rejects with HostError; then nothing is left of the save, or, when names could not
-   * be given or synced, a pack that the next collection removes.
+   * Makes the checkpoint. Rejects with HostError, with ConfigError when what is said of it cannot be kept, and
+   * with FormatError when it could not be read back; then nothing is left of the save, or, when names could not be
+   * given or synced, a pack that the next collection removes.
    */
   async commit(
     about: CheckpointAbout,
@@ -126,8 +128,10 @@ export class CheckpointSave {
     const folder = this.#folder;
     const { files, codec } = folder.host;
     try {
+      checkAbout(about);
       const { map, active } = pages;
       const bytes = writeCheckpoint({ head, state, map, active }, codec);
+      new CheckpointFile(bytes, this.id, codec);
       await this.#writer.seal();
       const partial = await folder.writePartial(this.id, bytes);
       try {

@@ -11,12 +11,13 @@ import type { HostLock } from "../host/files.ts";
 import { importLate } from "../host/late_import.ts";
 import { type Claim, Claims, type ClaimState } from "./claims.ts";
 import {
+  checkAbout,
   checkMachineVersion,
   type CheckpointHead,
   type CheckpointKind,
   MEMORY_PAGES_MAXIMUM,
 } from "./checkpoint_format.ts";
-import { withHead } from "./checkpoint_file.ts";
+import { CheckpointFile, withHead } from "./checkpoint_file.ts";
 import type { CheckpointDiff } from "./checkpoint_diff.ts";
 import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
 import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
@@ -98,6 +99,11 @@ export class CheckpointStore implements Checkpoints {
   /** Whether there is a checkpoint of this id. Throws HostError. */
   has(id: string): boolean {
     return this.#folder.has(id);
+  }
+
+  /** What is known of one checkpoint; undefined when it is not there. Throws HostError. */
+  entry(id: string): CheckpointEntry | undefined {
+    return this.has(id) ? this.#entry(id) : undefined;
   }
 
   /** Number of ancestors of a checkpoint. Throws FormatError and HostError. */
@@ -217,14 +223,40 @@ export class CheckpointStore implements Checkpoints {
     return this.#claims.state(id);
   }
 
+  /**
+   * Rejects with ConfigError when a VM runs from a suspended state: whoever goes on from it without an identity
+   * of its own would be the same VM a second time. Rejects with FormatError and HostError.
+   */
+  async refuseInUse(id: string): Promise<void> {
+    this.#require(id);
+    if (this.#folder.head(id).kind !== "suspended") return;
+    if (await this.#claims.state(id) !== "in use") return;
+    throw new ConfigError(
+      `Cannot restore checkpoint ${id}: a VM runs from it; expected a fork, which is another VM, or ` +
+        "the end of that VM",
+    );
+  }
+
+  /**
+   * Holds the state that a save with this id is to make for forks: as long as it is held, and its process lives,
+   * it is not collected. Rejects with HostError.
+   */
+  holdForks(id: string): Promise<HostLock> {
+    return this.#claims.hold(id);
+  }
+
   /** Changes a label. Rejects with ConfigError, FormatError and HostError. */
-  rename(id: string, label: string): Promise<void> {
-    return this.#exclusive(async () => {
+  async rename(id: string, label: string): Promise<void> {
+    checkAbout({ label });
+    await this.#exclusive(async () => {
       this.#require(id);
       this.#folder.ensureDurable();
       sweepPartials(this.#folder);
       const file = this.#folder.open(id);
-      const bytes = withHead(file, { ...file.head, label }, this.#folder.host.codec);
+      const { codec } = this.#folder.host;
+      const bytes = withHead(file, { ...file.head, label }, codec);
+      // What could not be read back takes the place of nothing.
+      new CheckpointFile(bytes, id, codec);
       await this.#folder.replaceCheckpoint(id, bytes);
     });
   }

@@ -2,7 +2,8 @@
  * Who runs from a suspended state: never two instances of one, without a fork (S19; issue 5, "Suspend and
  * resume"). In the store's folder:
  *
- *     claims/ID.lock      held by the process that runs from the state, as long as it does
+ *     claims/ID.lock      held by the process that runs from the state, as long as it does; of a state that
+ *                         forks share, by the process whose forks wait to be made of it
  *     claims/ID.consumed  the state has been run from: its guest may have changed the world
  *     claims/mutex        held for a moment by whoever looks at these or changes them
  *
@@ -10,13 +11,13 @@
  *
  *     available    no lock, no mark         claim → claimed
  *     claimed      lock, no mark            consume → in use; release → available; death → available
- *     in use       lock and mark            release, death → consumed
+ *     in use       lock and mark            restore → claimed; release, death → consumed
  *     consumed     mark, no lock            claim is refused; the state can still be restored or forked
  *
  * A claimer loads the state, and calls `consume` before the guest executes its first instruction. The mark is
  * durable when `consume` returns, so after any crash: either the guest never ran and the state is available,
- * or there is a mark. A crash while the mark is being written may leave one although the guest never ran:
- * this errs on the side on which there are never two instances, and the user can still restore.
+ * or there is a mark. A crash before the guest runs may leave one although it never ran: this errs on the side
+ * on which there are never two instances, and the user can still restore. A claimer that lives takes it back.
  *
  * The host takes a lock back when its process dies, so there is nothing to clean up and no process id to
  * trust. Deletion needs the store's exclusive lock and refuses a state that is claimed or in use; claiming
@@ -39,10 +40,12 @@ export interface Claim {
   /** Id of the checkpoint. */
   readonly id: string;
   /**
-   * Says durably that the state is run from now on. To be called before the guest executes anything; more
-   * than once does nothing. Throws HostError, and then the guest must not run.
+   * Says durably that the state is run from now on. To be called, and waited for, before the guest executes
+   * anything; more than once does nothing. Rejects with HostError, and then the guest must not run.
    */
-  consume(): void;
+  consume(): Promise<void>;
+  /** Takes that back: the guest has not executed anything, and will not. Throws HostError. */
+  restore(): void;
   /** Gives the right back: the instance has stopped, or never ran. More than once does nothing. */
   release(): void;
 }
@@ -82,6 +85,15 @@ export class Claims {
     });
   }
 
+  /** Holds what is to be a state that forks share, while its save is under way. Rejects with HostError. */
+  hold(id: string): Promise<HostLock> {
+    return this.#alone(() => {
+      const lock = this.#tryLock(id);
+      assert(lock !== undefined, "a new id is nobody's");
+      return lock;
+    });
+  }
+
   /** Runs an action while nobody runs from a state nor can begin to. Rejects with ConfigError otherwise. */
   unclaimed(ids: readonly string[], act: () => void): Promise<void> {
     return this.#alone(() => {
@@ -91,7 +103,9 @@ export class Claims {
           if (!this.#has(id, LOCK)) continue;
           const lock = this.#tryLock(id);
           if (lock === undefined) {
-            throw new ConfigError(`Cannot delete checkpoint ${id}: a VM runs from it`);
+            throw new ConfigError(
+              `Cannot delete checkpoint ${id}: a VM runs from it, or forks wait for it`,
+            );
           }
           locks.push(lock);
         }
@@ -119,13 +133,18 @@ export class Claims {
   }
 
   #claim(id: string, lock: HostLock): Claim {
-    let [held, consumed] = [true, false];
+    let held = true;
+    let consumed: Promise<void> | undefined;
     return {
       id,
       consume: () => {
         assert(held, "the claim is held");
-        if (!consumed) this.#mark(id);
-        consumed = true;
+        return consumed ??= this.#mark(id);
+      },
+      restore: () => {
+        assert(held, "the claim is held");
+        if (this.#has(id, MARK)) this.folder.host.files.remove(this.#path(id, MARK));
+        consumed = undefined;
       },
       release: () => {
         held = false;
@@ -134,18 +153,18 @@ export class Claims {
     };
   }
 
-  #mark(id: string): void {
+  async #mark(id: string): Promise<void> {
     const { files } = this.folder.host;
     this.folder.ensureDurable();
     // A mark that could not be made durable may be there from an earlier try.
     const path = this.#path(id, MARK);
     const file = files.exists(path) ? files.open(path, { write: true }) : files.create(path);
     try {
-      file.flushNow();
+      await file.flush();
     } finally {
       file.close();
     }
-    files.syncFolder(this.folder.claims);
+    await files.flushFolder(this.folder.claims);
   }
 
   #path(id: string, end: string): string {

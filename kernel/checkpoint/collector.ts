@@ -116,18 +116,46 @@ export function sweepPartials(folder: StoreFolder): void {
   }
 }
 
-/** Removes packs that nothing refers to, and pages of others. Rejects with HostError. */
+/** Deletes states that forks shared and nobody holds any more: their process has ended. */
+async function deleteLeftForks(folder: StoreFolder, claims: Claims): Promise<string[]> {
+  try {
+    const left: string[] = [];
+    for (const id of folder.checkpointIds()) {
+      if (!isFork(folder, id) || await claims.state(id) === "in use") continue;
+      left.push(id);
+    }
+    if (left.length > 0) await deleteCheckpoints(folder, claims, left);
+    return [];
+  } catch (error) {
+    if (error instanceof FormatError) return [error.message];
+    throw error;
+  }
+}
+
+function isFork(folder: StoreFolder, id: string): boolean {
+  try {
+    return folder.head(id).kind === "fork";
+  } catch (error) {
+    if (error instanceof FormatError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Removes states that only forks of processes that have ended shared, packs that nothing refers to, and pages of
+ * others. Rejects with HostError.
+ */
 export async function collect(folder: StoreFolder, claims: Claims): Promise<Collected> {
   const { files, codec } = folder.host;
   folder.ensureDurable();
   sweepPartials(folder);
+  const problems = await deleteLeftForks(folder, claims);
   for (const id of folder.workingSetIds()) {
     if (!folder.has(id)) files.remove(folder.workingSetPath(id));
   }
   // A checkpoint that a crash removed halfway must not come back after its pages have gone.
   await files.flushFolder(folder.checkpoints);
   await claims.sweep();
-  const problems: string[] = [];
   const live = livePages(folder, problems);
   let [bytes, removed, rewritten] = [0, 0, 0];
   if (live === undefined) return { bytes, removed, rewritten, problems };

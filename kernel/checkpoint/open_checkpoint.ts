@@ -263,9 +263,12 @@ export class OpenCheckpoint {
   }
 }
 
+/** Room for plain clusters, kept for the next that loads: to find memory takes longer than to read. */
+let room = new Uint8Array(0);
+
 /** The plain cluster that was read last. */
 class Staging {
-  #bytes = new Uint8Array(0);
+  #bytes = room;
   #pack: PackReader | undefined;
   #cluster = -1;
 
@@ -274,7 +277,7 @@ class Staging {
     const { offsets } = pack.directory;
     const length = offsets[cluster + 1]! - offsets[cluster]!;
     assert(length <= PLAIN_PAGES_MAXIMUM * PAGE_BYTES);
-    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length);
+    if (this.#bytes.length < length) this.#bytes = room = new Uint8Array(length);
     this.#pack = undefined;
     pack.readPlain(cluster, this.#bytes);
     [this.#pack, this.#cluster] = [pack, cluster];

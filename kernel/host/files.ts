@@ -42,6 +42,8 @@ export interface HostLock {
 export interface LockKind {
   /** Whether nobody else may hold it; otherwise others may share it. */
   readonly exclusive: boolean;
+  /** Whether a file that does not exist is refused; it is made by default. */
+  readonly mustExist?: boolean;
 }
 
 /** What the host says of a file. */
@@ -89,8 +91,8 @@ export interface HostFiles {
   /** Resolves when the names in a folder are on stable storage. Rejects with `HostError`. */
   flushFolder(path: string): Promise<void>;
   /**
-   * Takes a lock, waiting for it. The file is made when it does not exist, and must never be removed or
-   * renamed while others may want the lock. Two locks of one process stand in each other's way, too.
+   * Takes a lock, waiting for it. The file is made when it does not exist, unless it must, and must never be
+   * removed or renamed while others may want the lock. Two locks of one process stand in each other's way, too.
    * Rejects with `HostError`.
    */
   lock(path: string, kind: LockKind): Promise<HostLock>;
@@ -111,11 +113,13 @@ function attempt<T>(what: string, path: string, act: () => T): T {
   }
 }
 
-function openLock(path: string): Deno.FsFile {
+function openLock(path: string, { exclusive, mustExist = false }: LockKind): Deno.FsFile {
+  // Some file systems give a lock on a file alone only to those who may write to it.
+  const write = exclusive || !mustExist;
   return attempt(
     "lock",
     path,
-    () => Deno.openSync(path, { read: true, write: true, create: true }),
+    () => Deno.openSync(path, { read: true, write, create: !mustExist }),
   );
 }
 
@@ -207,20 +211,21 @@ export const hostFiles: HostFiles = {
       folder.close();
     }
   },
-  lock: async (path, { exclusive }) => {
-    const file = openLock(path);
+  lock: async (path, kind) => {
+    const file = openLock(path, kind);
     try {
-      await file.lock(exclusive);
+      // What is free is had at once, without a way through another thread.
+      if (!file.tryLockSync(kind.exclusive)) await file.lock(kind.exclusive);
       return heldLock(file);
     } catch (cause) {
       file.close();
       throw fileError("lock", path, cause);
     }
   },
-  tryLock: (path, { exclusive }) => {
-    const file = openLock(path);
+  tryLock: (path, kind) => {
+    const file = openLock(path, kind);
     try {
-      if (file.tryLockSync(exclusive)) return heldLock(file);
+      if (file.tryLockSync(kind.exclusive)) return heldLock(file);
     } catch (cause) {
       file.close();
       throw fileError("lock", path, cause);

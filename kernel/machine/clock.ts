@@ -18,7 +18,7 @@ const RATE_BITS = 24;
 /** Ticks per instruction of the virtual clock: 100 instructions a tick, one nanosecond each. */
 export const VIRTUAL_RATE = Math.round((1 << RATE_BITS) / 100);
 /** Instructions after which the anchor moves by itself. */
-const ANCHOR_SPAN = 2 ** 32;
+export const ANCHOR_SPAN = 2 ** 32;
 
 /** The fields of the control block that are a clock's state. */
 export const CLOCK_FIELDS = [
@@ -32,7 +32,7 @@ export const CLOCK_FIELDS = [
 const FOLLOW_LEAST_INSTRUCTIONS = 10_000;
 const FOLLOW_SHARE = 0.9;
 /** One tick for each 10 instructions. */
-const FASTEST_RATE = Math.floor(2 ** RATE_BITS / 10);
+export const FASTEST_RATE = Math.floor(2 ** RATE_BITS / 10);
 
 /** The clock of one machine; its state is three fields of the control block. */
 export class MachineClock {

@@ -147,7 +147,7 @@ export class Machine {
   readonly nondeterminism: Nondeterminism;
   readonly plan: BootPlan;
   /** Pages that are loaded later, if the machine was made from an image with such pages. */
-  readonly lazy?: LazyPages;
+  lazy?: LazyPages;
   /** Whether requests are being submitted again that were in flight when an image was made. */
   resubmitting = false;
   #toHost: Watch | undefined;
@@ -176,7 +176,7 @@ export class Machine {
       restored?.memory,
     );
     if (restored?.lazy !== undefined) {
-      this.lazy = new LazyPages(core.flags, core.plan, restored.lazy, restored.wait);
+      this.loadLazily(restored.lazy, restored.wait);
     }
     if (config.tier !== "interpreter") {
       const { heat, checks } = make;
@@ -238,6 +238,13 @@ export class Machine {
   stampNow(): Stamp {
     const icount = this.icountNow();
     return { icount, ticks: this.clock.ticksAt(icount), hart: this.core.current };
+  }
+
+  /** From now on pages are loaded that a table names (`RestoredMemory.lazy`). Before the machine runs, once. */
+  loadLazily(table: SharedArrayBuffer, wait?: WaitForWord): void {
+    assert(this.lazy === undefined, "a machine's pages have one source");
+    const { flags, plan } = this.core;
+    this.lazy = new LazyPages(flags, plan, table, wait);
   }
 
   /** Skips idle time: guest time becomes `ticks` at once. For the virtual clock. */

@@ -11,9 +11,9 @@ import { assert } from "../base/assert.ts";
 import { FormatError } from "../base/errors.ts";
 import { HART, HART_LAYOUT_VERSION } from "../memory/hart_layout.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
-import { CLOCK_FIELDS } from "./clock.ts";
+import { ANCHOR_SPAN, CLOCK_FIELDS, FASTEST_RATE } from "./clock.ts";
 import type { AttachedDevice, Machine } from "./machine.ts";
-import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE } from "./machine_state.ts";
+import { DISK_REQUESTS_MAXIMUM, MACHINE_STATE, PHASE } from "./machine_state.ts";
 
 /** Version of the image's own shape. */
 const IMAGE_VERSION = 1;
@@ -165,6 +165,7 @@ function check(machine: Machine, image: MachineImage): void {
     if (!isIndex(value, Infinity)) refuse("clock", value, "whole numbers");
   }
   checkState(image.machine, "machine", MACHINE_STATE);
+  checkPlace(image, config.harts);
   same("number of devices", image.devices?.length, devices.length);
   devices.forEach(({ name, declaration }, i) => {
     checkState(image.devices[i]!, name, declaration.state);
@@ -181,6 +182,26 @@ function check(machine: Machine, image: MachineImage): void {
     if (!isIndex(status, Infinity)) refuse("status of a disk result", status, "a whole number");
     if (data !== null) checkBytes("disk result", data, data?.length);
   }
+}
+
+/** Where the machine is in its course: what chooses the next hart and tells the time is within its bounds. */
+function checkPlace({ machine, clock }: MachineImage, harts: number): void {
+  // A copy whatever class of bytes it is: the bytes of a Buffer lie anywhere in another's.
+  const bytes = new Uint8Array(machine.bytes);
+  const { icount, phase, turn, deviceTimer, diskDue } = MACHINE_STATE.view(bytes.buffer, 0);
+  if (!isIndex(icount, Infinity)) refuse("icount", icount, "a whole number");
+  const phases: readonly number[] = Object.values(PHASE);
+  if (!phases.includes(phase)) refuse("phase", phase, phases.join(" or "));
+  if (turn >= harts) refuse("turn", turn, `a number below ${harts}`);
+  for (const [name, times] of Object.entries({ deviceTimer, diskDue })) {
+    const wrong = times.find((time) => !(time >= 0));
+    if (wrong !== undefined) refuse(name, wrong, "guest times");
+  }
+  const [, anchor, rate] = clock as [number, number, number, number];
+  if (anchor > icount || icount - anchor > ANCHOR_SPAN) {
+    refuse("timeAnchorIcount", anchor, `at most ${icount}, and ${ANCHOR_SPAN} less at least`);
+  }
+  if (rate < 1 || rate > FASTEST_RATE) refuse("timeRate", rate, `1 to ${FASTEST_RATE}`);
 }
 
 function checkState(

@@ -104,6 +104,22 @@ export class LazyPages implements PageLoader {
     if (state !== LAZY_STATE.present) Atomics.store(header, LAZY.wanted, 0);
   }
 
+  /**
+   * Waits until what is to be there first is there (S19.6). Throws HostError when the source closes before: the
+   * machine must not execute.
+   */
+  waitUntilReady(): void {
+    const { header } = this.#table;
+    for (;;) {
+      const changes = Atomics.load(header, LAZY.changes);
+      if (Atomics.load(header, LAZY.ready) !== 0) return;
+      if (Atomics.load(header, LAZY.closed) !== 0) {
+        throw new HostError("the VM's memory was given up before it could go on");
+      }
+      this.#wait(header, LAZY.changes, changes);
+    }
+  }
+
   /** Asks for a page without waiting: the source finds the last one that was asked for. */
   hint(page: number): void {
     const { header, states } = this.#table;

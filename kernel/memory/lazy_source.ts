@@ -65,6 +65,19 @@ export class LazySource {
     return Atomics.load(this.#table.header, LAZY.left);
   }
 
+  /** Pages are written that nobody could have begun, because the VM has not started. Gives how many were absent. */
+  presentBefore(first: number, pages: number): number {
+    const { header, states } = this.#table;
+    assert(Atomics.load(header, LAZY.ready) === 0, "the VM has not started");
+    let count = 0;
+    for (let page = first; page < first + pages; page++) {
+      if (states[page] === LAZY_STATE.absent) count++;
+      states[page] = LAZY_STATE.present;
+    }
+    Atomics.sub(header, LAZY.left, count);
+    return count;
+  }
+
   /** Takes a page on: true when it is the caller's to write, false when it is present or somebody else's. */
   begin(page: number): boolean {
     const { absent, loading } = LAZY_STATE;
@@ -82,6 +95,14 @@ export class LazySource {
   fail(page: number): void {
     this.#change(page, LAZY_STATE.failed);
     this.#ring(page);
+  }
+
+  /** What is to be there first is there: the VM may execute. */
+  ready(): void {
+    const { header } = this.#table;
+    Atomics.store(header, LAZY.ready, 1);
+    Atomics.add(header, LAZY.changes, 1);
+    Atomics.notify(header, LAZY.changes);
   }
 
   /** No further page will come: a VM that wants one ends, and so does who waits for its wishes. */

@@ -24,6 +24,8 @@ export const LAZY = {
   left: 4,
   /** 1 when the source has gone: no further page will ever come. */
   closed: 5,
+  /** 1 when what is to be there first is there: the VM executes nothing before. */
+  ready: 6,
 } as const;
 
 const HEADER_WORDS = 16;

@@ -108,6 +108,14 @@ export function newSaveArea(pages: number, slots: number = SAVE_SLOTS_DEFAULT): 
   return area;
 }
 
+/** Gives a save up for a VM that died, perhaps while it was copying a page aside. */
+export function abortSave(buffer: SharedArrayBuffer): void {
+  const { header } = saveAreaOf(buffer);
+  Atomics.compareExchange(header, SAVE.phase, SAVE_PHASE.saving, SAVE_PHASE.aborted);
+  Atomics.add(header, SAVE.readerBell, 1);
+  Atomics.notify(header, SAVE.readerBell);
+}
+
 /** Views an area that the other side made. */
 export function saveAreaOf(buffer: SharedArrayBuffer): SaveArea {
   const header = new Int32Array(buffer, 0, HEADER_WORDS);

@@ -68,6 +68,8 @@ export class KeepingDisk implements BlockDevice {
   /** Whether blocks were kept since the file was flushed. */
   #isNew = true;
   #flushing: Promise<void> | undefined;
+  /** A flush that has not begun, so that it will do for whoever asks now. */
+  #next: Promise<void> | undefined;
 
   /**
    * Keeps in a file that is new and empty. When that cannot be written any more, `failed` is told once, and
@@ -128,20 +130,31 @@ export class KeepingDisk implements BlockDevice {
   }
 
   async close(): Promise<void> {
-    await this.#flushing;
-    this.before.close();
-    await this.disk.close();
+    try {
+      await (this.#next ?? this.#flushing);
+    } finally {
+      this.before.close();
+      await this.disk.close();
+    }
   }
 
-  /** Flushes what was kept, beside other work, once at a time. */
+  /** Flushes what was kept so far, beside other work, once at a time. */
   #flushKept(): Promise<void> {
-    if (this.#isNew && !this.#isBroken && this.#flushing === undefined) {
-      this.#isNew = false;
-      this.#flushing = this.before.flush().catch((error) => this.#fail(error)).then(() => {
-        this.#flushing = undefined;
-      });
-    }
-    return this.#flushing ?? Promise.resolve();
+    // One that is under way has all, unless something was kept since it began.
+    if (!this.#isNew || this.#isBroken) return this.#flushing ?? Promise.resolve();
+    if (this.#flushing === undefined) return this.#flushNow();
+    return this.#next ??= this.#flushing.then(() => {
+      this.#next = undefined;
+      return this.#flushNow();
+    });
+  }
+
+  #flushNow(): Promise<void> {
+    this.#isNew = false;
+    const flushing = this.before.flush().catch((error) => this.#fail(error)).then(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing = flushing;
   }
 
   #keepSectors(sector: number, count: number): Promise<void> {

@@ -2,18 +2,22 @@
  * Copies disks from one image to another, of the same or another format; what is zeros takes no room in
  * the copy where that can be (issue 5, section 3).
  *
- * Invariant: the copy reads as the source does, and is on stable storage when the promise resolves; a copy
- * that fails leaves no file.
+ * Invariants: the copy reads as the source does, and is on stable storage when the promise resolves; it gets its
+ * name when it is whole; a copy that fails leaves no file, one whose process dies TARGET.RANDOM.partial.
  */
 import { assert } from "../base/assert.ts";
+import { HostError } from "../base/errors.ts";
+import { hostEntropy } from "../host/entropy.ts";
 import type { HostFiles } from "../host/files.ts";
 import { SECTOR_BYTES } from "../limits.ts";
 import type { BlockDevice } from "./block_device.ts";
-import { createLazyZero } from "./lazy_zero/mod.ts";
+import { createDisk, type NewDisk } from "./create_disk.ts";
 import type { DiskFormat } from "./disk_format.ts";
+import { type ImageUseOptions, withImage } from "./lock_image.ts";
 import { openDisk } from "./open_disk.ts";
-import { createQcow2, createRaw } from "./qcow2/create.ts";
+import { folderOf } from "./qcow2/create.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
+import { PARTIAL } from "./tracked_overlay.ts";
 import type { WriteMarks } from "./write_marks.ts";
 
 /** Most sectors that are read at once. */
@@ -22,12 +26,7 @@ const STEP_SECTORS = 4096;
 const GRAIN_SECTORS = 8;
 
 /** The image to make. */
-export interface ConvertTarget {
-  readonly path: string;
-  readonly format: DiskFormat;
-  /** Bytes of a cluster of a qcow2 image. */
-  readonly clusterBytes?: number;
-}
+export type ConvertTarget = Pick<NewDisk, "path" | "format" | "clusterBytes">;
 
 /** What a conversion did. */
 export interface ConvertResult {
@@ -37,53 +36,73 @@ export interface ConvertResult {
   readonly copiedBytes: number;
 }
 
-/** Makes an image without anything in it. Rejects with `ConfigError` and `HostError`. */
-export async function createDisk(
-  files: HostFiles,
-  { path, format, clusterBytes }: ConvertTarget,
-  bytes: number,
-): Promise<void> {
-  switch (format) {
-    case "raw":
-      return await createRaw(files, path, bytes);
-    case "lazy-zero":
-      return createLazyZero(files, path, { bytes });
-    case "qcow2":
-      return await createQcow2(files, path, { bytes, ...clusterBytes && { clusterBytes } });
-  }
+/** How to convert. */
+export interface ConvertOptions extends ImageUseOptions {
+  /** Called with the sectors that were looked at, and how many there are. */
+  readonly progress?: (sectors: number, of: number) => void;
 }
 
 /**
- * Copies a disk into an image that must not exist. Rejects with `HostError`, `ConfigError` and `FormatError`.
+ * Copies a disk that nobody writes to into an image that must not exist. Rejects with `HostError`,
+ * `ConfigError` and `FormatError`, and then has made nothing.
  */
 export async function convertDisk(
   files: HostFiles,
   source: { readonly path: string; readonly format?: DiskFormat | undefined },
   target: ConvertTarget,
-  options: { readonly progress?: (sectors: number, of: number) => void } = {},
+  options: ConvertOptions = {},
 ): Promise<ConvertResult> {
-  const from = await openDisk(files, { ...source, readOnly: true });
-  try {
-    const bytes = from.sectors * SECTOR_BYTES;
-    await createDisk(files, target, bytes);
+  checkFree(files, target.path);
+  return await withImage(files, { ...source, readOnly: true }, options, async ({ format }) => {
+    const from = await openDisk(files, { path: source.path, format, readOnly: true });
     try {
-      const to = await openDisk(files, { ...target, readOnly: false });
-      let copiedBytes: number;
-      try {
-        const grain = target.format === "qcow2" ? target.clusterBytes ?? 65536 : 0;
-        copiedBytes = await copyDisk(from, to, grain / SECTOR_BYTES, options.progress);
-        await to.flush();
-      } finally {
-        await to.close();
-      }
-      return { bytes, copiedBytes };
-    } catch (error) {
-      files.remove(target.path);
-      throw error;
+      return await convertFrom(files, from, target, options);
+    } finally {
+      await from.close();
     }
-  } finally {
-    await from.close();
+  });
+}
+
+async function convertFrom(
+  files: HostFiles,
+  from: BlockDevice,
+  target: ConvertTarget,
+  { progress }: ConvertOptions,
+): Promise<ConvertResult> {
+  const bytes = from.sectors * SECTOR_BYTES;
+  // A name of its own: what lies under one that is always the same may be in use, or somebody's.
+  const partial = { ...target, path: `${target.path}.${newName()}${PARTIAL}` };
+  await createDisk(files, partial, bytes);
+  let made = partial.path;
+  try {
+    const to = await openDisk(files, { ...partial, readOnly: false });
+    let copiedBytes: number;
+    try {
+      const grain = target.format === "qcow2" ? target.clusterBytes ?? 65536 : 0;
+      copiedBytes = await copyDisk(from, to, grain / SECTOR_BYTES, progress);
+      await to.flush();
+    } finally {
+      await to.close();
+    }
+    checkFree(files, target.path);
+    files.rename(made, target.path);
+    made = target.path;
+    await files.flushFolder(folderOf(target.path));
+    return { bytes, copiedBytes };
+  } catch (error) {
+    files.remove(made);
+    throw error;
   }
+}
+
+function checkFree(files: HostFiles, path: string): void {
+  if (files.exists(path)) throw new HostError(`Cannot make "${path}": it exists already`);
+}
+
+function newName(): string {
+  const bytes = new Uint8Array(4);
+  hostEntropy.fill(bytes);
+  return bytes.toHex();
 }
 
 /**

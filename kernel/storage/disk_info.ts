@@ -13,17 +13,19 @@ import { formatOf } from "./open_disk.ts";
 import { readHeader } from "./qcow2/header.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
 import { ImageFile } from "./qcow2/image_file.ts";
-import { backingOf } from "./qcow2/open.ts";
-
-/** Most files of a chain that are described. */
-const CHAIN_MAXIMUM = 64;
+import { backingOf, CHAIN_MAXIMUM } from "./qcow2/open.ts";
 
 /** What a qcow2 image says besides its size. */
 export interface Qcow2Info {
+  /** Version of the format. */
   readonly version: number;
+  /** Bytes of a cluster. */
   readonly clusterBytes: number;
+  /** Bits of a refcount. */
   readonly refcountBits: number;
+  /** How clusters are compressed, where they are. */
   readonly compression: string;
+  /** Snapshots inside the image. */
   readonly snapshots: number;
   /** Bytes of the disk that the image has clusters for. */
   readonly allocatedBytes: number;
@@ -33,12 +35,15 @@ export interface Qcow2Info {
 
 /** What an image is. */
 export interface DiskInfo {
+  /** The file. */
   readonly path: string;
+  /** What it is, or was said to be. */
   readonly format: DiskFormat;
   /** Bytes of the disk that a guest sees. */
   readonly bytes: number;
   /** Bytes of the file. */
   readonly fileBytes: number;
+  /** What a qcow2 image says besides. */
   readonly qcow2?: Qcow2Info;
   /** What the image is based on, or why that cannot be told. */
   readonly backing?: DiskInfo | { readonly path: string; readonly problem: string };

@@ -9,10 +9,7 @@ import { ConfigError, FormatError, HostError } from "../base/errors.ts";
 import type { HostFiles, HostLock } from "../host/files.ts";
 import type { DiskFormat } from "./disk_format.ts";
 import { readHeader } from "./qcow2/header.ts";
-import { backingOf } from "./qcow2/open.ts";
-
-/** Most files of a chain. */
-export const CHAIN_MAXIMUM = 64;
+import { backingOf, CHAIN_MAXIMUM } from "./qcow2/open.ts";
 
 /** A file of a disk. */
 export interface ImageFileName {
@@ -49,15 +46,15 @@ export class ImageLocks {
   constructor(private readonly files: HostFiles) {}
 
   /**
-   * Locks a file, alone or shared. Throws `ConfigError` when somebody's lock is in the way, and `HostError`,
-   * but for one that is only to be read and that this program may not lock.
+   * Locks a file that exists, alone or shared. Throws `ConfigError` when somebody's lock is in the way, and
+   * `HostError`, but for one that is only to be read and that this program may not lock.
    */
   take(path: string, exclusive: boolean): void {
     let lock: HostLock | undefined;
     try {
-      lock = this.files.tryLock(path, { exclusive });
+      lock = this.files.tryLock(path, { exclusive, mustExist: true });
     } catch (error) {
-      if (exclusive || !(error instanceof HostError)) throw error;
+      if (exclusive || !(error instanceof HostError) || !this.files.exists(path)) throw error;
       return;
     }
     if (lock === undefined) {

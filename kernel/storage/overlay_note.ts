@@ -11,6 +11,9 @@
  *     note, overlay, no checkpoint keeps image  the overlay is written into the image, and both go
  *     note, overlay, a checkpoint keeps image   refused, with the name of the overlay
  *
+ * A checkpoint keeps an image that it refers to: the one that the note names, for which it was retained, and
+ * others that were made since of VMs whose disks are based on it (`KeepsImage`).
+ *
  * Invariants: the note is on stable storage before there is an overlay, and there is one before a guest writes
  * to it; the overlay is removed, durably, when the image has all of it on stable storage and before the guest
  * writes to the image again; who does any of this has the image locked alone.
@@ -19,9 +22,10 @@ import { ConfigError, FormatError } from "../base/errors.ts";
 import { Shape } from "../base/shape.ts";
 import type { HostFiles } from "../host/files.ts";
 import { DISK_FORMATS, type DiskFormat } from "./disk_format.ts";
-import { CHAIN_MAXIMUM, type ImageFileName, ImageLocks } from "./image_files.ts";
+import { type ImageFileName, ImageLocks } from "./image_files.ts";
 import { openDisk } from "./open_disk.ts";
 import { folderOf } from "./qcow2/create.ts";
+import { CHAIN_MAXIMUM } from "./qcow2/open.ts";
 import { LentDevice } from "./switched_disk.ts";
 import { openOverlay, PARTIAL, TrackedOverlay } from "./tracked_overlay.ts";
 
@@ -40,6 +44,12 @@ export interface OverlayNote {
   /** File of the checkpoint that keeps the image, once it is there; undefined: none is to. */
   readonly keeper: string | undefined;
 }
+
+/**
+ * Tells whether any checkpoint of a store refers to an image. The store is that of `keeper`, the file of the
+ * checkpoint that the image was retained for, which may be gone. Throws `HostError`.
+ */
+export type KeepsImage = (image: string, keeper: string) => boolean;
 
 /** Path of an image's note. */
 const notePath = (image: string) => image + NOTE;
@@ -84,6 +94,39 @@ export function readNote(files: HostFiles, image: string): OverlayNote | undefin
     format: note.field("format").oneOf(DISK_FORMATS),
     keeper: note.optional("keeper", (it) => it.text(4096)),
   };
+}
+
+/** Whether a checkpoint needs an image with a note as it is. Throws `HostError`. */
+export function isKept(
+  files: HostFiles,
+  image: string,
+  { keeper }: OverlayNote,
+  keeps?: KeepsImage,
+): boolean {
+  if (keeper === undefined) return false;
+  return files.exists(keeper) || keeps?.(image, keeper) === true;
+}
+
+/**
+ * Refuses an image that a checkpoint keeps, whose disk goes on elsewhere, to those who would write to it.
+ * Throws `ConfigError` then, `FormatError` and `HostError`.
+ */
+export function refuseKept(files: HostFiles, path: string, keeps?: KeepsImage): void {
+  const note = readNote(files, path);
+  if (note === undefined || !isKept(files, path, note, keeps)) return;
+  const overlay = overlayOf(path, note);
+  if (!files.exists(overlay)) return;
+  throw new ConfigError(
+    `"${path}" is kept as it was by a checkpoint, and its disk goes on in "${
+      liveOf(files, overlay)
+    }": expected that image, or that all checkpoints that keep it are deleted first`,
+  );
+}
+
+/** Whether a crash left what an image is without in this overlay. Throws `FormatError` and `HostError`. */
+export function isOverlayOf(files: HostFiles, image: string, overlay: string): boolean {
+  const note = readNote(files, image);
+  return note !== undefined && overlayOf(image, note) === overlay;
 }
 
 /** Writes the note of an image that has none, durably. Rejects with `HostError`. */
@@ -136,6 +179,7 @@ function removeNote(files: HostFiles, image: string): void {
 export async function settleOverlay(
   files: HostFiles,
   path: string,
+  keeps?: KeepsImage,
 ): Promise<string | undefined> {
   const note = readNote(files, path);
   if (note === undefined) {
@@ -147,18 +191,11 @@ export async function settleOverlay(
     await removeOverlay(files, path, overlay);
     return undefined;
   }
-  if (note.keeper !== undefined && files.exists(note.keeper)) {
-    throw new ConfigError(
-      `"${path}" is kept as it was by a checkpoint, and its disk goes on in "${
-        liveOf(files, overlay)
-      }": expected that ` +
-        `image, or that the checkpoint is deleted first`,
-    );
-  }
+  refuseKept(files, path, keeps);
   const locks = new ImageLocks(files);
   locks.take(overlay, true);
   try {
-    await settleOverlay(files, overlay);
+    await settleOverlay(files, overlay, keeps);
     await commitOverlay(files, { path, format: note.format }, overlay);
   } finally {
     locks.releaseAll();

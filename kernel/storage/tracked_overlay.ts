@@ -18,7 +18,7 @@ import { createQcow2, folderOf } from "./qcow2/create.ts";
 import { readHeader } from "./qcow2/header.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
 import { ImageFile } from "./qcow2/image_file.ts";
-import { repairDirty } from "./qcow2/check.ts";
+import { repairDirty } from "./qcow2/repair.ts";
 import { WriteMarks } from "./write_marks.ts";
 
 /** Most sectors that are copied before others have a turn. */

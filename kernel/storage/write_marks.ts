@@ -49,11 +49,4 @@ export class WriteMarks {
     const first = grain * this.grain;
     return { first, end: Math.min(this.sectors, first + this.grain) };
   }
-
-  /** Marks what has a mark in other marks of a disk of this size. */
-  add(other: WriteMarks): void {
-    for (let grain = 0; grain < this.grains; grain++) {
-      if (other.#marks[grain] !== 0) this.mark(grain * this.grain, grain * this.grain + 1);
-    }
-  }
 }

@@ -11,6 +11,9 @@ import { message, TO_VM } from "./protocol.ts";
 import { CONSOLE_CREDIT } from "./vm_inputs.ts";
 import type { VmLink } from "./vm_link.ts";
 
+/** Most bytes that a checkpoint keeps of what the machine has not taken. */
+export const UNTAKEN_MAXIMUM = 4 * 1024 * 1024;
+
 /** A port's input. */
 export class ByteInput {
   readonly #link: VmLink;
@@ -41,9 +44,21 @@ export class ByteInput {
     return done;
   }
 
-  /** All that was written and the machine has not taken. */
+  /**
+   * What was written and the machine has not taken, up to UNTAKEN_MAXIMUM bytes. Of more than that the last
+   * writes are missing as wholes, as if their writers, who were not told that they are done, had yet to come; but
+   * for the one that is next, which may be of any length and is cut.
+   */
   get untaken(): Uint8Array {
-    return concatBytes([this.#untaken, ...this.#waiting]);
+    const parts = [this.#untaken];
+    let room = UNTAKEN_MAXIMUM - this.#untaken.length;
+    for (const [i, bytes] of this.#waiting.entries()) {
+      if (bytes.length > room && i > 0) break;
+      parts.push(bytes.subarray(0, room));
+      room -= bytes.length;
+      if (room <= 0) break;
+    }
+    return concatBytes(parts);
   }
 
   /** The machine took so many bytes. */

@@ -11,7 +11,11 @@
  */
 import { ConfigError, HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
-import type { CheckpointHead, CheckpointKind } from "../checkpoint/checkpoint_format.ts";
+import {
+  checkAbout,
+  type CheckpointHead,
+  type CheckpointKind,
+} from "../checkpoint/checkpoint_format.ts";
 import type { CheckpointSave } from "../checkpoint/checkpoint_save.ts";
 import { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import { encodeSavedDisk, type SavedDisk } from "../checkpoint/saved_disk.ts";
@@ -21,7 +25,7 @@ import type { Host } from "../host/host.ts";
 import { hostPageCodec } from "../host/page_codec.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import type { PageLoader } from "./page_loader.ts";
-import { encodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import { decodeSavedVm, encodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import { Saver } from "./saver.ts";
 import type { SavePass, SaveProgress } from "./saver_protocol.ts";
 import type { DiskEnding, DiskSave, LiveDisk, VmDisks } from "./vm_disks.ts";
@@ -70,6 +74,8 @@ export interface CheckpointPurpose {
   readonly kind: CheckpointKind;
   /** What it is found by. */
   readonly key?: string;
+  /** Called with its id before anything of it is there, and waited for. */
+  readonly begun?: (id: string) => Promise<void>;
   /** Told as soon as its moment is over: what comes to the VM from now on is not in it. */
   readonly taken?: () => void;
 }
@@ -125,6 +131,7 @@ export class CheckpointService {
     let live: LiveDisk[] = [];
     const made = await this.#inTurn(() =>
       this.#saving(vm, options, async (work, all) => {
+        await purpose.begun?.(work.save.id);
         disks = await vm.disks?.begin({
           id: work.save.id,
           ending: options.disk ?? "copy-commit",
@@ -132,7 +139,7 @@ export class CheckpointService {
         });
         const moment = await vm.saves.freeze({ all, atMoment: () => disks?.switch() });
         purpose.taken?.();
-        const pages = await this.#pass(work, moment, true);
+        const pages = await this.#pass(work, vm, moment, true);
         const saved = await disks?.states() ?? [];
         const head = await this.#commit(work, vm, moment, { pages: pages!, disks: saved }, purpose);
         isWhole = true;
@@ -155,7 +162,7 @@ export class CheckpointService {
         try {
           await this.#readRunning(work, vm, all);
           const moment = await vm.saves.freeze({ all: false, holds: true });
-          const pages = await this.#pass(work, moment, true);
+          const pages = await this.#pass(work, vm, moment, true);
           const disks = await vm.disks?.standing(this.store.disks) ?? [];
           const purpose = { kind: "suspended" } as const;
           const head = await this.#commit(work, vm, moment, { pages: pages!, disks }, purpose);
@@ -190,7 +197,7 @@ export class CheckpointService {
     for (let pass = 1; pass <= PASSES_MAXIMUM; pass++) {
       const moment = await vm.saves.freeze({ all: all && pass === 1 });
       const done = work.pages;
-      await this.#pass(work, moment, false);
+      await this.#pass(work, vm, moment, false);
       const read = work.pages - done;
       vm.saves.over(true);
       if (read <= FEW_PAGES || read > before / 2) return;
@@ -204,6 +211,7 @@ export class CheckpointService {
     options: CheckpointOptions,
     act: (work: Work, all: boolean) => Promise<T>,
   ): Promise<T> {
+    checkAbout({ vm: vm.name, label: options.label ?? "" });
     vm.saves.prepare();
     const save = await this.#begin(vm);
     let id: number | undefined;
@@ -226,19 +234,19 @@ export class CheckpointService {
     const { store } = this;
     const memoryPages = vm.facts.machine.memoryBytes / PAGE_BYTES;
     const parent = vm.saves.base;
-    if (parent !== undefined && store.has(parent) && store.depth(parent) < CHAIN_MAXIMUM) {
-      try {
+    try {
+      if (parent !== undefined && store.has(parent) && store.depth(parent) < CHAIN_MAXIMUM) {
         return await store.beginSave({ parent, memoryPages });
-      } catch (error) {
-        // Deleted just now, or damaged: no reason not to make one that stands by itself.
-        if (error instanceof HostError) throw error;
       }
+    } catch {
+      // Deleted just now, or damaged: no reason not to make one that stands by itself.
     }
     return await store.beginSave({ memoryPages });
   }
 
   async #pass(
     work: Work,
+    { saves }: SavableVm,
     { vm }: FrozenMoment,
     isLast: boolean,
   ): Promise<EncodedPages | undefined> {
@@ -246,6 +254,7 @@ export class CheckpointService {
     const { area, memory, ram, active } = vm;
     const { rate = Infinity, progress } = options;
     const pass: SavePass = { id, area, memory, ram, active, isLast, rate };
+    void saves.end.then(() => this.#saver.hurry(id));
     const saved = await this.#saver.pass(pass, {
       clusters: (clusters) => save.append(clusters),
       progress: (done) => {
@@ -253,8 +262,12 @@ export class CheckpointService {
         progress?.(done);
       },
     });
-    if (saved !== undefined) this.#dedup = saved.dedup;
-    return saved?.pages;
+    if (saved === undefined) return undefined;
+    const { pages, dedup } = saved;
+    // A pack without pages is never made, and nobody will find it in the store.
+    const packs = dedup.packs.filter(({ id }) => pages.counts.stored > 0 || id !== save.packId);
+    this.#dedup = { ...dedup, packs };
+    return pages;
   }
 
   async #commit(
@@ -274,6 +287,8 @@ export class CheckpointService {
       key,
     };
     const config = encodeSavedVm({ ...facts, typed, agent, wallNanoseconds });
+    // What could not be read back is not kept: its VM goes on.
+    decodeSavedVm(config, `Cannot save "${name}": its description`);
     const state = {
       image: vm.image,
       config: { ...config, ticks: vm.ticks },

@@ -38,9 +38,12 @@ export interface CoreRecipe {
 }
 
 /** The recipe for a machine; `keeps` tells whether regions of earlier runs are to be expected. */
-export function coreRecipe(config: MachineConfig, keeps: boolean): CoreRecipe {
+export function coreRecipe(config: CodeOf, keeps: boolean): CoreRecipe {
   return { options: planOptions(config), make: coreMake({ tier: tierOf(config) }, keeps) };
 }
+
+/** The part of a machine's configuration that its code depends on. */
+export type CodeOf = Omit<MachineConfig, "bios">;
 
 /** The modules of this process by their recipes: no kernel changes them, so that all may have the same. */
 const REMEMBERED = new Map<string, Promise<WebAssembly.Module>>();

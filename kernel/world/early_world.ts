@@ -5,14 +5,20 @@
  * Invariant: a worker that no VM claims is ended.
  */
 import type { HostWorkers, WorldDeath, WorldWorker } from "../host/workers.ts";
+import { createMailbox } from "./mailbox.ts";
 import type { Rehearsal } from "./rehearsal.ts";
+import type { SpareMachineFacts } from "./spare_machine.ts";
+import type { Rehearsed } from "./vm_world.ts";
 
 /** A worker that waits for its VM. */
 export class EarlyWorld {
+  /** Memory of its mailbox. */
+  readonly mailbox: SharedArrayBuffer = createMailbox();
   readonly #worker: WorldWorker;
   readonly #rehearsed: PromiseWithResolvers<boolean> = Promise.withResolvers();
   /** The first thing that it posts says that it has rehearsed, also when a VM has claimed it meanwhile. */
-  #isRehearsing = false;
+  #rehearsal: Rehearsal | undefined;
+  #spare: SpareMachineFacts | undefined;
   #watch: ((death: WorldDeath) => void) | undefined;
   #death: WorldDeath | undefined;
   #posted: (message: unknown) => void = () => {};
@@ -24,9 +30,8 @@ export class EarlyWorld {
       this.#rehearsed.resolve(false);
       this.#watch?.(death);
     }, (message) => {
-      if (!this.#isRehearsing) return this.#posted(message);
-      this.#isRehearsing = false;
-      this.#rehearsed.resolve(true);
+      if (this.#rehearsal === undefined) return this.#posted(message);
+      this.#hasRehearsed(this.#rehearsal, message as Rehearsed);
     });
   }
 
@@ -35,9 +40,20 @@ export class EarlyWorld {
    * ready; a start that comes before it has waits for it.
    */
   rehearse(rehearsal: Rehearsal): Promise<boolean> {
-    this.#isRehearsing = true;
+    this.#rehearsal = rehearsal;
     this.#worker.post({ rehearsal });
     return this.#rehearsed.promise;
+  }
+
+  /** The machine that it has made ahead, for a VM that goes on. */
+  get spare(): SpareMachineFacts | undefined {
+    return this.#spare;
+  }
+
+  #hasRehearsed({ config, goesOn }: Rehearsal, { memory }: Rehearsed): void {
+    this.#rehearsal = undefined;
+    if (config && goesOn && memory) this.#spare = { config, keeps: goesOn.keeps, memory };
+    this.#rehearsed.resolve(true);
   }
 
   /** Whether its worker has died. */

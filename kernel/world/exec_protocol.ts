@@ -73,6 +73,8 @@ const KINDS = new Set<string>(Object.values(EXEC_FRAME));
 const NEWLINE = 0x0a;
 /** A header is shorter than this; a longer line is noise. */
 const MOST_HEADER_BYTES = 32;
+/** Most bytes of a frame that is not complete: its header, the line's end and a payload. */
+export const EXEC_UNFINISHED_MAXIMUM = MOST_HEADER_BYTES + 1 + EXEC_PAYLOAD_BYTES;
 
 /** Bytes of a frame. */
 export function encodeExecFrame({ kind, id, payload }: ExecFrame): Uint8Array {
@@ -90,7 +92,7 @@ export function execNumber(payload: Uint8Array): number {
 export class ExecFrameReader {
   #rest: Uint8Array = new Uint8Array(0);
 
-  /** Bytes of a frame that is not complete yet: short of a header and a payload. */
+  /** Bytes of a frame that is not complete yet: at most EXEC_UNFINISHED_MAXIMUM. */
   get rest(): Uint8Array {
     return this.#rest;
   }

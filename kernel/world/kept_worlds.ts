@@ -21,6 +21,12 @@ export const KEPT_WORLDS_VERSION = 1;
 /** Milliseconds of a run after which a bundle is made: no short command waits for it. */
 const MAKE_AFTER_MILLISECONDS = 1_500;
 
+/**
+ * Milliseconds from a world's start within which its death may be the bundle's fault: later its modules are loaded,
+ * and most worlds never say so, because they talk through shared memory.
+ */
+const LOADING_MILLISECONDS = 5_000;
+
 /** What a file beside the bundles says. */
 export interface KeptBundle {
   readonly version: number;
@@ -82,11 +88,13 @@ export class KeptWorlds implements HostWorkers {
   ): WorldWorker {
     this.#entries ??= this.#read();
     const kept = this.#entries.get(url.href);
-    const { workers } = this.#host;
+    const { workers, clock } = this.#host;
     if (kept === undefined) return workers.start(url, name, onDeath, onMessage);
     let spoke = false;
+    const started = clock.monotonicMilliseconds();
     return workers.start(new URL(kept), name, (death) => {
-      if (!spoke) this.#forget();
+      const age = clock.monotonicMilliseconds() - started;
+      if (!spoke && age < LOADING_MILLISECONDS) this.#forget();
       onDeath(death);
     }, (message) => {
       spoke = true;
@@ -153,7 +161,7 @@ export class KeptWorlds implements HostWorkers {
     await this.#options.make(this.#options.folder).catch(() => {});
   }
 
-  /** A world could not be loaded, or broke before it said anything: perhaps the bundle is damaged. */
+  /** A world could not be loaded, or broke at once: perhaps the bundle is damaged. */
   #forget(): void {
     const { folder, root } = this.#options;
     this.#entries = new Map();

@@ -16,10 +16,11 @@ import { decodeSavedDisks, type SavedDisk } from "../checkpoint/saved_disk.ts";
 import type { Host } from "../host/host.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
 import { checkIdentity } from "../storage/file_identity.ts";
-import { imageChain, ImageLocks } from "../storage/image_files.ts";
-import { type DiskImage, formatOf, openDisk } from "../storage/open_disk.ts";
-import { readNote, settleOverlay } from "../storage/overlay_note.ts";
+import { ImageLocks } from "../storage/image_files.ts";
+import { lockImage } from "../storage/lock_image.ts";
+import { type DiskImage, openDisk } from "../storage/open_disk.ts";
 import { createOverlay, openOverlay } from "../storage/tracked_overlay.ts";
+import { keepsImage } from "./image_keepers.ts";
 import type { DiskShape } from "./machine_port.ts";
 import { VmDisk, type VmDiskParts } from "./vm_disk.ts";
 import { VmDisks } from "./vm_disks.ts";
@@ -41,24 +42,12 @@ export function openImages(
 
 async function openImage(
   { files }: DiskHost,
-  { path: name, readOnly, format }: DiskImage,
+  drive: DiskImage,
   locks: ImageLocks,
   warn: (line: string) => void,
 ): Promise<VmDiskParts> {
-  // A name that the user gave is better to read in messages than where it leads to.
-  const { path } = files.facts(name);
-  // A disk that its last VM left in an overlay is put in order also for those who only read it.
-  const note = readNote(files, path);
-  const isKept = note?.keeper !== undefined && files.exists(note.keeper);
-  if (!readOnly || (note !== undefined && !isKept)) {
-    locks.take(path, true);
-    const done = await settleOverlay(files, path);
-    if (done !== undefined) warn(done);
-    locks.release(path);
-  }
-  const image = { path, format: formatOf(files, { path: name, format }) };
-  const [, ...below] = imageChain(files, { ...image, path: name });
-  locks.takeChain([image, ...below], readOnly);
+  const { path: name, readOnly } = drive;
+  const image = await lockImage(files, drive, locks, { keeps: keepsImage(files), warn });
   const device = await openDisk(files, { ...image, path: name, readOnly });
   return { image, readOnly, device, isScratch: false, locks };
 }

@@ -74,7 +74,7 @@ export class PageLoader {
   #counters = { first: 0, demanded: 0, neighbours: 0, background: 0 };
 
   /**
-   * Loads what is to be there first. Throws FormatError and HostError when it cannot be read.
+   * Loads nothing yet. Throws ConfigError for options that make no sense.
    *
    * @param ram the VM's RAM, all zeros
    * @param told is told of what could not be read
@@ -97,7 +97,6 @@ export class PageLoader {
     }
     const { packOf } = checkpoint.map;
     this.#source = LazySource.makeFor(packOf);
-    this.#loadFirst(options.first ?? "active");
   }
 
   /** What the VM's world is handed. */
@@ -115,8 +114,14 @@ export class PageLoader {
     return { ...this.#counters };
   }
 
-  /** Begins to load while the VM runs. */
+  /** Loads what is to be there first. Throws FormatError and HostError when it cannot be read. */
+  loadFirst(): void {
+    this.#loadFirst(this.options.first ?? "active");
+  }
+
+  /** Lets the VM run, and loads the rest meanwhile. */
   start(): void {
+    this.#source.ready();
     this.#done = this.#serve();
   }
 
@@ -157,11 +162,7 @@ export class PageLoader {
       return;
     }
     const loaded = (page: number, pages: number) => {
-      for (let i = page; i < page + pages; i++) {
-        if (!this.#source.begin(i)) continue;
-        this.#source.done(i);
-        counters.first++;
-      }
+      counters.first += this.#source.presentBefore(page, pages);
     };
     if (this.checkpoint.hasWorkingSet) {
       try {

@@ -53,11 +53,13 @@ export const TO_VM = {
   saveEnded: 20,
   /** A VM that stands still behind `freeze` goes on. */
   saveGo: 21,
+  /** (milliseconds) Note for so long which pages are used first, and tell. For a VM that goes on from a checkpoint. */
+  learn: 22,
 } as const;
 
 /** TABLE of messages to the kernel world. */
 export const TO_KERNEL = {
-  /** The machine is made and runs. */
+  /** (milliseconds since 1970) The machine runs; it is made, when this comes for the first time. */
   running: 1,
   /** The machine stands still, because it was asked to. */
   paused: 2,

@@ -3,11 +3,12 @@
  * drops it. V8 compiles functions when they are first called; a machine that is made by functions that are
  * compiled already takes 1 ms instead of 20. Then one that goes on from a checkpoint (restore_rehearsal.ts).
  *
- * Invariant: nothing of it is left but warm code.
+ * Invariant: nothing of it is left but warm code, and a machine that nobody has seen (spare_machine.ts).
  */
 import type { MachineConfig, MachineFactory } from "./machine_port.ts";
 import { rehearseDecoding } from "./rehearsed_code.ts";
 import { CompilePort } from "./remote_compiler.ts";
+import { makeSpareMachine, type SpareMachine } from "./spare_machine.ts";
 
 /** What to rehearse; nothing, if there is no machine. */
 export interface Rehearsal {
@@ -17,6 +18,8 @@ export interface Rehearsal {
   readonly core?: WebAssembly.Module | undefined;
   /** Whether what records is loaded, for a VM that is recorded from its start. */
   readonly records?: boolean;
+  /** Whether to make a machine ahead for a VM that goes on, and whether its regions may be of earlier runs. */
+  readonly goesOn?: { readonly keeps: boolean } | undefined;
 }
 
 /** `wfi`, and a jump back to it. */
@@ -25,13 +28,14 @@ const GUEST = Uint32Array.of(0x1050_0073, 0xffdf_f06f);
 const BUDGET = 100;
 const SLICES = 3;
 
-/** Rehearses. Rejects with what a machine throws that cannot be made. */
+/** Rehearses. Gives the machine that is made ahead. Rejects with what a machine throws that cannot be made. */
 export async function rehearse(
-  { config, core, records }: Rehearsal,
+  rehearsal: Rehearsal,
   create: MachineFactory,
-): Promise<void> {
+): Promise<SpareMachine | undefined> {
+  const { config, core, records } = rehearsal;
   if (records) await import("./live_recording.ts");
-  if (config === undefined) return;
+  if (config === undefined) return undefined;
   const guest: MachineConfig = {
     ...config,
     kernel: new Uint8Array(GUEST.slice().buffer),
@@ -52,4 +56,5 @@ export async function rehearse(
   await rehearseRestore(config, surroundings, create);
   port1.close();
   port2.close();
+  return await makeSpareMachine(rehearsal, create);
 }

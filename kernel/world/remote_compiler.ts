@@ -3,6 +3,7 @@
  *
  * Invariant: what an earlier machine of this VM world ordered never reaches a later one.
  */
+import { assert } from "../base/assert.ts";
 import { hostTimers } from "../host/timers.ts";
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import type { Batch, MadeBatch, RegionCompiler } from "../translator/translation.ts";
@@ -13,13 +14,25 @@ const ARRIVAL_MILLISECONDS = 1000;
 
 /** A VM world's end of the port to the compile world. */
 export class CompilePort {
-  readonly #port: MessagePort;
+  #port: MessagePort | undefined;
+  /** What was said before there was anybody to say it to. */
+  readonly #unsaid: ToCompileWorld[] = [];
   #life = 0;
   #compiler: RemoteCompiler | undefined;
 
-  /** @param keeps whether there are regions of earlier runs */
-  constructor(port: MessagePort, readonly keeps: boolean) {
+  /**
+   * Connects at once where there is a port.
+   * @param keeps whether there are regions of earlier runs
+   */
+  constructor(port: MessagePort | undefined, readonly keeps: boolean) {
+    if (port !== undefined) this.connect(port);
+  }
+
+  /** Connects a machine that was made ahead, and has ordered nothing yet. */
+  connect(port: MessagePort): void {
+    assert(this.#port === undefined, "the way to the compile world is one");
     this.#port = port;
+    for (const what of this.#unsaid.splice(0)) port.postMessage(what);
     port.onmessage = ({ data }: MessageEvent<FromCompileWorld>) => {
       if (data.life === this.#life) this.#compiler?.arrived(data.made);
     };
@@ -39,7 +52,9 @@ export class CompilePort {
   }
 
   #say(what: ToCompileWorld, transfer: Transferable[] = []): void {
-    this.#port.postMessage(what, transfer);
+    if (this.#port !== undefined) return this.#port.postMessage(what, transfer);
+    assert(transfer.length === 0, "a machine that does not run orders nothing");
+    this.#unsaid.push(what);
   }
 }
 

@@ -8,7 +8,7 @@
 import { assert } from "../base/assert.ts";
 import { hostClock } from "../host/clock.ts";
 import { saveImage } from "../machine/machine_image.ts";
-import { newLazyTable } from "../memory/lazy_table.ts";
+import { LAZY, LAZY_STATE, newLazyTable } from "../memory/lazy_table.ts";
 import { newMemory } from "../memory/memory_plan.ts";
 import { HostTime } from "./host_time.ts";
 import type { MachineConfig, MachineFactory, MachineSurroundings } from "./machine_port.ts";
@@ -41,7 +41,10 @@ export async function rehearseRestore(
   const code = core.bytes.slice(from, from + GUEST.byteLength);
   new Uint8Array(memory.buffer, from).set(code);
   const image = saveImage(before.machine);
-  const lazy = newLazyTable(core.plan.ramPages).buffer;
+  const { buffer: lazy, header, states } = newLazyTable(core.plan.ramPages);
+  // A page that the guest does not use is missing, so that the others are looked through.
+  states[core.plan.ramPages - 1] = LAZY_STATE.absent;
+  header[LAZY.left] = 1;
   const restored = { image, ticks: 0, memory, lazy };
   const { kernel: _, ...rest } = guest;
   const machine = await create(rest, { ...surroundings, restored });

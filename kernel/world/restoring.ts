@@ -1,21 +1,20 @@
 /**
  * How an open checkpoint becomes what a VM is made of (S17, S19.6): its description is read and checked, its
- * memory made, and the pages that are to be there first are loaded.
+ * memory made, and the loader of its pages.
  *
- * Invariant: whatever is wrong with a checkpoint is found before there is a VM, and named.
+ * Invariant: whatever is wrong with a checkpoint is found before its guest executes anything, and named.
  */
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, HostError } from "../base/errors.ts";
 import { parseIdentity, type VmIdentity } from "../base/identity.ts";
 import { Shape } from "../base/shape.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { Host } from "../host/host.ts";
 import type { MachineImage } from "../machine/machine_image.ts";
 import { planOptions } from "../machine/machine_plan.ts";
-import { newMemory, planMemory } from "../memory/memory_plan.ts";
+import { type MemoryPlan, newMemory, planMemory } from "../memory/memory_plan.ts";
 import type { MachineConfig } from "./machine_port.ts";
 import { type LoadOptions, type LoadProblems, PageLoader } from "./page_loader.ts";
-import type { WorkingSetLearner } from "./working_set_learner.ts";
-import { decodeSavedVm, type SavedVm } from "./saved_vm.ts";
+import { checkAgainstHead, decodeSavedVm, type SavedVm } from "./saved_vm.ts";
 import type { RestoreParts } from "./vm_parts.ts";
 import type { ImagesMessage } from "./vm_world.ts";
 
@@ -30,21 +29,39 @@ export interface RestoredVm {
   readonly restore: RestoreParts;
 }
 
-/** What a checkpoint says of its VM. Throws FormatError. */
-export function describeSaved({ head, state }: OpenCheckpoint): {
+/** A VM as its checkpoint describes it. */
+export interface DescribedVm {
   readonly saved: SavedVm;
+  /** Who it was; undefined when it was what its seed gives. */
   readonly identity: VmIdentity | undefined;
   /** Guest time in ticks of 100 ns. */
   readonly ticks: number;
   readonly image: MachineImage;
-} {
+  /** What the checkpoint says of its disks. */
+  readonly disks: unknown;
+}
+
+/** What a checkpoint says of its VM. Throws FormatError. */
+export function describeSaved(checkpoint: OpenCheckpoint): DescribedVm {
+  const { head, state } = checkpoint;
   const where = `checkpoint ${head.id}`;
+  const saved = decodeSavedVm(state.config, where);
+  checkAgainstHead(saved, head, where);
   return {
-    saved: decodeSavedVm(state.config, where),
+    saved,
     identity: state.identity === null ? undefined : parseIdentity(state.identity, where),
     ticks: new Shape(state.config, where).field("ticks").whole(0),
     image: state.image,
+    disks: state.disks,
   };
+}
+
+/** How a VM is to go on. */
+export interface RestoreOptions {
+  readonly loading: LoadOptions;
+  readonly told: LoadProblems;
+  /** Memory of a machine of this make that was made ahead, if there is one. */
+  readonly spareFor: (config: MachineConfig) => WebAssembly.Memory | undefined;
 }
 
 /**
@@ -54,12 +71,10 @@ export function describeSaved({ head, state }: OpenCheckpoint): {
 export async function restoreVm(
   host: Host,
   checkpoint: OpenCheckpoint,
-  options: LoadOptions,
-  told: LoadProblems,
-  learns: (isKnown: boolean) => WorkingSetLearner | undefined = () => undefined,
+  { saved, identity, ticks, image, disks }: DescribedVm,
+  { loading, told, spareFor }: RestoreOptions,
 ): Promise<RestoredVm> {
   const { head } = checkpoint;
-  const { saved, identity, ticks, image } = describeSaved(checkpoint);
   const { machine, sources } = saved;
   const config = {
     ...machine,
@@ -67,15 +82,24 @@ export async function restoreVm(
     ...identity && { identity },
   };
   const plan = planMemory(planOptions(machine));
-  const memory = newMemory(plan);
+  const spare = spareFor(config);
+  const memory = spare ?? memoryFor(plan, saved.name);
   const ram = new Uint8Array(memory.buffer, plan.ram, plan.ramBytes);
-  const loader = new PageLoader(checkpoint, ram, host.timers, told, options);
-  const learner = learns(loader.hadWorkingSet);
-  const learn = learner?.milliseconds ?? 0;
-  const start = { image, ticks, memory, lazy: loader.table, learn };
-  const restore = { start, base: head.id, typed: saved.typed, loader, learner };
-  const { disks } = checkpoint.state;
+  const loader = new PageLoader(checkpoint, ram, host.timers, told, loading);
+  const start = { image, ticks, memory, lazy: loader.table, isSpare: spare !== undefined };
+  const restore = { start, base: head.id, typed: saved.typed, loader };
   return { saved, identity, config, disks, restore };
+}
+
+function memoryFor(plan: MemoryPlan, name: string): WebAssembly.Memory {
+  try {
+    return newMemory(plan);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new HostError(`Cannot give the VM "${name}" its memory: ${error.message}`, {
+      cause: error,
+    });
+  }
 }
 
 /** The images of a restored VM, whose guest resets itself. Rejects with ConfigError and HostError. */

@@ -7,6 +7,7 @@ import type { SavedFacts } from "./checkpoint_service.ts";
 import type { PageLoader } from "./page_loader.ts";
 import type { VmDisks } from "./vm_disks.ts";
 import type { VmSaves } from "./vm_saves.ts";
+import type { WorkingSetLearner } from "./working_set_learner.ts";
 
 /** What saving takes. */
 export interface SavingParts {
@@ -17,6 +18,11 @@ export interface SavingParts {
   readonly disks: VmDisks | undefined;
   /** Loads its pages, if it went on from a checkpoint. */
   readonly loader: PageLoader | undefined;
+  /**
+   * Lets a VM execute that goes on from a checkpoint: what is to be there first is there.
+   * @param learner keeps which pages it uses first; closed at its end
+   */
+  readonly goOn: (learner?: WorkingSetLearner) => void;
 }
 
 const parts = new WeakMap<object, SavingParts>();

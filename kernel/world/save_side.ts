@@ -110,8 +110,9 @@ export class SaveSide {
   /**
    * Freezes the machine as it is now, between runs, when all of its output was sent.
    * @param all whether all pages are to be saved, whatever earlier checkpoints have
+   * @param holds whether the machine stands still from now on: then the pages that it used are told, too
    */
-  freeze(id: number, all: boolean): void {
+  freeze(id: number, all: boolean, holds: boolean): void {
     const { machine } = this;
     const aside = this.#copyAside();
     // The kernel world has loaded them before it asks for all: this ends their traces, and waits for none.
@@ -121,7 +122,7 @@ export class SaveSide {
     }
     const image = saveImage(machine);
     const { icount, ticks } = machine.gate.stamp();
-    const active = this.#active.running ? this.#active.end() : undefined;
+    const active = holds && this.#active.running ? this.#active.end() : undefined;
     const area = aside.begin({ all });
     const { core: { buffer, plan } } = machine;
     this.mailbox.send(TO_KERNEL.frozen, message("", [id]));
@@ -136,6 +137,11 @@ export class SaveSide {
       memory: buffer as SharedArrayBuffer,
       ram: plan.ram,
     });
+  }
+
+  /** The machine goes on behind a freeze that was to be its last. */
+  goOn(): void {
+    if (this.#learnsUntil === undefined) this.#active.end();
   }
 
   /** The saver has had all pages, or gave up. */

@@ -8,26 +8,30 @@
  */
 import { FormatError } from "../base/errors.ts";
 import { Shape } from "../base/shape.ts";
+import { PAGE_BYTES } from "../base/units.ts";
+import type { CheckpointHead } from "../checkpoint/checkpoint_format.ts";
 import {
+  APPEND_MAXIMUM,
   CACHE_ELEMENTS_MAXIMUM,
   DRIVES_MAXIMUM,
   GUEST_MEMORY_MAXIMUM,
   GUEST_MEMORY_MINIMUM,
   HARTS_MAXIMUM,
   TLB_ENTRIES_MAXIMUM,
+  TLB_ENTRIES_MINIMUM,
+  VM_NAME_MAXIMUM,
+  WASM_PAGE_BYTES,
 } from "../limits.ts";
 import type { ClockKind } from "../machine/clock.ts";
 import { isMachineVersion, MACHINE_VERSION, MACHINE_VERSION_OLDEST } from "../machine/version.ts";
-import { CONSOLE_CREDIT } from "./vm_inputs.ts";
+import { UNTAKEN_MAXIMUM } from "./byte_input.ts";
+import { EXEC_UNFINISHED_MAXIMUM } from "./exec_protocol.ts";
 import type { DiskShape, MachineConfig } from "./machine_port.ts";
 import type { ConsoleDevice } from "./vm_console.ts";
 import type { AgentPlace } from "./vm_exec.ts";
 
 /** Version of this description. */
 export const SAVED_VM_VERSION = 1;
-
-/** Bytes of a connection that may be under way: frames for sixteen commands and their headers. */
-const UNTAKEN_BYTES = 4 * 1024 * 1024;
 
 /** A file that the VM's guest was started from: read again when the guest resets itself. */
 export interface SavedSource {
@@ -86,7 +90,7 @@ export function decodeSavedVm(value: unknown, where: string): SavedVm {
     );
   }
   return {
-    name: vm.field("name").text(256),
+    name: vm.field("name").text(VM_NAME_MAXIMUM),
     machine: machineOf(vm.field("machine"), where),
     sources: vm.field("sources").list(3, (source) => ({
       role: source.field("role").oneOf(["kernel", "initrd", "bios"]),
@@ -97,9 +101,27 @@ export function decodeSavedVm(value: unknown, where: string): SavedVm {
     onReset: vm.field("onReset").oneOf(["restart", "end"]),
     translations: vm.field("translations").matching(/^[0-9a-f]{8,64}\.regions$/, "a file's name"),
     wallNanoseconds: vm.field("wallNanoseconds").digits(),
-    typed: vm.field("typed").bytes(CONSOLE_CREDIT),
+    typed: vm.field("typed").bytes(UNTAKEN_MAXIMUM),
     agent: agentOf(vm.field("agent")),
   };
+}
+
+/** Compares a VM with the head of its checkpoint. Throws FormatError that names what differs. */
+export function checkAgainstHead(
+  { machine: { memoryBytes, machineVersion } }: SavedVm,
+  head: Pick<CheckpointHead, "memoryPages" | "machineVersion">,
+  where: string,
+): void {
+  const pairs = [
+    ["memoryBytes", memoryBytes, head.memoryPages * PAGE_BYTES],
+    ["machineVersion", machineVersion, head.machineVersion],
+  ] as const;
+  for (const [name, has, expected] of pairs) {
+    if (has === expected) continue;
+    throw new FormatError(
+      `${where}: VM.machine.${name} is ${has}: expected ${expected}, as its head says`,
+    );
+  }
 }
 
 function machineOf(machine: Shape, where: string): SavedVm["machine"] {
@@ -112,19 +134,39 @@ function machineOf(machine: Shape, where: string): SavedVm["machine"] {
   }
   return {
     machineVersion,
-    memoryBytes: machine.field("memoryBytes").whole(GUEST_MEMORY_MINIMUM, GUEST_MEMORY_MAXIMUM),
+    memoryBytes: wholePages(
+      machine.field("memoryBytes").whole(GUEST_MEMORY_MINIMUM, GUEST_MEMORY_MAXIMUM),
+      where,
+    ),
     harts: machine.field("harts").whole(1, HARTS_MAXIMUM),
-    append: machine.field("append").text(),
+    append: machine.field("append").text(APPEND_MAXIMUM),
     bios: machine.field("bios").oneOf(["builtin", "none", "image"]),
     disks: machine.field("disks").list(DRIVES_MAXIMUM, diskOf),
     clock: machine.field("clock").oneOf<ClockKind>(["host", "virtual", "exact"]),
     tier: machine.field("tier").oneOf(["auto", "interpreter", "translator", "check"]),
-    tlbEntries: machine.optional("tlbEntries", (it) => it.whole(1, TLB_ENTRIES_MAXIMUM)),
+    tlbEntries: machine.optional(
+      "tlbEntries",
+      (it) => powerOfTwo(it.whole(TLB_ENTRIES_MINIMUM, TLB_ENTRIES_MAXIMUM), where),
+    ),
     cacheElements: machine.optional("cacheElements", (it) => it.whole(1, CACHE_ELEMENTS_MAXIMUM)),
     seed: machine.field("seed").whole(0),
     startWallNanoseconds: machine.field("startWallNanoseconds").digits(),
     trace: machine.field("trace").flag(),
   };
+}
+
+function wholePages(memoryBytes: number, where: string): number {
+  if (memoryBytes % WASM_PAGE_BYTES === 0) return memoryBytes;
+  throw new FormatError(
+    `${where}: VM.machine.memoryBytes is ${memoryBytes}: expected a multiple of ${WASM_PAGE_BYTES}`,
+  );
+}
+
+function powerOfTwo(tlbEntries: number, where: string): number {
+  if (Number.isInteger(Math.log2(tlbEntries))) return tlbEntries;
+  throw new FormatError(
+    `${where}: VM.machine.tlbEntries is ${tlbEntries}: expected a power of two`,
+  );
 }
 
 function diskOf(disk: Shape): DiskShape {
@@ -135,7 +177,7 @@ function agentOf(agent: Shape): AgentPlace {
   return {
     version: agent.field("version").whole(0, 999_999_999),
     nextCommand: agent.field("nextCommand").whole(1, 999_999_999),
-    rest: agent.field("rest").bytes(UNTAKEN_BYTES),
-    untaken: agent.field("untaken").bytes(UNTAKEN_BYTES),
+    rest: agent.field("rest").bytes(EXEC_UNFINISHED_MAXIMUM),
+    untaken: agent.field("untaken").bytes(UNTAKEN_MAXIMUM),
   };
 }

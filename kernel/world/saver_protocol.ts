@@ -36,6 +36,8 @@ export type ToSaver =
   | { readonly kind: "pass"; readonly pass: SavePass }
   /** A batch of clusters was written. */
   | { readonly kind: "written"; readonly id: number }
+  /** The rate counts no more. */
+  | { readonly kind: "hurry"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number };
 
 /** What was read so far. */

@@ -24,6 +24,8 @@ import {
 
 /** Milliseconds that are waited for a VM that is copying a page aside. */
 const LATER_MILLISECONDS = 1;
+/** Milliseconds between two looks at what was said, while a save is held back. */
+const LOOK_MILLISECONDS = 50;
 /** Pages between two looks at the rate. */
 const RATE_PAGES = 64;
 
@@ -35,6 +37,7 @@ class Save {
   #written: (() => void) | undefined;
   #pages = 0;
   #isAborted = false;
+  #hurries = false;
 
   constructor(private readonly id: number, { pack, dedup }: ToSaver & { kind: "begin" }) {
     this.#index = new DedupIndex(dedup);
@@ -46,6 +49,11 @@ class Save {
     this.#written?.();
   }
 
+  /** The VM has ended: nothing is gained by sparing it. */
+  hurry(): void {
+    this.#hurries = true;
+  }
+
   /** The kernel world has written a batch. */
   written(): void {
     this.#underWay--;
@@ -53,6 +61,7 @@ class Save {
   }
 
   async pass(pass: SavePass): Promise<void> {
+    assert(pass.isLast || pass.active === undefined, "active pages are of a VM that stands still");
     const frozen = new FrozenPages(pass);
     // What is used first is laid together behind all else.
     const isActive = pass.active && flagsOf(pass.active);
@@ -87,8 +96,16 @@ class Save {
       if (isActive?.[page] !== 1) this.#encoder.add(page, this.#page);
       await this.#send({ share: frozen.progress, pages: this.#pages });
       if (rate === Infinity || count % RATE_PAGES !== 0) continue;
-      const early = started + count / rate * 1000 - hostClock.monotonicMilliseconds();
-      if (early > 0) await hostTimers.delay(early);
+      await this.#holdBack(started + count / rate * 1000);
+    }
+  }
+
+  /** Waits until a time, unless the save is over or nobody is spared by that any more. */
+  async #holdBack(until: number): Promise<void> {
+    for (;;) {
+      const early = until - hostClock.monotonicMilliseconds();
+      if (early <= 0 || this.#isAborted || this.#hurries) return;
+      await hostTimers.delay(Math.min(early, LOOK_MILLISECONDS));
     }
   }
 
@@ -137,5 +154,6 @@ globalThis.addEventListener("message", ({ data }: MessageEvent<ToSaver>) => {
   if (save?.id !== id) return assert(data.kind !== "pass", "a pass of a save that never began");
   if (data.kind === "pass") void save.save.pass(data.pass);
   else if (data.kind === "written") save.save.written();
+  else if (data.kind === "hurry") save.save.hurry();
   else save.save.abort();
 });

@@ -6,6 +6,7 @@
  * the kernel and other VMs go on.
  */
 import { Broken } from "../base/assert.ts";
+import { closeAll } from "../base/close_all.ts";
 import { HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
 import { PAGE_BYTES } from "../base/units.ts";
@@ -17,7 +18,7 @@ import { noteSaving } from "./savable_vms.ts";
 import { DiskService } from "./disk_service.ts";
 import { isFrozenVm } from "./frozen_vm.ts";
 import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
-import { createMailbox, KernelMailbox, type Received } from "./mailbox.ts";
+import { KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
 import type { Connection } from "./translation_service.ts";
 import type { RecordOptions } from "./recording_session.ts";
@@ -38,12 +39,14 @@ import { VmExec } from "./vm_exec.ts";
 import type { AgentPlace, ExecOptions, ExecProcess, ExecResult } from "./vm_exec.ts";
 import { type AnnouncementOutcome, type IdentityAnnouncement, VmWho } from "./vm_identity.ts";
 import { VmLink } from "./vm_link.ts";
+import type { PageLoader } from "./page_loader.ts";
 import { type RestoreParts, startMessage, type VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
 import type { VmExit, VmStats } from "./vm_facts.ts";
 import { VmSaves } from "./vm_saves.ts";
 import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
+import type { WorkingSetLearner } from "./working_set_learner.ts";
 
 /** Unread output in bytes at which a VM has to stand still, until half of it was read. */
 const MOST_BACKLOG = 8 * 1024 * 1024;
@@ -77,6 +80,7 @@ export class VM {
   readonly #recordings: VmRecordings;
   readonly #replay: VmReplay | undefined;
   readonly #restore: RestoreParts | undefined;
+  #learner: WorkingSetLearner | undefined;
   readonly #saves: VmSaves;
   readonly #exit: PromiseWithResolvers<VmExit> = Promise.withResolvers();
   readonly #phase = new VmPhase();
@@ -99,8 +103,8 @@ export class VM {
     this.#images = parts.images;
     // Waiting for the exit is a choice; a failure that nobody waits for is not an unhandled error.
     this.#exit.promise.catch(() => {});
-    const shared = createMailbox();
-    this.#link = new VmLink(new KernelMailbox(shared), host.timers, {
+    const { mailbox } = parts.world;
+    this.#link = new VmLink(new KernelMailbox(mailbox), host.timers, {
       message: (got) => this.#received(got),
       fault: (error) => this.#fail(failureReport("run", error, this.icount)),
     });
@@ -136,13 +140,17 @@ export class VM {
     );
     const restore = this.#restore = parts.restore;
     const { facts, drives } = parts;
-    noteSaving(this, { saves: this.#saves, facts, disks: drives, loader: restore?.loader });
+    const loader = restore?.loader;
+    const goOn = (learner?: WorkingSetLearner) => this.#goOn(loader!, learner);
+    noteSaving(this, { saves: this.#saves, facts, disks: drives, loader, goOn });
     this.#compiler = parts.compiler;
-    this.#worker.post(startMessage(parts, shared), [
+    this.#worker.post(startMessage(parts), [
       ...parts.compiler ? [parts.compiler.port] : [],
       ...parts.moved,
     ]);
-    if (restore !== undefined) this.#goOn(restore);
+    this.#saves.base = restore?.base;
+    // The VM may end before its guest takes it, as it might have without the checkpoint.
+    if (restore && restore.typed.length > 0) this.#console.write(restore.typed).catch(() => {});
   }
 
   /** Its terminal. */
@@ -163,6 +171,11 @@ export class VM {
   /** Instructions it has retired, as of its last slice. */
   get icount(): number {
     return this.#link.icount;
+  }
+
+  /** When its machine began to execute, in milliseconds since 1970 with fractions; 0 before that. */
+  get startedAt(): number {
+    return this.#startedAt;
   }
 
   /** Milliseconds since it began to run; 0 before that. */
@@ -228,7 +241,7 @@ export class VM {
       const inTime = new AbortController();
       const ended = this.#phase.until().then(() => inTime.abort());
       if (await this.#host.timers.delay(STOP_MILLISECONDS, inTime.signal)) {
-        this.#finish("ends", { code: 0, why: "stopped" });
+        this.#finish("ends", { code: 0, why: "stopped" }, true);
       }
       await ended;
     }
@@ -328,7 +341,7 @@ export class VM {
   #received(got: Received): void {
     switch (got.kind) {
       case TO_KERNEL.running:
-        if (this.#phase.state === "starting") this.#startedAt = this.#now();
+        if (this.#phase.state === "starting") this.#startedAt = got.numbers[0] ?? this.#now();
         // Whoever waits for the start can take hold of the output before there is any.
         this.#link.yieldSoon();
         return this.#phase.happened("runs");
@@ -365,7 +378,7 @@ export class VM {
       case TO_KERNEL.thawed:
         return this.#saves.thawed(got);
       case TO_KERNEL.touched:
-        return (this.#restore?.learner ?? this.#replay)?.received(got);
+        return (this.#learner ?? this.#replay)?.received(got);
       case TO_KERNEL.recordReady:
         return this.#recordings.ready();
       case TO_KERNEL.debugAnswer:
@@ -389,12 +402,11 @@ export class VM {
     }
   }
 
-  /** Goes on from a checkpoint. */
-  #goOn({ base, typed, loader }: RestoreParts): void {
-    this.#saves.base = base;
+  /** Executes, having gone on from a checkpoint. */
+  #goOn(loader: PageLoader, learner: WorkingSetLearner | undefined): void {
+    this.#learner = learner;
+    if (learner) void this.#link.send(TO_VM.learn, message("", [learner.milliseconds]));
     loader.start();
-    // The VM may end before its guest takes it, as it might have without the checkpoint.
-    if (typed.length > 0) this.#console.write(typed).catch(() => {});
   }
 
   /** The guest starts again: its images are read again, because nobody kept them. */
@@ -454,10 +466,11 @@ export class VM {
   #fail(report: FailureReport): void {
     if (isFinal(this.#phase.state)) return;
     this.#failure = report;
-    this.#finish("fails", failureError(this.name, report));
+    this.#finish("fails", failureError(this.name, report), true);
   }
 
-  #finish(happening: "ends" | "fails", outcome: VmExit | Error): void {
+  /** @param died whether its world may have been in the middle of something */
+  #finish(happening: "ends" | "fails", outcome: VmExit | Error, died = false): void {
     if (isFinal(this.#phase.state)) return;
     this.#wall = this.#startedAt === 0 ? 0 : this.#sinceStart();
     this.#worker.terminate();
@@ -467,28 +480,26 @@ export class VM {
     this.#exec.end();
     this.#replay?.end();
     this.#queries.close();
-    this.#saves.close();
+    this.#saves.close(died);
     this.#debug.end(error === undefined ? (outcome as VmExit).code : 1, this.icount);
-    this.#finishing = this.#release().then(() => {
-      if (outcome instanceof Error) this.#exit.reject(outcome);
-      else this.#exit.resolve(outcome);
+    this.#finishing = this.#release().then((problems) => {
+      const failure = error ?? problems[0];
+      if (failure !== undefined) this.#exit.reject(failure);
+      else this.#exit.resolve(outcome as VmExit);
     });
     this.#phase.happened(happening);
   }
 
-  async #release(): Promise<void> {
-    await this.#link.close();
-    await this.#compiler?.close();
-    await Promise.all([...this.#disks.values()].map((disk) => disk.close()));
-    await this.#drives?.close();
-    await this.#recordings.close();
-    await this.#replay?.close();
-    await this.#restore?.learner?.close();
-    await this.#restore?.loader.close();
+  /** Closes all that it has, in this order. Gives what went wrong. */
+  #release(): Promise<unknown[]> {
+    return closeAll([
+      ...[this.#link, this.#compiler, ...this.#disks.values(), this.#drives],
+      ...[this.#recordings, this.#replay, this.#learner, this.#restore?.loader],
+    ]);
   }
 
   #now(): number {
-    return this.#host.clock.monotonicMilliseconds();
+    return this.#host.clock.commonMilliseconds();
   }
 
   #sinceStart(): number {

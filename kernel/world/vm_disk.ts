@@ -9,11 +9,12 @@
  *                  wait; then the image is the disk again, and the overlay goes
  *
  * Invariants: what the guest was told to be on stable storage is there at any instant, in the image, or in the
- * overlay that the image's note names (storage/overlay_note.ts); a disk that could not be written back goes on
- * in its overlay; a copy that is a difference to the last one has all that was written since that one's moment.
+ * overlay that the image's note names (storage/overlay_note.ts); a disk that could not be written back, or whose
+ * overlay cannot be removed, goes on in its overlay; a copy that is a difference to the last one has all that was
+ * written since that one's moment.
  */
 import { assert } from "../base/assert.ts";
-import { ConfigError, HostError } from "../base/errors.ts";
+import { ConfigError, FormatError, HostError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
 import type { SavedFile } from "../checkpoint/saved_disk.ts";
@@ -25,6 +26,7 @@ import { openDisk } from "../storage/open_disk.ts";
 import { overlayPath, removeOverlay, writeNote } from "../storage/overlay_note.ts";
 import { createQcow2 } from "../storage/qcow2/create.ts";
 import { Qcow2Image } from "../storage/qcow2/image.ts";
+import { StoppedDisk } from "../storage/stopped_disk.ts";
 import { LentDevice, SwitchedDisk } from "../storage/switched_disk.ts";
 import { createOverlay, openOverlay, PARTIAL, TrackedOverlay } from "../storage/tracked_overlay.ts";
 import { WriteMarks } from "../storage/write_marks.ts";
@@ -140,7 +142,10 @@ export class VmDisk {
       const tracked = new TrackedOverlay(image);
       this.#overlay = { path: overlay, image, tracked, drained: undefined };
     } catch (error) {
-      if (error instanceof HostError) await this.#remove(overlay).catch(() => {});
+      if (isExpected(error)) {
+        await this.#remove(overlay).catch(ignoreHostErrors);
+        this.#locks.release(overlay);
+      }
       throw error;
     }
   }
@@ -247,45 +252,105 @@ export class VmDisk {
   }
 
   /**
-   * Writes the overlay into the image, and goes on there. Rejects with `HostError` when it cannot; the disk
-   * then goes on in the overlay, and this may be tried again.
+   * Writes the overlay into the image, and goes on there. Rejects with `HostError` that says where the disk is
+   * when it cannot: it then goes on in the overlay, and this may be tried again; or it takes no more writes,
+   * when nobody knows whether what it gets would be found after a loss of power.
    */
   async writeBack(yields: () => Promise<void>): Promise<void> {
     const overlay = this.#overlay;
     if (overlay === undefined) return;
     const { tracked } = overlay;
     const base = this.#lent;
+    let stopped: StoppedDisk | undefined;
     try {
       await this.#passes(tracked, base, yields);
       await this.served.replace(async () => {
         await tracked.copyDown(base, yields);
         await base.flush();
-        // Nothing is asked of it any more, and all that it has is in the image.
-        await overlay.image.close().catch(() => {});
-        this.#overlay = undefined;
-        await this.#remove(overlay.path);
-        return base;
+        stopped = await this.#end(overlay);
+        return stopped ?? base;
       });
     } catch (error) {
-      if (this.#overlay !== undefined) tracked.markAll();
+      tracked.markAll();
       throw error;
+    }
+    if (stopped !== undefined) throw stopped.reason;
+  }
+
+  /**
+   * Ends the overlay, all of which the image has on stable storage. Rejects with `HostError` when it stays the
+   * disk; gives what is the disk from now on when nothing may be written to the image either.
+   */
+  async #end(overlay: Overlay): Promise<StoppedDisk | undefined> {
+    const { path, image } = overlay;
+    let stopped: StoppedDisk | undefined;
+    try {
+      await this.#remove(path);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      if (this.files.exists(path)) {
+        throw new HostError(
+          `"${this.#image.path}" has all that was written to its disk, which goes on in "${path}": ` +
+            error.message,
+          { cause: error },
+        );
+      }
+      stopped = await this.#empty(overlay);
+    }
+    this.#overlay = undefined;
+    this.#locks.release(path);
+    // Nothing is asked of it any more.
+    await image.close().catch(() => {});
+    return stopped;
+  }
+
+  /**
+   * Empties an overlay whose name is gone, but may come back with a loss of power: over an image that was written
+   * to since, it must have nothing then. Gives what is the disk from now on when it cannot.
+   */
+  async #empty({ path, image }: Overlay): Promise<StoppedDisk | undefined> {
+    try {
+      await image.makeEmpty();
+      await image.flush();
+      return undefined;
+    } catch (error) {
+      if (!isExpected(error)) throw error;
+      const reason = new HostError(
+        `"${this.#image.path}" has all that was written to its disk, which takes no more writes, because ` +
+          `"${path}" may come back with a loss of power: ${error.message}`,
+        { cause: error },
+      );
+      return new StoppedDisk(this.#lent, reason);
     }
   }
 
-  /** Closes it, when nothing is asked of it any more; a scratch image goes. Rejects with `HostError`. */
+  /**
+   * Closes all of it, when nothing is asked of it any more; a scratch image goes. Rejects with `HostError` when a
+   * part cannot be closed well.
+   */
   async close(): Promise<void> {
-    try {
-      if (this.#overlay !== undefined) {
-        await this.writeBack(() => Promise.resolve()).catch(ignoreHostErrors);
+    const failures: unknown[] = [];
+    const attempt = async (act: () => Promise<void> | undefined) => {
+      try {
+        await act();
+      } catch (error) {
+        failures.push(error);
       }
-      // An overlay that is left is found by its note.
-      await this.#overlay?.image.close();
-      await this.#device.close();
-      for (const device of this.#below.toReversed()) await device.close();
-      if (this.isScratch) this.files.remove(this.#image.path);
-    } finally {
-      this.#locks.releaseAll();
+    };
+    // An overlay that is left is found by its note.
+    await attempt(() => this.writeBack(() => Promise.resolve()).catch(ignoreHostErrors));
+    await attempt(() => this.#overlay?.image.close());
+    for (const device of [this.#device, ...this.#below.toReversed()]) {
+      await attempt(() => device.close());
     }
+    await attempt(() => {
+      if (this.isScratch) this.files.remove(this.#image.path);
+      return undefined;
+    });
+    this.#locks.releaseAll();
+    if (failures.length === 0) return;
+    // One that nobody expects says more.
+    throw failures.find((error) => !(error instanceof HostError)) ?? failures[0];
   }
 
   /** Passes over the overlay while requests go on, until little is left. */
@@ -319,8 +384,11 @@ export class VmDisk {
     else {for (const path of [overlay + PARTIAL, overlay]) {
         if (files.exists(path)) files.remove(path);
       }}
-    this.#locks.release(overlay);
   }
+}
+
+function isExpected(error: unknown): error is Error {
+  return error instanceof HostError || error instanceof ConfigError || error instanceof FormatError;
 }
 
 function ignoreHostErrors(error: unknown): void {

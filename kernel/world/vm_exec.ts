@@ -6,7 +6,7 @@
  * agent has said hello; whatever the guest sends, it can only end its own commands, never the kernel.
  */
 import { concatBytes } from "../base/bytes.ts";
-import { HostError } from "../base/errors.ts";
+import { ConfigError, HostError } from "../base/errors.ts";
 import { ByteInput } from "./byte_input.ts";
 import { ByteOutput } from "./byte_output.ts";
 import {
@@ -248,6 +248,13 @@ export class VmExec {
   async spawn(command: string | readonly string[], options: ExecOptions): Promise<ExecProcess> {
     const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : command;
     if (argv.length === 0) throw new HostError("Cannot run an empty command");
+    const text = new TextEncoder().encode(argv.join("\0"));
+    if (text.length > EXEC_PAYLOAD_BYTES) {
+      throw new ConfigError(
+        `Cannot run a command of ${text.length} bytes: expected at most ${EXEC_PAYLOAD_BYTES}; ` +
+          "more can be its input",
+      );
+    }
     await this.#ready.promise;
     if (this.#ended) throw new HostError("Cannot run a command: the VM is not running");
     const id = this.#next++;
@@ -255,7 +262,7 @@ export class VmExec {
       this.#input.write(encodeExecFrame({ kind, id, payload }));
     const process = new Command(send, this.#onRead);
     this.#running.set(id, process);
-    await send(EXEC_FRAME.start, new TextEncoder().encode(argv.join("\0")));
+    await send(EXEC_FRAME.start, text);
     const { signal } = options;
     if (signal) {
       const kill = () => void process.kill(9).catch(() => {});

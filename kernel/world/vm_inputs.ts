@@ -106,14 +106,20 @@ export class VmInputs {
     }
   }
 
+  /** Offers who the machine is and what time it is; false when it has not taken all of that. */
+  offerIdentities(machine: MachinePort): boolean {
+    while (this.#identities.length > 0 && machine.offer(this.#identities[0]!) > 0) {
+      this.#identities.shift();
+    }
+    return this.#identities.length === 0;
+  }
+
   /** Offers everything to the machine; says to the kernel how much console input it took. */
   offerTo(machine: MachinePort, mailbox: VmMailbox): void {
     const notTaken = (event: VmEvent): boolean => machine.offer(event) === 0;
     this.offerDiskResults(machine);
     // Before all else that the guest could see.
-    while (this.#identities.length > 0 && machine.offer(this.#identities[0]!) > 0) {
-      this.#identities.shift();
-    }
+    this.offerIdentities(machine);
     if (this.#sizes.length > 0) this.#sizes = this.#sizes.filter(notTaken);
     while (this.#frames.length > 0 && machine.offer(this.#frames[0]!) > 0) this.#frames.shift();
     for (const [key, waiting] of this.#console) {

@@ -5,7 +5,6 @@ import type { SavedFacts } from "./checkpoint_service.ts";
 import type { EarlyWorld } from "./early_world.ts";
 import type { MachineConfig } from "./machine_port.ts";
 import type { PageLoader } from "./page_loader.ts";
-import type { WorkingSetLearner } from "./working_set_learner.ts";
 import type { RecordingSession } from "./recording_session.ts";
 import type { ReplayParts } from "./replay_source.ts";
 import type { Connection } from "./translation_service.ts";
@@ -24,8 +23,6 @@ export interface RestoreParts {
   readonly typed: Uint8Array;
   /** Loads its pages; closed at its end. */
   readonly loader: PageLoader;
-  /** Keeps which of them it uses first, where that is wanted; closed at its end. */
-  readonly learner: WorkingSetLearner | undefined;
 }
 
 /** What a VM is made of. */
@@ -77,10 +74,10 @@ export interface VmParts {
 }
 
 /** The first message to the world of a VM. */
-export function startMessage(parts: VmParts, mailbox: SharedArrayBuffer): StartMessage {
+export function startMessage(parts: VmParts): StartMessage {
   const { compiler } = parts;
   return {
-    mailbox,
+    mailbox: parts.world.mailbox,
     config: parts.config,
     onReset: parts.onReset,
     waitsForDebugger: parts.waitsForDebugger ?? false,

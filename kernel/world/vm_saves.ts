@@ -12,6 +12,7 @@ import { Broken } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
 import type { Received } from "./mailbox.ts";
 import { message, TO_VM } from "./protocol.ts";
+import { abortSave } from "../memory/save_area.ts";
 import type { FrozenVm } from "./frozen_vm.ts";
 import type { AgentPlace } from "./vm_exec.ts";
 import type { VmLink } from "./vm_link.ts";
@@ -57,7 +58,10 @@ export class VmSaves {
   base: string | undefined;
   readonly #pending = new Map<number, Pending>();
   #count = 0;
+  readonly #end: PromiseWithResolvers<void> = Promise.withResolvers();
   #ended = false;
+  /** Area of the last freeze. */
+  #area: SharedArrayBuffer | undefined;
 
   /** @param side tells what the kernel world has of the VM now */
   constructor(private readonly link: VmLink, private readonly side: () => KernelSide) {}
@@ -106,6 +110,7 @@ export class VmSaves {
   posted(vm: FrozenVm): void {
     const pending = this.#known(vm.id);
     pending.vm = vm;
+    this.#area = vm.area;
     this.#complete(vm.id, pending);
   }
 
@@ -117,9 +122,19 @@ export class VmSaves {
     this.#complete(id, pending);
   }
 
-  /** The VM ended. */
-  close(): void {
+  /** Resolves when the VM has ended. */
+  get end(): Promise<void> {
+    return this.#end.promise;
+  }
+
+  /**
+   * The VM ended.
+   * @param died whether it may have been at work: a save under way may then wait for it for ever
+   */
+  close(died: boolean): void {
     this.#ended = true;
+    this.#end.resolve();
+    if (died && this.#area !== undefined) abortSave(this.#area);
     for (const { reject, stood } of this.#pending.values()) {
       reject(ended());
       stood.reject(ended());

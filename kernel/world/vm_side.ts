@@ -210,9 +210,11 @@ export class VmSide {
 
   #freezeNow({ id, all, holds }: FreezeWish): void {
     const at = this.#clock.monotonicMilliseconds();
+    // Who a clone is belongs to what it is, though it has not run since it was told.
+    if (!this.#inputs.offerIdentities(this.#machine)) return;
     this.#freeze = undefined;
     this.#send(this.#machine.takeOutputs());
-    this.#saveSide().freeze(id, all);
+    this.#saveSide().freeze(id, all, holds);
     this.#isHeldFrozen = holds;
     this.#frozen = { id, at };
     // A VM that stands still for another reason does not wait for this.
@@ -307,6 +309,10 @@ export class VmSide {
         break;
       case TO_VM.saveGo:
         this.#isHeldFrozen = false;
+        this.#saves?.goOn();
+        break;
+      case TO_VM.learn:
+        this.#saves!.learn(this.#clock.monotonicMilliseconds() + got.numbers[0]!);
         break;
       case TO_VM.debug:
         this.#debugCall(got);

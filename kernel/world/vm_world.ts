@@ -16,6 +16,7 @@ import { VmMailbox } from "./mailbox.ts";
 import { jsonMessage, message, TO_KERNEL } from "./protocol.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { type Rehearsal, rehearse } from "./rehearsal.ts";
+import type { SpareMachine } from "./spare_machine.ts";
 import { type EndReport, reportFailure } from "./reports.ts";
 import type { ReplayedMachine, ReplayStart } from "./replay_side.ts";
 import { VmExtras } from "./vm_extras.ts";
@@ -40,8 +41,8 @@ export interface RestoreStart {
   readonly memory: WebAssembly.Memory;
   /** Table of the pages that are not loaded (memory/lazy_table.ts). */
   readonly lazy: SharedArrayBuffer;
-  /** Milliseconds for which to note which pages are used first; 0: not at all. */
-  readonly learn: number;
+  /** Whether the memory is that of the machine that this world has made ahead. */
+  readonly isSpare: boolean;
 }
 
 /** The first message that a VM world gets through its worker's port; most go by the mailbox. */
@@ -74,17 +75,28 @@ export interface StartMessage {
  */
 export function serveVmWorld(create: MachineFactory, unpack: Decompress = cannotUnpack): void {
   const inbox = new Inbox();
-  void firstMessage(inbox, create).then((start) => new Life(start, inbox, create, unpack).live());
+  void begin(inbox, create, unpack);
 }
 
 /** Rehearses as often as it is asked to before the start. */
-async function firstMessage(inbox: Inbox, create: MachineFactory): Promise<StartMessage> {
+async function begin(inbox: Inbox, create: MachineFactory, unpack: Decompress): Promise<void> {
+  let spare: SpareMachine | undefined;
   for (;;) {
     const first = await inbox.next<StartMessage | { readonly rehearsal: Rehearsal }>();
-    if (!("rehearsal" in first)) return first;
-    await rehearse(first.rehearsal, create);
-    (globalThis as unknown as Pick<Worker, "postMessage">).postMessage("rehearsed");
+    if (!("rehearsal" in first)) {
+      return await new Life(first, inbox, create, unpack, spare).live();
+    }
+    spare = await rehearse(first.rehearsal, create);
+    const rehearsed: Rehearsed = { kind: "rehearsed", memory: spare?.memory };
+    (globalThis as unknown as Pick<Worker, "postMessage">).postMessage(rehearsed);
   }
+}
+
+/** What a world posts when it has rehearsed. */
+export interface Rehearsed {
+  readonly kind: "rehearsed";
+  /** Memory of the machine that it has made ahead. */
+  readonly memory: WebAssembly.Memory | undefined;
 }
 
 const cannotUnpack: Decompress = () => unreachable("this VM world does not replay");
@@ -133,6 +145,7 @@ class Life {
   readonly #start: StartMessage;
   readonly #mailbox: VmMailbox;
   readonly #port: CompilePort | undefined;
+  #spare: SpareMachine | undefined;
   #images: ImagesMessage;
   #machine: MachinePort | undefined;
 
@@ -141,12 +154,23 @@ class Life {
     private readonly inbox: Inbox,
     private readonly create: MachineFactory,
     private readonly unpack: Decompress,
+    spare: SpareMachine | undefined,
   ) {
-    const { compiler, config } = start;
+    const { compiler, config, restore } = start;
+    this.#spare = restore?.isSpare ? spare : undefined;
     this.#start = start;
     this.#mailbox = new VmMailbox(start.mailbox);
-    this.#port = compiler && new CompilePort(compiler.port, compiler.keeps);
+    this.#port = compiler && this.#connect(compiler);
     this.#images = { kernel: config.kernel, initrd: config.initrd };
+  }
+
+  /** The way to the compile world, by which a machine that was made ahead is to go. */
+  #connect({ port, keeps }: NonNullable<StartMessage["compiler"]>): CompilePort {
+    const { compiler } = this.#spare ?? {};
+    if (compiler === undefined) return new CompilePort(port, keeps);
+    assert(compiler.keeps === keeps, "the machine was made for this code");
+    compiler.connect(port);
+    return compiler;
   }
 
   async live(): Promise<void> {
@@ -168,9 +192,6 @@ class Life {
     const extras = new VmExtras();
     const saves = restore &&
       (await extras.loadSaving()).restoreMachine(machine, this.#mailbox, restore.image);
-    if (restore && restore.learn > 0) {
-      saves!.learn(hostClock.monotonicMilliseconds() + restore.learn);
-    }
     const recording = record &&
       (await extras.loadRecording())
         .beginRecording(machine, this.#mailbox, hostClock, record, "power-on");
@@ -183,8 +204,9 @@ class Life {
       waitsForDebugger,
       saves,
     });
+    machine.machine?.lazy?.waitUntilReady();
     for (;;) {
-      this.#mailbox.send(TO_KERNEL.running, message());
+      this.#mailbox.send(TO_KERNEL.running, message("", [hostClock.commonMilliseconds()]));
       const end = await side.run();
       if (end.why !== "reset" || onReset !== "restart") {
         side.recording?.end(end.why === "replayed" ? "stopped" : end.why, end.code);
@@ -206,7 +228,7 @@ class Life {
     const { loadPlugins, ReplaySide } = await import("./replay_parts.ts");
     const plugins = await loadPlugins(replay.plugins);
     const machine = replayable(await this.#make(startWallNanoseconds));
-    this.#mailbox.send(TO_KERNEL.running, message());
+    this.#mailbox.send(TO_KERNEL.running, message("", [hostClock.commonMilliseconds()]));
     return await new ReplaySide(machine, replay, {
       plugins,
       waitsForDebugger: this.#start.waitsForDebugger,
@@ -230,6 +252,12 @@ class Life {
     restored?: RestoreStart,
   ): Promise<MachinePort> {
     this.#machine = undefined;
+    if (restored !== undefined && this.#spare !== undefined) {
+      const { machine } = this.#spare;
+      this.#spare = undefined;
+      machine.machine!.loadLazily(restored.lazy);
+      return this.#machine = machine;
+    }
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
     const machine = await this.create(config, {
       core: this.#start.core,

@@ -242,14 +242,14 @@ export class CrashFiles implements HostFiles {
   }
 
   async lock(path: string, kind: LockKind): Promise<HostLock> {
-    this.#makeLockFile(path);
+    this.#findLockFile(path, kind);
     const release = await this.disk.lock(clean(path), kind, this);
     this.alive();
     return this.#held(release);
   }
 
   tryLock(path: string, kind: LockKind): HostLock | undefined {
-    this.#makeLockFile(path);
+    this.#findLockFile(path, kind);
     const release = this.disk.tryLock(clean(path), kind, this);
     return release && this.#held(release);
   }
@@ -300,9 +300,10 @@ export class CrashFiles implements HostFiles {
       .map(([name]) => name.slice(name.lastIndexOf("/") + 1)).sort();
   }
 
-  #makeLockFile(path: string): void {
+  #findLockFile(path: string, { mustExist }: LockKind): void {
     this.alive();
-    if (!this.exists(path)) this.create(path);
+    if (mustExist) this.#entry("lock", path);
+    else if (!this.exists(path)) this.create(path);
   }
 
   #held(release: () => void): HostLock {

@@ -30,6 +30,17 @@ const plan = (ramBytes: number, harts: number) =>
     nondetEntries: 4096,
   });
 
+Deno.test("a name and a command line that no checkpoint could keep are refused", () => {
+  const longest = { name: "n".repeat(256), append: "a".repeat(65536) };
+  assertEquals(spec(longest).name, longest.name);
+  assertThrows(
+    () => spec({ name: `${longest.name}n` }),
+    ConfigError,
+    "has 257 characters: expected at most 256",
+  );
+  assertThrows(() => spec({ append: `${longest.append}a` }), ConfigError, "at most 65536");
+});
+
 Deno.test("the state has room for every hart, and the slots' interrupts end before the serial port's", () => {
   assertEquals(MACHINE_STATE.fields.hartState.byteLength, 4 * HARTS_MAXIMUM);
   assertEquals(virtioSlot(VIRTIO_SLOTS_MAXIMUM - 1).irq < BOARD.uart16550!.irq, true);

@@ -29,6 +29,7 @@ const MESSAGES: Readonly<Record<keyof typeof TO_VM, string>> = {
   freeze: "no event: see pause",
   saveEnded: "no event: see savePrepare",
   saveGo: "no event: see pause",
+  learn: "no event: see savePrepare",
   baseData: "no event: a replay's disks, which its recording's machine had",
 };
 

@@ -1,8 +1,11 @@
 /** Claims about the disk commands: what they print, which status they end with, and what they make. */
 import { assert, assertEquals } from "@std/assert";
+import { hostFiles } from "../../kernel/host/files.ts";
+import { peerTest, runPeer } from "../_support/peers.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const MAIN = new URL("./cli_main.ts", import.meta.url).pathname;
+const ARGUMENTS = ["run", "-A", "--no-check", "--unstable-worker-options", MAIN, "disk"];
 
 interface Outcome {
   readonly code: number;
@@ -12,7 +15,7 @@ interface Outcome {
 
 async function disk(...words: string[]): Promise<Outcome> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", "--unstable-worker-options", MAIN, "disk", ...words],
+    args: [...ARGUMENTS, ...words],
     cwd: ROOT,
     env: { NO_COLOR: "1" },
     stdin: "null",
@@ -113,3 +116,66 @@ Deno.test("disk: what cannot be done is refused, by name", () =>
     }
     assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["raw"]);
   }));
+
+Deno.test("disk: an image that another program uses is refused by name, and described all the same", () =>
+  withFolder(async (folder) => {
+    const [base, top] = [`${folder}/base`, `${folder}/top`];
+    await ok("create", base, "1M");
+    await ok("create", top, "--backing", "base", "--backing-format", "qcow2");
+    const writes: string[][] = [["commit", top], ["check", base, "--repair", "all"]];
+    const reads: string[][] = [
+      ["check", base],
+      ["convert", base, `${folder}/copy`],
+      ["create", `${folder}/new`, "--backing", "base", "--backing-format", "qcow2"],
+    ];
+    for (const exclusive of [true, false]) {
+      const lock = hostFiles.tryLock(base, { exclusive, mustExist: true })!;
+      for (const words of exclusive ? [...writes, ...reads] : writes) {
+        const { code, err } = await disk(...words);
+        assertEquals([words.join(" "), code], [words.join(" "), 2]);
+        assert(err.includes(`Cannot use "${base}"`), err);
+      }
+      await ok("info", top);
+      lock.release();
+    }
+    assertEquals(hostFiles.list(folder), ["base", "top"]);
+    await Deno.remove(base);
+    const gone = await disk("commit", top);
+    assertEquals(gone.code, 1);
+    assert(gone.err.includes(`"${base}": there is no such file`), gone.err);
+    assertEquals(hostFiles.list(folder), ["top"]);
+  }));
+
+Deno.test("disk check: a lazily initialised image is checked, and cannot be repaired", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/lazy`;
+    await ok("create", path, "1M", "--format", "lazy-zero");
+    assertEquals(await ok("check", path), "no damage\n0 of 16 blocks initialised\n");
+    const found = JSON.parse(await ok("check", path, "--json"));
+    assertEquals([found.format, found.corruptions], ["lazy-zero", 0]);
+    const repair = await disk("check", path, "--repair", "all");
+    assertEquals([repair.code, /nothing to make its tables from/.test(repair.err)], [2, true]);
+    await Deno.truncate(path, 65536);
+    const short = await disk("check", path);
+    assertEquals([short.code, /is cut short/.test(short.err)], [1, true]);
+    assertEquals((await disk("check", path, "--format", "qcow2")).code, 1);
+  }));
+
+peerTest(
+  "disk: a terminal is shown how far long work is",
+  ["script"],
+  () =>
+    withFolder(async (folder) => {
+      const [raw, top] = [`${folder}/raw`, `${folder}/top`];
+      await Deno.writeFile(raw, new Uint8Array(8 * 1024 * 1024).fill(7));
+      await ok("create", top, "--backing", "raw", "--backing-format", "raw");
+      const cases = [["convert", raw, `${folder}/copy`], ["commit", top]];
+      for (const words of cases) {
+        const command = [Deno.execPath(), ...ARGUMENTS, ...words].map((word) => `'${word}'`);
+        const { code, stdout } = await runPeer("script", ["-qec", command.join(" "), "/dev/null"]);
+        const shown = new TextDecoder().decode(stdout);
+        assertEquals(code, 0, shown);
+        assert(shown.includes("100 %\r\x1b[K"), shown);
+      }
+    }),
+);

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, HostError, type PowerOnOptions, type VM, VMKernel } from "../../mod.ts";
+import { denoHost } from "../../kernel/host/deno_host.ts";
 import { debianTest } from "../_support/debian.ts";
 import { until } from "../_support/until.ts";
 import { WRITING_ROUNDS, writingGuest } from "../_support/writing_guest.ts";
@@ -191,6 +192,64 @@ Deno.test("a VM that goes on is recorded from there, and saved again as what was
     const replay = await kernel.replay(`${folder}/recording`, { verify: true });
     assertEquals((await printedBy(replay)).text, text);
     assertEquals((await replay.waitForExit()).replay?.kind, "end");
+  }));
+
+Deno.test("a state that a VM runs from is restored nowhere else, and forked as one likes", () =>
+  withKernel(async (kernel, folder) => {
+    const vm = await kernel.powerOn(GUEST);
+    const { id } = await kernel.suspend(vm);
+    const resumed = await kernel.resume(id, { paused: true });
+    // As in another process: this one does not know the VM.
+    await using other = await VMKernel.start({ checkpoints: folder });
+    await assertRejects(() => other.restore(id), ConfigError, "a VM runs from it; expected a fork");
+    const [fork] = await other.fork(id);
+    await (await fork!.start()).powerOff();
+    await resumed.powerOff();
+    await (await other.restore(id)).powerOff();
+  }));
+
+Deno.test("forks that cannot be made leave no state behind", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
+  try {
+    let refuses = true;
+    const { files } = denoHost;
+    const open: typeof files.open = (path, options) => {
+      if (!refuses || !path.endsWith(".checkpoint")) return files.open(path, options);
+      refuses = false;
+      throw new HostError("no more files");
+    };
+    const host = { ...denoHost, files: { ...files, open } };
+    const kernel = await VMKernel.start({ host, checkpoints: folder });
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    await assertRejects(() => kernel.fork(vm), HostError, "no more files");
+    const store = await kernel.checkpoints();
+    await kernel.stop({ now: true });
+    assertEquals(store.list(), []);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("what no checkpoint could keep is refused, and the VM goes on", () =>
+  withKernel(async (kernel) => {
+    const vm = await kernel.powerOn(GUEST);
+    await vm.pause();
+    const label = "x".repeat(1001);
+    for (
+      const save of [() => kernel.checkpoint(vm, { label }), () => kernel.suspend(vm, { label })]
+    ) {
+      await assertRejects(save, ConfigError, "label is");
+    }
+    // Nobody takes what is typed.
+    vm.console.write(new Uint8Array(300_000)).catch(() => {});
+    const { id } = await kernel.checkpoint(vm, { label: "kept" });
+    await vm.powerOff();
+    const name = "n".repeat(257);
+    await assertRejects(() => kernel.restore(id, { name }), ConfigError, "has 257 characters");
+    // What was typed is in it, and lets the guest go on.
+    const again = await kernel.restore(id);
+    assertEquals((await printedBy(again)).text.length, WRITING_ROUNDS);
   }));
 
 Deno.test("what cannot be done is refused by name", () =>

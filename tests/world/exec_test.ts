@@ -1,6 +1,6 @@
 /** Claims about commands run in a guest, over a fake machine with a pretended agent. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { HostError } from "../../kernel/mod.ts";
+import { ConfigError, HostError } from "../../kernel/mod.ts";
 import { Prng } from "../../kernel/base/prng.ts";
 import {
   encodeExecFrame,
@@ -20,6 +20,9 @@ Deno.test("exec() gives a command's status and output", async () => {
   assertEquals(new TextDecoder().decode(failed.stderr), "it failed\n");
   await assertRejects(() => vm.exec(["nonsense"]), HostError, "nonsense: not found");
   await assertRejects(() => vm.exec([]), HostError, "empty command");
+  const long = "x".repeat(EXEC_PAYLOAD_BYTES - 5);
+  assertEquals((await vm.exec(["echo", long])).text, `${long}\n`);
+  await assertRejects(() => vm.exec(["echo", `${long}y`]), ConfigError, "expected at most 32768");
 });
 
 Deno.test("exec() passes any bytes through a command, more than all windows hold", async () => {

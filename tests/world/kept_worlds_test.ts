@@ -143,6 +143,42 @@ Deno.test("a bundle that a world cannot load is forgotten", () =>
     assertEquals(await said(tree.worlds(), tree.source), "source");
   }));
 
+Deno.test("a bundle is forgotten when a world dies at its start, not for a death that comes later", () =>
+  withFolder(async (folder) => {
+    const tree = new Tree(folder);
+    const cases = [
+      { age: 1000, says: false, forgotten: true },
+      { age: 60_000, says: false, forgotten: false },
+      { age: 1000, says: true, forgotten: false },
+    ];
+    for (const { age, says, forgotten } of cases) {
+      tree.describe({});
+      let now = 1_000_000;
+      let [die, say] = [() => {}, () => {}];
+      const workers: typeof denoHost.workers = {
+        start: (_url, _name, onDeath, onMessage) => {
+          die = () => onDeath({ message: "it broke", place: "" });
+          say = () => onMessage?.("hello");
+          return { post: () => {}, terminate: () => {} };
+        },
+      };
+      const clock = { ...denoHost.clock, monotonicMilliseconds: () => now };
+      const worlds = new KeptWorlds({ ...denoHost, workers, clock }, {
+        folder: `${folder}/kept`,
+        root: tree.root,
+        make: () => Promise.resolve(),
+      });
+      let died = false;
+      worlds.start(tree.source, "test", () => died = true);
+      if (says) say();
+      now += age;
+      die();
+      assert(died, "whoever started it is told");
+      const isThere = await Deno.stat(tree.description).then(() => true, () => false);
+      assertEquals(isThere, !forgotten, `${age} ms, ${says ? "it spoke" : "silent"}`);
+    }
+  }));
+
 /** The real host, which notes from where worlds were started. */
 function watchedHost(): { host: Host; started: string[] } {
   const started: string[] = [];
@@ -172,6 +208,9 @@ Deno.test("VMs in bundled worlds run, are recorded and replayed, saved and resto
     const bundle = await bundleWorlds(worlds);
     assertEquals(Object.keys(bundle.entries).sort(), WORLDS.toSorted());
     assertEquals((await bundleWorlds(worlds)).folder, bundle.folder, "it is the same again");
+    for (const path of [worlds, `${worlds}/${bundle.folder}`]) {
+      assertEquals((await Deno.stat(path)).mode! & 0o777, 0o700, "it is nobody else's");
+    }
     const { host, started } = watchedHost();
     await using kernel = await VMKernel.start({ host, worlds, checkpoints: `${folder}/saved` });
     const image = `${folder}/guest.bin`;

@@ -33,6 +33,9 @@ const ALSO = ["deno.json", "deno.lock", "tools/worlds/bundle_worlds.ts"];
 /** Days after which a bundle of other sources is removed: nothing runs from it any more. */
 const KEPT_DAYS = 7;
 
+/** Code that runs as the user is nobody else's to read or replace. */
+const FOLDER_MODE = 0o700;
+
 /** Bundles the worlds into a folder. Rejects when a source is changed meanwhile, or cannot be bundled. */
 export async function bundleWorlds(folder: string): Promise<KeptBundle> {
   const before = Date.now();
@@ -96,7 +99,9 @@ async function writeBundle(
   // What is there, and was not good, may be in use: files are replaced, not the folder.
   const into = await exists(path) ? path : `${path}.${crypto.randomUUID()}.part`;
   if (!isWhole || into !== path) {
-    await Deno.mkdir(into, { recursive: true });
+    await Deno.mkdir(into, { recursive: true, mode: FOLDER_MODE });
+    // One that was there already.
+    await Deno.chmod(into, FOLDER_MODE);
     for (const output of outputs) {
       await writeWhole(`${into}/${output.name}`, new Uint8Array(output.contents));
     }
@@ -115,13 +120,18 @@ function entriesOf({ outputs }: Metafile): Record<string, string> {
   return entries;
 }
 
-async function removeOld(folder: string, current: string): Promise<void> {
+/** Removes bundles that nothing runs from any more; others may do the same at this moment. */
+export async function removeOld(folder: string, current: string): Promise<void> {
   const oldest = Date.now() - KEPT_DAYS * 24 * 3600 * 1000;
   for await (const { name, isDirectory } of Deno.readDir(folder)) {
     if (!isDirectory || name === current) continue;
     const path = `${folder}/${name}`;
-    const { mtime } = await Deno.stat(path);
-    if ((mtime?.getTime() ?? 0) < oldest) await Deno.remove(path, { recursive: true });
+    try {
+      const { mtime } = await Deno.stat(path);
+      if ((mtime?.getTime() ?? 0) < oldest) await Deno.remove(path, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 }
 

@@ -72,11 +72,6 @@ export class Indicators {
     this.#changed.add(number);
   }
 
-  /** Whether the file does not hold all that is known. */
-  get isChanged(): boolean {
-    return this.#changed.size > 0;
-  }
-
   /** Whether the bitmap lags behind: it is written with the next flush. */
   get isBitmapChanged(): boolean {
     return this.#headerChanged;

@@ -113,11 +113,6 @@ export function openLazyZero(
   const file = files.open(path, { write: !options.readOnly });
   try {
     const { header, copy } = readHeader(file);
-    if (file.size < header.geometry.fileBytes) {
-      throw new FormatError(
-        `"${path}" is cut short: it has ${file.size} bytes, expected ${header.geometry.fileBytes}`,
-      );
-    }
     return new LazyZeroDisk(file, header, copy, options.readOnly);
   } catch (error) {
     file.close();
@@ -125,8 +120,11 @@ export function openLazyZero(
   }
 }
 
-/** The younger copy of an image's header that is whole. */
-function readHeader(file: HostFile): { readonly header: Header; readonly copy: number } {
+/**
+ * The younger copy of an image's header that is whole. Throws FormatError when there is none or the file is too
+ * short, and HostError.
+ */
+export function readHeader(file: HostFile): { readonly header: Header; readonly copy: number } {
   let found: { readonly header: Header; readonly copy: number } | undefined;
   for (const copy of [0, 1]) {
     const bytes = new Uint8Array(HEADER_BYTES);
@@ -134,6 +132,12 @@ function readHeader(file: HostFile): { readonly header: Header; readonly copy: n
     const header = decodeHeader(bytes, file.path);
     if (header === undefined || header.sequence <= (found?.header.sequence ?? 0)) continue;
     found = { header, copy };
+  }
+  const size = found?.header.geometry.fileBytes;
+  if (size !== undefined && file.size < size) {
+    throw new FormatError(
+      `"${file.path}" is cut short: it has ${file.size} bytes, expected ${size}`,
+    );
   }
   if (found !== undefined) return found;
   throw new FormatError(

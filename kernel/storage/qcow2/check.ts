@@ -1,17 +1,20 @@
 /**
  * Checks and repairs images, with the counts of `qemu-img check` (issue 5, section 3).
  *
- * Invariants: checking changes nothing; a repair that stops half way leaves an image that can be repaired:
- * with version 3 it is marked dirty from before the first change to after the last.
+ * Invariants: checking changes nothing; nobody writes to an image while it is checked, and nobody uses one
+ * while it is repaired.
  */
-import { ConfigError, FormatError } from "../../base/errors.ts";
+import { ConfigError } from "../../base/errors.ts";
 import type { HostFile, HostFiles } from "../../host/files.ts";
-import { COMPRESSED, COPIED, entryOffset, ZERO } from "./cluster_map.ts";
+import { ImageLocks } from "../image_files.ts";
+import type { ImageUseOptions } from "../lock_image.ts";
+import { refuseKept } from "../overlay_note.ts";
+import { COMPRESSED, entryOffset } from "./cluster_map.ts";
 import { type Qcow2Header, readHeader, viewOf } from "./header.ts";
-import { changeFeatures, ImageFile } from "./image_file.ts";
-import { writeRefcountPlace, writeRefcounts } from "./rebuild.ts";
+import { ImageFile } from "./image_file.ts";
 import { getRefcount } from "./refcount_entry.ts";
 import { isCopied, Problems, References } from "./references.ts";
+import { repairFile } from "./repair.ts";
 
 /** What a check found. */
 export interface Qcow2Check {
@@ -19,11 +22,13 @@ export interface Qcow2Check {
   readonly corruptions: number;
   /** Clusters that nothing uses and that do not count as free. */
   readonly leaks: number;
-  /** How many of either were there before a repair, and are no more. */
+  /** Corruptions that were there before a repair, and are no more. */
   readonly corruptionsFixed: number;
+  /** Leaks that were there before a repair, and are no more. */
   readonly leaksFixed: number;
-  /** Clusters of the disk that have data of their own, and of these compressed ones. */
+  /** Clusters of the disk that have data of their own. */
   readonly allocatedClusters: number;
+  /** Of these, compressed ones. */
   readonly compressedClusters: number;
   /** Clusters of the disk. */
   readonly totalClusters: number;
@@ -36,19 +41,42 @@ export interface Qcow2Check {
 /** What to repair: leaked clusters only, or everything. */
 export type Qcow2Repair = "leaks" | "all";
 
+/** How to check an image. */
+export interface Qcow2CheckOptions extends Pick<ImageUseOptions, "keeps"> {
+  /** What to repair; nothing by default. */
+  readonly repair?: Qcow2Repair;
+}
+
 /**
- * Checks an image that nobody uses, and repairs it when asked to. Rejects with `FormatError` when it is no
- * image or cannot be repaired so, and `HostError`.
+ * Checks an image that nobody writes to, and repairs one that nobody uses when asked to. What a crash left in an
+ * overlay stays there: it could not be written into a damaged image. Rejects with `ConfigError` when somebody
+ * uses it or a checkpoint keeps it, `FormatError` when it is no image or cannot be repaired so, and `HostError`.
  */
 export async function checkQcow2(
   files: HostFiles,
   path: string,
-  options: { readonly repair?: Qcow2Repair } = {},
+  options: Qcow2CheckOptions = {},
 ): Promise<Qcow2Check> {
-  const { repair } = options;
+  const { repair, keeps } = options;
   if (repair !== undefined && repair !== "leaks" && repair !== "all") {
     throw new ConfigError(`Cannot repair "${repair}": expected leaks or all`);
   }
+  const locks = new ImageLocks(files);
+  const { path: real } = files.facts(path);
+  locks.take(real, repair !== undefined);
+  try {
+    if (repair !== undefined) refuseKept(files, real, keeps);
+    return await checkLocked(files, path, repair);
+  } finally {
+    locks.releaseAll();
+  }
+}
+
+async function checkLocked(
+  files: HostFiles,
+  path: string,
+  repair: Qcow2Repair | undefined,
+): Promise<Qcow2Check> {
   const before = withFile(files, path, false, (file) => inspect(file));
   if (repair === undefined) return before;
   const needsRepair = repair === "leaks"
@@ -67,23 +95,6 @@ export async function checkQcow2(
     corruptionsFixed: Math.max(0, before.corruptions - after.corruptions),
     leaksFixed: Math.max(0, before.leaks - after.leaks),
   };
-}
-
-/**
- * Repairs the refcounts of an image that was not closed. Rejects with `FormatError` when it is damaged
- * otherwise, which needs to be asked for.
- */
-export async function repairDirty(file: HostFile, header: Qcow2Header): Promise<void> {
-  const image = new ImageFile(file);
-  const problems = new Problems();
-  new References(image, header, problems).countContents();
-  if (problems.corruptions > 0) {
-    throw new FormatError(
-      `"${file.path}" was not closed and is damaged (${problems.lines[0]}): ` +
-        "`disk check --repair all` makes the best of it",
-    );
-  }
-  await repairFile(image, header);
 }
 
 function withFile<T>(
@@ -183,52 +194,5 @@ function checkFlags(
       );
     }
     return false;
-  });
-}
-
-/** Makes refcounts and flags what they should be; entries that lead nowhere lead to nothing then. */
-async function repairFile(file: ImageFile, header: Qcow2Header): Promise<void> {
-  if (header.version === 3) {
-    changeFeatures(file, { dirty: true });
-    await file.flush();
-  }
-  const found = new Problems();
-  let references = new References(file, header, found);
-  references.countContents();
-  if (found.corruptions > 0) {
-    removeBadEntries(references, header);
-    references = new References(file, header, new Problems());
-    references.countContents();
-  }
-  setFlags(references, header);
-  const { clusterBytes, refcountOrder } = header;
-  const place = writeRefcounts(file, clusterBytes, refcountOrder, references.counts);
-  await file.flush();
-  writeRefcountPlace(file, place);
-  await file.flush();
-  if (header.version === 3) {
-    changeFeatures(file, { dirty: false, corrupt: false });
-    await file.flush();
-  }
-}
-
-function removeBadEntries(references: References, header: Qcow2Header): void {
-  const hidesBacking = header.version === 3 && header.backingName !== undefined;
-  references.visitActive(({ table, view, at, isGood }) => {
-    if (isGood) return false;
-    view.setUint32(at, 0);
-    view.setUint32(at + 4, table === "L2" && hidesBacking ? ZERO : 0);
-    return true;
-  });
-}
-
-function setFlags(references: References, { clusterBytes }: Qcow2Header): void {
-  references.visitActive(({ table, view, at }) => {
-    const isCompressed = table === "L2" && (view.getUint32(at) & COMPRESSED) !== 0;
-    const offset = isCompressed ? 0 : entryOffset(view, at);
-    const isOnly = offset !== 0 && references.counts[offset / clusterBytes] === 1;
-    if (isOnly === isCopied(view, at)) return false;
-    view.setUint32(at, (view.getUint32(at) & ~COPIED | (isOnly ? COPIED : 0)) >>> 0);
-    return true;
   });
 }

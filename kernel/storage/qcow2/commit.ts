@@ -1,16 +1,21 @@
 /**
  * Writes what an overlay has into the file that it is based on, and empties the overlay then.
  *
- * Invariant: the overlay stays whole until its backing file has everything on stable storage; a commit that
- * was interrupted anywhere is finished by another one, and the disk reads the same at any time.
+ * Invariants: the overlay stays whole until its backing file has everything on stable storage; a commit that
+ * was interrupted anywhere is finished by another one, and the disk reads the same at any time; nobody else uses
+ * either meanwhile.
  */
 import { ConfigError } from "../../base/errors.ts";
 import type { HostFiles } from "../../host/files.ts";
 import { SECTOR_BYTES } from "../../limits.ts";
-import { backingOf, openQcow2 } from "./open.ts";
-import type { Qcow2Image } from "./image.ts";
 import type { BlockDevice } from "../block_device.ts";
+import { imageChain, ImageLocks } from "../image_files.ts";
+import { type ImageUseOptions, lockImage, settleImage } from "../lock_image.ts";
+import { isOverlayOf, refuseKept } from "../overlay_note.ts";
 import { openRawDisk } from "../raw.ts";
+import { readHeader } from "./header.ts";
+import type { Qcow2Image } from "./image.ts";
+import { type Backing, backingOf, openQcow2 } from "./open.ts";
 
 /** Most sectors that are copied at once. */
 const STEP_SECTORS = 2048;
@@ -19,24 +24,75 @@ const STEP_SECTORS = 2048;
 export interface CommitResult {
   /** The file that was written to. */
   readonly into: string;
-  /** Bytes of data that were copied, and bytes that became zeros. */
+  /** Bytes of data that were copied. */
   readonly copiedBytes: number;
+  /** Bytes that became zeros. */
   readonly zeroedBytes: number;
+}
+
+/** How to commit. */
+export interface CommitOptions extends ImageUseOptions {
+  /** Called with the sectors that were looked at, and how many there are. */
+  readonly progress?: (sectors: number, of: number) => void;
 }
 
 /**
  * Commits an overlay that nobody uses, into a file that nobody uses either. Rejects with `ConfigError` when
- * it has no backing file or that is too short, `FormatError` and `HostError`.
+ * it has no backing file or that is too short, somebody uses either or a checkpoint keeps it; with `FormatError`
+ * and `HostError`.
  */
 export async function commitQcow2(
   files: HostFiles,
   path: string,
-  options: { readonly progress?: (sectors: number, of: number) => void } = {},
+  options: CommitOptions = {},
+): Promise<CommitResult> {
+  const real = await settleImage(files, { path, readOnly: false }, options);
+  const locks = new ImageLocks(files);
+  try {
+    locks.take(real, true);
+    const backing = readBacking(files, path);
+    if (backing === undefined) throw new ConfigError(`"${path}" has no backing file to commit to`);
+    await lockBacking(files, real, backing, locks, options);
+    return await commitLocked(files, path, backing, options);
+  } finally {
+    locks.releaseAll();
+  }
+}
+
+function readBacking(files: HostFiles, path: string): Backing | undefined {
+  const file = files.open(path);
+  try {
+    return backingOf(path, readHeader(file));
+  } finally {
+    file.close();
+  }
+}
+
+/** Locks the file that is written to, and shares what that is based on. */
+async function lockBacking(
+  files: HostFiles,
+  overlay: string,
+  backing: Backing,
+  locks: ImageLocks,
+  options: ImageUseOptions,
+): Promise<void> {
+  const use = { ...backing, readOnly: false };
+  const { path } = files.facts(backing.path);
+  if (!isOverlayOf(files, path, overlay)) return void await lockImage(files, use, locks, options);
+  // What a crash left in this overlay is what is committed.
+  refuseKept(files, path, options.keeps);
+  const [, ...below] = imageChain(files, backing);
+  locks.takeChain([{ ...backing, path }, ...below], false);
+}
+
+async function commitLocked(
+  files: HostFiles,
+  path: string,
+  backing: Backing,
+  options: CommitOptions,
 ): Promise<CommitResult> {
   const overlay = await openQcow2(files, path, { readOnly: false });
   try {
-    const backing = backingOf(path, overlay.header);
-    if (backing === undefined) throw new ConfigError(`"${path}" has no backing file to commit to`);
     if (backing.format === "raw") growRaw(files, backing.path, overlay.sectors);
     const target = backing.format === "raw"
       ? openRawDisk(files, backing.path, { readOnly: false })

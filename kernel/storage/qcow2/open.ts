@@ -9,13 +9,13 @@ import { FormatError } from "../../base/errors.ts";
 import type { HostFiles } from "../../host/files.ts";
 import type { BlockDevice } from "../block_device.ts";
 import { openRawDisk } from "../raw.ts";
-import { repairDirty } from "./check.ts";
 import { type Qcow2Header, readHeader } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
 import { ImageFile } from "./image_file.ts";
+import { repairDirty } from "./repair.ts";
 
-/** Most files of a chain. */
-const CHAIN_MAXIMUM = 64;
+/** Most files of a chain: an image and those that it is based on. */
+export const CHAIN_MAXIMUM = 64;
 
 /** Formats of images. */
 export type ImageFormat = "raw" | "qcow2";

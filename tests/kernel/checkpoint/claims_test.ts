@@ -7,7 +7,15 @@ import { CheckpointStore } from "../../../kernel/checkpoint/checkpoint_store.ts"
 import { hostEntropy } from "../../../kernel/host/entropy.ts";
 import { hostFiles } from "../../../kernel/host/files.ts";
 import { hostPageCodec as codec } from "../../../kernel/host/page_codec.ts";
-import { saveMemory, STORE, testStore } from "../../_support/checkpoints.ts";
+import {
+  aboutOf,
+  assertStore,
+  encodePages,
+  saveMemory,
+  stateOf,
+  STORE,
+  testStore,
+} from "../../_support/checkpoints.ts";
 import { CrashFiles, PowerCut } from "../../_support/crash_files.ts";
 
 async function suspended(): Promise<{ files: CrashFiles; id: string }> {
@@ -29,8 +37,8 @@ Deno.test("a state goes through all states of the table", async () => {
   assertEquals(await store.claimState(id), "available");
 
   const second = await other.claim(id);
-  second.consume();
-  second.consume();
+  await second.consume();
+  await second.consume();
   assertEquals(await store.claimState(id), "in use");
   await assertRejects(() => store.claim(id), ConfigError, "a VM runs from it already");
   second.release();
@@ -51,7 +59,7 @@ Deno.test("a claimer that dies leaves the state available until it has consumed 
   first.kill();
   assertEquals(await store.claimState(id), "available");
   const second = files.otherProcess();
-  (await testStore(second).claim(id)).consume();
+  await (await testStore(second).claim(id)).consume();
   second.kill();
   assertEquals(await store.claimState(id), "consumed");
 });
@@ -62,7 +70,7 @@ Deno.test("after a crash at any operation the guest never ran, or the state is c
     let ran = false;
     const claim = await testStore(files).claim(id).catch(PowerCut.expected);
     try {
-      claim?.consume();
+      await claim?.consume();
       ran = claim !== undefined;
     } catch (error) {
       PowerCut.expected(error);
@@ -114,7 +122,7 @@ Deno.test("of many processes that claim, die, consume and stop at random, one at
           });
           assertEquals(one.claim !== undefined, !held && mayRun);
         } else if (what === "consume" && one.claim !== undefined) {
-          one.claim.consume();
+          await one.claim.consume();
           if (mayRun) runs++;
           mayRun = false;
         } else if (what === "release") {
@@ -160,4 +168,52 @@ Deno.test("a real process that is killed gives its claim back", async () => {
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("a state that a VM runs from is not restored beside it, in any process", async () => {
+  const { files, id } = await suspended();
+  const [store, other] = [testStore(files), testStore(files.otherProcess())];
+  await other.refuseInUse(id);
+  const claim = await store.claim(id);
+  claim.consume();
+  await assertRejects(() => other.refuseInUse(id), ConfigError, `Cannot restore checkpoint ${id}`);
+  claim.release();
+  await other.refuseInUse(id);
+  const plain = await saveMemory(testStore(files, 2), [1]);
+  await store.refuseInUse(plain);
+  await assertRejects(() => store.refuseInUse("../mutex"), ConfigError, "There is no checkpoint");
+});
+
+Deno.test("a state that forks share goes with the process that holds it, and children keep its pages", async () => {
+  const files = new CrashFiles();
+  const [maker, other] = [files.otherProcess(), testStore(files, 3)];
+  const forking = testStore(maker);
+  const memory = [1, 2, 1003];
+  const save = await forking.beginSave({ memoryPages: memory.length });
+  await forking.holdForks(save.id);
+  const pages = encodePages(save, memory, {});
+  await save.commit(aboutOf({ kind: "fork" }), stateOf(memory), pages);
+  const changed = [1, 4, 1003];
+  const child = await saveMemory(testStore(files, 4), changed, { parent: save.id, before: memory });
+  await other.collect();
+  await assertRejects(() => other.delete([save.id]), ConfigError, "forks wait for it");
+  assertEquals(other.has(save.id), true);
+  maker.kill();
+  await other.collect();
+  await assertStore(other, new Map([[child, changed]]));
+  assertEquals(files.list(`${STORE}/claims`), ["mutex"]);
+});
+
+Deno.test("what may be the child of a state that forks share keeps it, and is named", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files);
+  const left = await saveMemory(store, [1, 2], { about: { kind: "fork" } });
+  const bad = await saveMemory(store, [3]);
+  const file = files.open(`${STORE}/checkpoints/${bad}.checkpoint`, { write: true });
+  file.truncate(file.size - 1);
+  const { problems } = await store.collect();
+  assert(problems[0]!.includes(bad), problems[0]);
+  assertEquals(store.has(left), true);
+  await store.delete([bad]);
+  assertEquals(store.has(left), false);
 });

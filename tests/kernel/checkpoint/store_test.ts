@@ -1,5 +1,5 @@
 /** Claims about the checkpoint store: chains, deletion, collection and sharing, against plain pages. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { ConfigError, FormatError, HostError } from "../../../kernel/base/errors.ts";
 import { Prng } from "../../../kernel/base/prng.ts";
@@ -385,4 +385,32 @@ Deno.test("on real files: saved, reopened, deleted; nothing is left", async () =
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("what a reader would refuse of a name or label is refused before anything is written", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files);
+  const longest = "x".repeat(1000);
+  const id = await saveMemory(store, [1, 1002], { about: { label: longest, vm: longest } });
+  await store.rename(id, longest.replaceAll("x", "\u{fffd}"));
+  await store.rename(id, "odd: \ud800 \0");
+  const before = storeBytes(files);
+  for (const label of [`${longest}y`, 5 as unknown as string]) {
+    const message = /label is ".*" ?.*: expected a text of at most 1000 characters$/;
+    const refused = await assertRejects(() => store.rename(id, label), ConfigError);
+    assertMatch(refused.message, message);
+    const unsaved = await assertRejects(
+      () => saveMemory(store, [3, 1004], { about: { label } }),
+      ConfigError,
+    );
+    assertMatch(unsaved.message, message);
+  }
+  await assertRejects(
+    () => saveMemory(store, [3], { about: { vm: `${longest}y` } }),
+    ConfigError,
+    "(1001 characters): expected a name of at most 1000 characters",
+  );
+  assertEquals(storeBytes(files), before);
+  assertEquals(store.list().map(({ head }) => head?.vm), [longest]);
+  await assertStore(store, new Map([[id, [1, 1002]]]));
 });

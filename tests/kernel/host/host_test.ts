@@ -92,6 +92,28 @@ Deno.test("locks of the host exclude each other, also of one process, and are wa
   }
 });
 
+Deno.test("a lock on a file that must exist makes none, and need not be allowed to write to share it", async () => {
+  const folder = await Deno.makeTempDir();
+  const { files } = denoHost;
+  const mustExist = true;
+  try {
+    for (const exclusive of [true, false]) {
+      const kind = { exclusive, mustExist };
+      const refused = `Cannot lock "${folder}/no": there is no such file`;
+      assertThrows(() => files.tryLock(`${folder}/no`, kind), HostError, refused);
+      await assertRejects(() => files.lock(`${folder}/no`, kind), HostError, refused);
+    }
+    assertEquals(files.list(folder), []);
+    const path = `${folder}/yes`;
+    await Deno.writeFile(path, new Uint8Array(1), { mode: 0o444 });
+    const shared = files.tryLock(path, { exclusive: false, mustExist })!;
+    assertEquals(files.tryLock(path, { exclusive: true, mustExist }), undefined);
+    shared.release();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test({
   name: "a full disk is named as such",
   ignore: Deno.build.os !== "linux",

@@ -193,3 +193,35 @@ Deno.test("a disk whose keeping fails goes on, and says so once", async () => {
   await keeping.read(56, read);
   assertEquals(read[0], 57);
 });
+
+Deno.test("a strict flush waits for what was kept since the flush that is under way began", async () => {
+  const flushes: PromiseWithResolvers<void>[] = [];
+  class SlowFile extends TornFile {
+    override flush(): Promise<void> {
+      flushes.push(Promise.withResolvers());
+      return flushes.at(-1)!.promise;
+    }
+  }
+  const disk = new TornDisk(undefined, original());
+  const keeping = new KeepingDisk(disk, new SlowFile(undefined), raise, true);
+  const ended: string[] = [];
+  const settle = async () => {
+    for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+  };
+  await keeping.write(0, new Uint8Array(SECTOR_BYTES));
+  const first = keeping.flush().then(() => ended.push("first"));
+  await settle();
+  await keeping.write(8, new Uint8Array(SECTOR_BYTES));
+  const second = keeping.flush().then(() => ended.push("second"));
+  const third = keeping.flush().then(() => ended.push("third"));
+  await settle();
+  assertEquals([flushes.length, ended], [1, []]);
+  flushes[0]!.resolve();
+  await settle();
+  // The block of the second write is not on stable storage yet.
+  assertEquals([flushes.length, ended], [2, ["first"]]);
+  const closed = keeping.close();
+  flushes[1]!.resolve();
+  await Promise.all([first, second, third, closed]);
+  assertEquals([flushes.length, ended], [2, ["first", "second", "third"]]);
+});

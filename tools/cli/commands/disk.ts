@@ -1,8 +1,22 @@
 /** `disk`: makes, describes, checks, converts and commits images of disks (issue 5, section 3). */
 import { Command } from "commander";
-import type { DiskFormat, DiskInfo, Qcow2Check } from "../../../kernel/storage/mod.ts";
-import { ConfigError, formatSize, parseSize } from "../../../mod.ts";
+import {
+  checkDisk,
+  commitQcow2,
+  ConfigError,
+  convertDisk,
+  createDisk,
+  type DiskCheck,
+  type DiskFormat,
+  type DiskInfo,
+  diskInfo,
+  formatSize,
+  parseSize,
+  type Qcow2Check,
+  type Qcow2Repair,
+} from "../../../mod.ts";
 import { choice } from "../machine_options.ts";
+import { Progress } from "../progress.ts";
 import { writeError, writeOut } from "../streams.ts";
 
 /** Status of a check that found clusters that are not free and not used. */
@@ -39,9 +53,10 @@ export function diskCommand(onStatus: (status: number) => void): Command {
     .addOption(choice("--format <format>", "of the image; by default what it looks like", FORMATS))
     .option("--json", "print one JSON object")
     .action(info);
-  command.command("check").description("look for damage in a qcow2 image that nobody uses")
+  command.command("check").description("look for damage in an image that nobody writes to")
     .argument("<file>", "an image")
-    .addOption(choice("--repair <what>", "what to put right", ["leaks", "all"]))
+    .addOption(choice("--format <format>", "of the image; by default what it looks like", FORMATS))
+    .addOption(choice("--repair <what>", "what to put right in a qcow2 image", ["leaks", "all"]))
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
@@ -62,25 +77,16 @@ export function diskCommand(onStatus: (status: number) => void): Command {
   return command;
 }
 
-/** The modules that do it, loaded when they are needed. */
-async function load() {
-  const [storage, { hostFiles }] = await Promise.all([
-    import("../../../kernel/storage/mod.ts"),
-    import("../../../kernel/host/files.ts"),
-  ]);
-  return { ...storage, files: hostFiles };
-}
-
 const clusterOption = (cluster: string | undefined) =>
   cluster === undefined ? {} : { clusterBytes: parseSize(cluster) };
+
+const telling = { warn: (line: string) => writeError(`chronovisor: ${line}\n`) };
 
 async function create(
   path: string,
   size: string | undefined,
-  options: CreateOptions,
+  { format, backing, backingFormat, cluster, lazyRefcounts, preallocation }: CreateOptions,
 ): Promise<void> {
-  const { format, backing, backingFormat, cluster, lazyRefcounts, preallocation } = options;
-  const { files, createDisk, createQcow2, diskInfo, resolvePath } = await load();
   const isPlain = [backing, cluster, lazyRefcounts, preallocation].every((o) => o === undefined);
   if (format !== "qcow2" && !isPlain) {
     throw new ConfigError(`An image of format ${format} takes no such options: expected qcow2`);
@@ -88,30 +94,25 @@ async function create(
   if ((backing === undefined) !== (backingFormat === undefined)) {
     throw new ConfigError("--backing and --backing-format go together");
   }
-  // It must exist and be what is said, or the new image is of no use.
-  const below = backing === undefined
-    ? undefined
-    : diskInfo(files, resolvePath(path, backing), backingFormat);
-  if (size === undefined && below === undefined) {
+  if (size === undefined && backing === undefined) {
     throw new ConfigError("Expected the size of the disk, such as 20G");
   }
-  const bytes = size === undefined ? below!.bytes : parseSize(size);
-  if (format !== "qcow2") return await createDisk(files, { path, format }, bytes);
-  await createQcow2(files, path, {
-    bytes,
+  const disk = {
+    path,
+    format,
     ...clusterOption(cluster),
     ...lazyRefcounts && { lazyRefcounts },
     ...preallocation && { preallocation },
     ...backing !== undefined && { backing: { path: backing, format: backingFormat! } },
-  });
+  };
+  await createDisk(disk, size === undefined ? undefined : parseSize(size), telling);
 }
 
 async function info(
   path: string,
   { format, json }: { readonly format?: DiskFormat; readonly json?: boolean },
 ): Promise<void> {
-  const { files, diskInfo } = await load();
-  const found = diskInfo(files, path, format);
+  const found = await diskInfo({ path, ...format && { format } });
   writeOut(json ? JSON.stringify(found) + "\n" : infoLines(found));
 }
 
@@ -133,21 +134,34 @@ function infoLines(found: NonNullable<DiskInfo["backing"]>, indent = ""): string
     : `${text}${indent}based on\n${infoLines(found.backing, indent + "  ")}`;
 }
 
-async function check(
-  path: string,
-  { repair, json }: { readonly repair?: "leaks" | "all"; readonly json?: boolean },
-  onStatus: (status: number) => void,
-): Promise<void> {
-  const { files, checkQcow2 } = await load();
-  const found = await checkQcow2(files, path, repair && { repair });
-  writeOut(json ? JSON.stringify({ path, ...found }) + "\n" : checkLines(found));
-  if (found.corruptions > 0) onStatus(STATUS_DAMAGE);
-  else if (found.leaks > 0) onStatus(STATUS_LEAKS);
+interface CheckOptions {
+  readonly format?: DiskFormat;
+  readonly repair?: Qcow2Repair;
+  readonly json?: boolean;
 }
 
-function checkLines(found: Qcow2Check): string {
-  const { corruptions, leaks, corruptionsFixed, leaksFixed } = found;
+async function check(
+  path: string,
+  { format, repair, json }: CheckOptions,
+  onStatus: (status: number) => void,
+): Promise<void> {
+  const source = { path, ...format && { format } };
+  const found = await checkDisk(source, { ...telling, ...repair && { repair } });
+  writeOut(json ? JSON.stringify({ path, ...found }) + "\n" : checkLines(found));
+  if (found.corruptions > 0) onStatus(STATUS_DAMAGE);
+  else if (found.format === "qcow2" && found.leaks > 0) onStatus(STATUS_LEAKS);
+}
+
+function checkLines(found: DiskCheck): string {
   for (const line of found.problems) writeError(`${line}\n`);
+  if (found.format === "qcow2") return qcow2Lines(found);
+  const { corruptions, initialisedBlocks, totalBlocks } = found;
+  const left = corruptions > 0 ? `${corruptions} corruptions` : "no damage";
+  return `${left}\n${initialisedBlocks} of ${totalBlocks} blocks initialised\n`;
+}
+
+function qcow2Lines(found: Qcow2Check): string {
+  const { corruptions, leaks, corruptionsFixed, leaksFixed } = found;
   const fixed = corruptionsFixed + leaksFixed > 0
     ? `${corruptionsFixed} corruptions and ${leaksFixed} leaked clusters were repaired\n`
     : "";
@@ -162,25 +176,48 @@ function checkLines(found: Qcow2Check): string {
 async function convert(
   source: string,
   target: string,
-  options: { readonly from?: DiskFormat; readonly to: DiskFormat; readonly cluster?: string },
+  { from, to, cluster }: {
+    readonly from?: DiskFormat;
+    readonly to: DiskFormat;
+    readonly cluster?: string;
+  },
 ): Promise<void> {
-  const { from, to, cluster } = options;
   if (cluster !== undefined && to !== "qcow2") {
     throw new ConfigError(`An image of format ${to} has no clusters: expected qcow2`);
   }
-  const { files, convertDisk } = await load();
-  const { bytes, copiedBytes } = await convertDisk(
-    files,
-    { path: source, format: from },
-    { path: target, format: to, ...clusterOption(cluster) },
-  );
+  const { bytes, copiedBytes } = await shown(`converting ${source}`, (progress) => {
+    return convertDisk(
+      { path: source, ...from && { format: from } },
+      { path: target, format: to, ...clusterOption(cluster) },
+      { ...telling, progress },
+    );
+  });
   writeOut(`a disk of ${size(bytes)}, of which ${size(copiedBytes)} are not zeros\n`);
 }
 
 async function commit(path: string): Promise<void> {
-  const { files, commitQcow2 } = await load();
-  const { into, copiedBytes, zeroedBytes } = await commitQcow2(files, path);
+  const { into, copiedBytes, zeroedBytes } = await shown(`committing ${path}`, (progress) => {
+    return commitQcow2(path, { ...telling, progress });
+  });
   writeOut(`${size(copiedBytes)} copied into ${into}, ${size(zeroedBytes)} zeroed there\n`);
+}
+
+/** Shows on a terminal how far something is. */
+async function shown<T>(
+  what: string,
+  work: (progress: (sectors: number, of: number) => void) => Promise<T>,
+): Promise<T> {
+  const line = new Progress();
+  let last = "";
+  try {
+    return await work((sectors, of) => {
+      const now = `${what}: ${Math.floor(100 * sectors / of)} %`;
+      if (now !== last) line.show(now);
+      last = now;
+    });
+  } finally {
+    line.clear();
+  }
 }
 
 function size(bytes: number): string {

@@ -1,0 +1,71 @@
+/**
+ * The machine that a spare world has made ahead (world_pool.ts), for a VM that goes on from a checkpoint: its
+ * memory is the machine's, so that the kernel world puts pages where they belong at once (S19).
+ *
+ * Invariants: a machine that was made ahead has not run, and nobody but the restored VM will see it; it is used
+ * for a VM of just its make alone, for which it is what a new one would be.
+ */
+import { planOptions } from "../machine/machine_plan.ts";
+import { newMemory, planMemory } from "../memory/memory_plan.ts";
+import {
+  type MachineConfig,
+  type MachineFactory,
+  type MachinePort,
+  tierOf,
+} from "./machine_port.ts";
+import { CompilePort } from "./remote_compiler.ts";
+import type { Rehearsal } from "./rehearsal.ts";
+
+/** A machine that waits for its state. */
+export interface SpareMachine {
+  readonly machine: MachinePort;
+  readonly memory: WebAssembly.Memory;
+  /** What its regions will be made by, once it is connected. */
+  readonly compiler: CompilePort;
+}
+
+/** What the kernel world knows of it. */
+export interface SpareMachineFacts {
+  readonly config: MachineConfig;
+  /** Whether it expects regions of earlier runs. */
+  readonly keeps: boolean;
+  readonly memory: WebAssembly.Memory;
+}
+
+/** Makes the machine that a rehearsal asks for, if any. Rejects with what a machine throws that cannot be made. */
+export async function makeSpareMachine(
+  { config, core, goesOn }: Rehearsal,
+  create: MachineFactory,
+): Promise<SpareMachine | undefined> {
+  if (config === undefined || core === undefined || goesOn === undefined) return undefined;
+  // An exact clock reads the host's time of its VM.
+  if (config.clock === "exact" || tierOf(config) !== "translator") return undefined;
+  const { kernel: _, initrd: __, ...make } = config;
+  const compiler = new CompilePort(undefined, goesOn.keeps);
+  const memory = newMemory(planMemory(planOptions(make)));
+  const machine = await create(make, { core, compiler, restored: { memory } });
+  return { machine, memory, compiler };
+}
+
+/** Memory of a machine that was made ahead, if it is what a configuration says and has code of the same kind. */
+export function spareMemory(
+  spare: SpareMachineFacts | undefined,
+  config: MachineConfig,
+  keeps: boolean | undefined,
+): WebAssembly.Memory | undefined {
+  if (spare === undefined || spare.keeps !== keeps) return undefined;
+  return isSameMake(spare.config, config) ? spare.memory : undefined;
+}
+
+/** Whether a machine that was made for one configuration is what the other one says, but for its state. */
+function isSameMake(a: MachineConfig, b: MachineConfig): boolean {
+  return a.machineVersion === b.machineVersion && a.memoryBytes === b.memoryBytes &&
+    a.harts === b.harts && a.bios === b.bios && typeof a.bios === "string" &&
+    a.clock === b.clock && tierOf(a) === tierOf(b) && a.trace === b.trace &&
+    a.tlbEntries === b.tlbEntries && a.cacheElements === b.cacheElements &&
+    (a.marksExecution ?? false) === (b.marksExecution ?? false) &&
+    a.disks.length === b.disks.length &&
+    a.disks.every(({ sectors, readOnly }, i) =>
+      sectors === b.disks[i]!.sectors && readOnly === b.disks[i]!.readOnly
+    );
+}
