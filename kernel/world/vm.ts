@@ -51,7 +51,7 @@ import type { WorkingSetLearner } from "./working_set_learner.ts";
 /** Unread output in bytes at which a VM has to stand still, until half of it was read. */
 const MOST_BACKLOG = 8 * 1024 * 1024;
 /** Milliseconds that a VM world gets to answer to `stop` before its worker is ended. */
-const STOP_MILLISECONDS = 1_000;
+const STOP_MILLISECONDS = 10_000;
 
 /** A running VM. */
 export class VM {

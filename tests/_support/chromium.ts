@@ -5,10 +5,12 @@
  * Invariant: however a test ends, the browser ends with it and its folder is removed.
  */
 
+import { removeFolder } from "./remove_folder.ts";
+
 /** The program; Debian's package is "chromium". */
 export const CHROMIUM = "chromium";
 
-const START_MILLISECONDS = 20_000;
+const START_MILLISECONDS = 240_000;
 /** Between two looks at a page. */
 const LOOK_MILLISECONDS = 50;
 
@@ -90,7 +92,7 @@ export class Chromium implements AsyncDisposable {
       // It has ended already.
     }
     await Promise.all([this.#process.status, this.#stderr]);
-    await Deno.remove(this.#profile, { recursive: true });
+    await removeFolder(this.#profile);
   }
 }
 

@@ -11,15 +11,20 @@ const GOLDEN = new URL("../golden/", import.meta.url);
  * Compares a text with the accepted one.
  *
  * @param name folder and file without ".txt", lower case: "device_tree/one_hart"
- * @param folder where accepted texts are kept; another one only to test this helper
+ * @param how where accepted texts are kept, and whether this one is: otherwise only to test this helper
  */
-export async function golden(name: string, actual: string, folder: URL = GOLDEN): Promise<void> {
+export async function golden(
+  name: string,
+  actual: string,
+  how: { readonly folder?: URL; readonly accepts?: boolean } = {},
+): Promise<void> {
+  const { folder = GOLDEN, accepts = Deno.env.get("UPDATE") === "1" } = how;
   if (!/^[a-z0-9_]+(?:\/[a-z0-9_]+)*$/.test(name)) {
     throw new Error(`"${name}" names no golden text`);
   }
   const file = new URL(`${name}.txt`, folder);
   const text = actual.endsWith("\n") ? actual : `${actual}\n`;
-  if (Deno.env.get("UPDATE") === "1") {
+  if (accepts) {
     await Deno.mkdir(new URL(".", file), { recursive: true });
     await Deno.writeTextFile(file, text);
     return;

@@ -5,11 +5,13 @@
 
 const found = new Map<string, boolean>();
 
+const allRequired = () => Deno.env.get("CHRONOVISOR_PEERS") === "required";
+
 /**
  * Whether a program is installed, or a file there when an absolute path is given (firmware is a peer
  * too). Throws when it is missing although all peers are required.
  */
-export function hasPeer(program: string): boolean {
+export function hasPeer(program: string, required: boolean = allRequired()): boolean {
   let known = found.get(program);
   if (known === undefined && program.startsWith("/")) {
     known = isFile(program);
@@ -19,15 +21,18 @@ export function hasPeer(program: string): boolean {
     known = folders.some((folder) => isFile(`${folder}/${program}`));
     found.set(program, known);
   }
-  if (!known && Deno.env.get("CHRONOVISOR_PEERS") === "required") {
+  if (!known && required) {
     throw new Error(`the peer ${program} is not installed, and CHRONOVISOR_PEERS=required`);
   }
   return known;
 }
 
 /** Why tests that need a program do not run, or undefined when it is installed. */
-export function peerReason(program: string): string | undefined {
-  return hasPeer(program) ? undefined : `${program} is not installed`;
+export function peerReason(
+  program: string,
+  required: boolean = allRequired(),
+): string | undefined {
+  return hasPeer(program, required) ? undefined : `${program} is not installed`;
 }
 
 function isFile(path: string): boolean {
@@ -53,7 +58,7 @@ export function peerTest(
 export async function runPeer(
   program: string,
   args: readonly string[],
-  seconds = 60,
+  seconds = 240,
 ): Promise<{ readonly code: number; readonly stdout: Uint8Array; readonly stderr: string }> {
   const signal = AbortSignal.timeout(seconds * 1000);
   const command = new Deno.Command(program, { args: [...args], stdin: "null", signal });

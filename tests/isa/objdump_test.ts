@@ -44,7 +44,7 @@ async function objdump(words: readonly number[]): Promise<string[]> {
 }
 
 async function must(tool: string, args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await runPeer(PREFIX + tool, args, 120);
+  const { code, stdout, stderr } = await runPeer(PREFIX + tool, args);
   assertEquals(code, 0, `${tool}: ${stderr}`);
   return new TextDecoder().decode(stdout);
 }

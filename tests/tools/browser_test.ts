@@ -19,7 +19,7 @@ import { Program } from "../_support/program.ts";
 
 /** Any state in which the page has come to an end. */
 const OVER = "#state:is(.end, .cut, .diverged, .failed)";
-const SECONDS = 60;
+const SECONDS = 240;
 /** How much of Debian's boot is recorded: the kernel has found its memory and its devices by then. */
 const DEBIAN_INSTRUCTIONS = 120_000_000;
 

@@ -214,7 +214,8 @@ Deno.test("forks are parked until they are used, and the process stays for them"
   // What was fork is a VM like others.
   await done(user, "checkpoint", "create", "web-2", "from a fork");
   await done(user, "stop", "web-1", "web-2", "web-3", "other");
-  while (user.files().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  // What the forks were made of goes with their process.
+  await user.ended();
   assertEquals((await jsonOf(user, "list")).map(({ label }: { label: string }) => label), [
     "from a fork",
   ]);
@@ -224,7 +225,8 @@ Deno.test("forks are parked until they are used, and the process stays for them"
   await countOn(user, "t-2", 2);
   const [{ process }] = await list(user) as [Listed];
   Deno.kill(process!, "SIGTERM");
-  while (user.files().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await user.ended();
+  assertEquals(user.files(), []);
 });
 
 Deno.test("forks of a VM on a terminal keep its command until they are gone", async () => {

@@ -116,32 +116,48 @@ Deno.test("the terminal's size reaches the guest", async () => {
 
 Deno.test("a client that does not read loses output, and does not hold the VM up", async () => {
   const total = 30_000_000;
-  await withVm(`flood ${total}`, async (path, vm) => {
+  await withVm(`flood ${total} waits`, async (path, vm) => {
     const deaf = await Deno.connect({ transport: "unix", path });
     const request = { version: 2, id: 1, command: "attach", vm: "vm" };
     await deaf.write(utf8(JSON.stringify(request) + "\n"));
     using client = await ControlClient.connect(path);
     const attached = new Attached(client);
+    await attached.until(() => attached.shown === "ready\n");
+    const deafReads = readOutput(deaf);
+    // It is attached too when it has read this much.
+    for (let got = 0; got < "ready\n".length;) got += (await deafReads.next()).value!.got;
+    await attached.type("x");
     assertEquals(await vm.waitForExit(), { code: 0, why: "power-off" });
     assertEquals((await attached.request.result).exit?.code, 0);
-    assert(attached.shown.length + attached.dropped <= total);
+    assertEquals(attached.shown.length + attached.dropped, total + "ready\n".length);
     // The deaf one reads again: what it gets is in order, and what is missing is said.
-    let [text, got, dropped, over] = ["", 0, 0, false];
-    const decoder = new TextDecoder();
-    for await (const bytes of deaf.readable) {
-      const lines = (text + decoder.decode(bytes, { stream: true })).split("\n");
-      text = lines.pop()!;
-      for (const line of lines) {
-        const { event, result } = JSON.parse(line);
-        if (event?.kind === "dropped") dropped += event.bytes;
-        if (event?.kind === "output") got += Uint8Array.fromBase64(event.data).length;
-        if (result !== undefined) over = true;
-      }
-      if (over) break;
+    let [all, lost] = [0, 0];
+    for await (const { got, dropped } of deafReads) {
+      all += got;
+      lost += dropped;
     }
-    assert(dropped > total / 2 && got > 0 && got + dropped <= total, `${got} and ${dropped}`);
+    assert(lost > total / 2 && all > 0, `${all} and ${lost}`);
+    assertEquals(all + lost, total);
   });
 });
+
+/** What an attached connection is told of output, line for line, until the VM's end. */
+async function* readOutput(
+  connection: Deno.Conn,
+): AsyncGenerator<{ got: number; dropped: number }> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const bytes of connection.readable) {
+    const lines = (text + decoder.decode(bytes, { stream: true })).split("\n");
+    text = lines.pop()!;
+    for (const line of lines) {
+      const { event, result } = JSON.parse(line);
+      if (result !== undefined) return;
+      const got = event?.kind === "output" ? Uint8Array.fromBase64(event.data).length : 0;
+      yield { got, dropped: event?.kind === "dropped" ? event.bytes : 0 };
+    }
+  }
+}
 
 Deno.test("a stream whose client breaks the rules ends, and nothing else does", async () => {
   await withVm("spin", async (path, vm) => {

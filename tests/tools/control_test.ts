@@ -2,6 +2,28 @@
 import { assert, assertEquals } from "@std/assert";
 import { ECHO, MAIN, User } from "./user.ts";
 
+/** A process that nobody has. */
+const NOBODY = 4_194_305;
+
+/** Something else than a kernel at a socket of a user; `serve` has each connection. */
+async function listenAs(
+  user: User,
+  serve: (connection: Deno.Conn, path: string) => Promise<void>,
+): Promise<AsyncDisposable> {
+  await Deno.mkdir(user.sockets, { mode: 0o700 });
+  const path = `${user.sockets}/${NOBODY}-0000.sock`;
+  const listener = Deno.listen({ transport: "unix", path });
+  const serving = (async () => {
+    for await (const connection of listener) await serve(connection, path);
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await serving;
+    },
+  };
+}
+
 Deno.test("a running VM is listed, recorded from another process, and gone when it ends", async () => {
   await using user = await User.make();
   const vm = await user.runEcho("--name", "web");
@@ -81,6 +103,35 @@ Deno.test("the socket of a kernel that was killed is removed by whoever looks ne
   await user.end(kept);
 });
 
+Deno.test("a kernel that ends while it is asked is none, whenever it hangs up", async () => {
+  for (
+    const hello of ["", JSON.stringify({ hello: { version: 2, program: "", process: NOBODY } })]
+  ) {
+    await using user = await User.make();
+    let times = 0;
+    await using _ending = await listenAs(user, async (connection, path) => {
+      if (hello !== "") await connection.write(new TextEncoder().encode(`${hello}\n`));
+      // Its process closes the connection a moment before its socket is gone.
+      if (times++ === 1) await Deno.remove(path);
+      connection.close();
+    });
+    assertEquals(await user.cli("ps", "--json"), { code: 0, out: "[]\n", err: "" });
+    assertEquals(times, 2);
+  }
+});
+
+Deno.test("no name is given away while a kernel does not say which it has", async () => {
+  await using user = await User.make();
+  await using _other = await listenAs(user, async (connection) => {
+    const hello = { version: 9, program: "", process: NOBODY };
+    await connection.write(new TextEncoder().encode(`${JSON.stringify({ hello })}\n`));
+    await connection.readable.pipeTo(new WritableStream()).catch(() => {});
+  });
+  const { code, err } = await user.cli("run", "-d", "--name", "web", ...ECHO);
+  assertEquals(code, 1);
+  assert(err.includes(`process ${NOBODY} does not answer: Process ${NOBODY} speaks`), err);
+});
+
 Deno.test("a VM whose socket cannot be made runs all the same, and says so", async () => {
   await using user = await User.make();
   await Deno.writeTextFile(user.sockets, "in the way");
@@ -93,7 +144,7 @@ Deno.test("a VM whose socket cannot be made runs all the same, and says so", asy
 
 Deno.test("a VM that runs a command is listed too, under its guest's name", async () => {
   await using user = await User.make();
-  const asked = user.cli("exec", "agent", "--timeout", "20", "--", "sleep", "60");
+  const asked = user.cli("exec", "agent", "--timeout", "120", "--", "sleep", "60");
   let rows: { name: string; process: number }[] = [];
   while (rows.length === 0) rows = JSON.parse((await user.cli("ps", "--json")).out);
   assertEquals(rows.map(({ name }) => name), ["agent"]);

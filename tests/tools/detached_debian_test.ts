@@ -35,7 +35,11 @@ debianTest("Debian runs on without its terminal, is attached to, asked, and stop
   // A power-off writes back what programs left in the page cache.
   const write = "echo kept > /dev/vda; sleep 1000 & echo started";
   assertEquals((await user.cli("exec", "debian-1", "--", "sh", "-c", write)).out, "started\n");
-  assertEquals(await user.cli("stop", "debian-1"), { code: 0, out: "", err: "" });
+  assertEquals(await user.cli("stop", "debian-1", "--timeout", "240"), {
+    code: 0,
+    out: "",
+    err: "",
+  });
   assertEquals((await attached.status).code, 0);
   await writer.close().catch(() => {});
   const bytes = await Deno.readFile(disk);

@@ -5,7 +5,9 @@
 import { assert, assertEquals } from "@std/assert";
 import configuration from "../../deno.json" with { type: "json" };
 import { runtimeOptions } from "../../tools/cli/detached.ts";
+import { killIfAlive } from "../_support/kill.ts";
 import { peerTest } from "../_support/peers.ts";
+import { until } from "../_support/until.ts";
 import { ECHO, MAIN, readUntil, REAL, User } from "./user.ts";
 
 interface Listed {
@@ -25,9 +27,7 @@ async function list(user: User): Promise<Listed[]> {
 /** Waits until the process has cleared up behind itself. */
 async function gone(user: User, process: number): Promise<void> {
   const own = new RegExp(`^${process}\\b`);
-  while (user.files("").some((name) => own.test(name))) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until("its files are gone", () => !user.files("").some((name) => own.test(name)));
 }
 
 Deno.test("run -d prints the VM's name and ends; the VM is reached from other processes", async () => {
@@ -88,8 +88,8 @@ Deno.test("a start that fails says why, and leaves nothing behind", async () => 
 Deno.test("a start that is given up leaves nothing behind", async () => {
   await using user = await User.make();
   const starting = user.start("run", "-d", "echo");
-  while (user.files(".log").length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  starting.kill("SIGINT");
+  await until("it has begun", () => user.files(".log").length > 0);
+  killIfAlive(() => starting.kill("SIGINT"));
   const { code } = await starting.status;
   // It may have been done by then.
   assertEquals([code, (await list(user)).length], code === 0 ? [0, 1] : [130, 0]);

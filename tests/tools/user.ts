@@ -2,6 +2,10 @@
  * Command lines of one user of the tests, over fake machines (control_main.ts) or real ones: they find
  * each other's VMs, and nobody else's.
  */
+import { killIfAlive } from "../_support/kill.ts";
+import { removeFolder } from "../_support/remove_folder.ts";
+import { until } from "../_support/until.ts";
+
 const ROOT = new URL("../../", import.meta.url);
 /** Entry of the command line over fake machines; also a file that a fake machine does not look at. */
 export const MAIN: string = new URL("./control_main.ts", import.meta.url).pathname;
@@ -108,26 +112,52 @@ export class User implements AsyncDisposable {
     });
   }
 
+  /** Waits until no detached process of this user is left. */
+  async ended(): Promise<void> {
+    await until("detached processes end", () => this.#detached().length === 0);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    // Detached ones are known by their sockets.
-    for (const name of this.files()) killHard(() => Deno.kill(parseInt(name), "SIGKILL"));
     for (const child of this.#running) {
       await child.stdin.close().catch(() => {});
-      killHard(() => child.kill("SIGKILL"));
+      killIfAlive(() => child.kill("SIGKILL"));
       await child.status;
       await child.stdout.cancel();
       await child.stderr.cancel();
     }
-    await Deno.remove(this.home, { recursive: true });
+    // Those that start just now are seen when they have made their files.
+    await until("detached processes are dead", () => {
+      const processes = this.#detached();
+      for (const process of processes) killIfAlive(() => Deno.kill(process, "SIGKILL"));
+      return processes.length === 0;
+    });
+    await removeFolder(this.home);
+  }
+
+  /** Detached processes that live, by their sockets and logs. */
+  #detached(): number[] {
+    const numbers = this.files("").map((name) => parseInt(name.replace(/^\./, "")));
+    return [...new Set(numbers)].filter((number) => number > 0 && this.#isOurs(number));
+  }
+
+  #isOurs(process: number): boolean {
+    if (Deno.build.os !== "linux") return this.files().some((name) => parseInt(name) === process);
+    try {
+      // A log outlives its process, whose number may be another's by now.
+      return Deno.readTextFileSync(`/proc/${process}/environ`).includes(this.home);
+    } catch {
+      return false;
+    }
   }
 
   async #runUntilReady(words: readonly string[]): Promise<Deno.ChildProcess> {
     const child = this.start(...words);
     await readUntil(child.stdout, (shown) => shown.includes("ready\n"));
     // Its socket is made beside.
-    while (!this.files().some((name) => name.startsWith(`${child.pid}-`))) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    await until(
+      "its socket is there",
+      () => this.files().some((name) => name.startsWith(`${child.pid}-`)),
+    );
     return child;
   }
 }
@@ -147,15 +177,6 @@ export async function readUntil(
   }
   reader.releaseLock();
   return shown;
-}
-
-function killHard(kill: () => void): void {
-  try {
-    kill();
-  } catch (error) {
-    // It has ended already.
-    if (!isFailure(error, TypeError, Deno.errors.NotFound)) throw error;
-  }
 }
 
 function isFailure(error: unknown, ...kinds: (new (...args: never[]) => Error)[]): boolean {

@@ -5,49 +5,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, HostError, type PowerOnOptions, type VM, VMKernel } from "../../mod.ts";
 import { denoHost } from "../../kernel/host/deno_host.ts";
-import { encode } from "../../tools/asm/encode.ts";
 import { debianTest } from "../_support/debian.ts";
-
-const ROUNDS = 20;
-
-/** Writes a number that rises to each of 512 pages, round for round, and prints a letter after each. */
-const WRITER = new Uint8Array(
-  Uint32Array.from([
-    encode("lui", { rd: 5, imm: 0x10000000 }),
-    encode("auipc", { rd: 6, imm: 0x100000 }),
-    encode("lui", { rd: 13, imm: 0x1000 }),
-    encode("addi", { rd: 7, imm: ROUNDS }),
-    // A round: x10 counts pages, x11 walks them, x12 is what is written.
-    encode("addi", { rd: 10, imm: 512 }),
-    encode("addi", { rd: 11, rs1: 6, imm: 0 }),
-    // A page: written at its begin and its end.
-    encode("addi", { rd: 12, rs1: 12, imm: 1 }),
-    encode("sd", { rs1: 11, rs2: 12, imm: 0 }),
-    encode("add", { rd: 11, rs1: 11, rs2: 13 }),
-    encode("sd", { rs1: 11, rs2: 12, imm: -8 }),
-    encode("addi", { rd: 10, rs1: 10, imm: -1 }),
-    // Some time for itself: 65536 instructions.
-    encode("lui", { rd: 14, imm: 0x8000 }),
-    encode("addi", { rd: 14, rs1: 14, imm: -1 }),
-    encode("bne", { rs1: 14, rs2: 0, imm: -4 }),
-    encode("bne", { rs1: 10, rs2: 0, imm: -32 }),
-    // The letter, and the next round.
-    encode("andi", { rd: 15, rs1: 12, imm: 15 }),
-    encode("addi", { rd: 15, rs1: 7, imm: 48 }),
-    encode("sb", { rs1: 5, rs2: 15, imm: 0 }),
-    encode("addi", { rd: 7, rs1: 7, imm: -1 }),
-    encode("bne", { rs1: 7, rs2: 0, imm: -60 }),
-    // Power off with code 0: 0x5555 to the test device.
-    encode("lui", { rd: 5, imm: 0x100000 }),
-    encode("lui", { rd: 6, imm: 0x5000 }),
-    encode("addi", { rd: 6, rs1: 6, imm: 0x555 }),
-    encode("sw", { rs1: 5, rs2: 6, imm: 0 }),
-    encode("jal", { imm: 0 }),
-  ]).buffer,
-);
+import { until } from "../_support/until.ts";
+import { WRITING_ROUNDS, writingGuest } from "../_support/writing_guest.ts";
 
 const GUEST: PowerOnOptions = {
-  kernel: WRITER,
+  kernel: writingGuest(),
   bios: "none",
   memory: "16M",
   clock: "virtual",
@@ -65,20 +28,26 @@ async function withKernel(body: (kernel: VMKernel, folder: string) => Promise<vo
 }
 
 /** All that a VM still prints, and how many instructions it has executed at its end. */
-async function rest(vm: VM): Promise<{ text: string; instructions: number }> {
+async function printedBy(vm: VM): Promise<{ text: string; instructions: number }> {
   const text = await new Response(vm.console.readable as BodyInit).text();
   await vm.waitForExit();
   return { text, instructions: (await vm.stats()).instructions };
 }
 
+/** The same of a VM that is let run to its end. */
+async function rest(vm: VM): Promise<{ text: string; instructions: number }> {
+  const printed = printedBy(vm);
+  await vm.console.write("x");
+  return await printed;
+}
+
 Deno.test("a VM restored twice does from there on what the VM itself does", () =>
   withKernel(async (kernel) => {
     const vm = await kernel.powerOn(GUEST);
-    const printed = rest(vm);
     const made = await kernel.checkpoint(vm, { label: "in the middle" });
     assert(made.stoodMicroseconds! > 0, "it stood still for a moment");
-    const whole = await printed;
-    assertEquals(whole.text.length, ROUNDS);
+    const whole = await rest(vm);
+    assertEquals(whole.text.length, WRITING_ROUNDS);
     const [first, second] = [
       await rest(await kernel.restore(made.id)),
       await rest(await kernel.restore(made.id, { first: "none", tier: "interpreter" })),
@@ -99,7 +68,7 @@ Deno.test("what is kept is the VM at the instant, digest for digest", () =>
     const { id, counts } = await kernel.checkpoint(vm, { rate: 10_000, progress });
     await running;
     assert(counts.stored > 0);
-    await vm.pause().catch(() => {});
+    await vm.pause();
     await assertRejects(() => kernel.restore(id), ConfigError, "a running VM has its uuid");
     await vm.powerOff();
     for (const first of ["active", "none", "all"] as const) {
@@ -131,7 +100,7 @@ Deno.test("a suspended VM goes on once, and forks of it as often as one likes", 
     const plain = await rest(await kernel.powerOn(GUEST));
     const vm = await kernel.powerOn(GUEST);
     await vm.pause();
-    const printed = rest(vm);
+    const printed = printedBy(vm);
     const { id, kind } = await kernel.suspend(vm);
     assertEquals([kind, vm.state], ["suspended", "stopped"]);
     const { text: before } = await printed;
@@ -160,7 +129,7 @@ Deno.test("forks of a running VM share what it was, which goes with the last tha
     assertEquals(store.list().map(({ head }) => head?.kind), ["fork"]);
     await vm.resume();
     const { text } = await rest(vm);
-    assertEquals(text.length, ROUNDS);
+    assertEquals(text.length, WRITING_ROUNDS);
     const child = await rest(await forks[0]!.start());
     assert(text.endsWith(child.text));
     forks[1]!.discard();
@@ -168,13 +137,13 @@ Deno.test("forks of a running VM share what it was, which goes with the last tha
     assertEquals(store.list().length, 1);
     const last = await rest(await forks[2]!.start());
     assertEquals(last.text, child.text);
-    while (store.list().length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until("what the forks were made of goes", () => store.list().length === 0);
   }));
 
 Deno.test("a VM that ends while it is saved ends the save, and no other", () =>
   withKernel(async (kernel) => {
     const vm = await kernel.powerOn(GUEST);
-    // Slow: the VM is over long before.
+    // Slow: the VM ends long before.
     const saving = kernel.checkpoint(vm, { rate: 4000 }).then(
       ({ counts }) => assert(counts.added > 0),
       (error) => assert(error instanceof HostError, `${error}`),
@@ -210,19 +179,18 @@ Deno.test("pages that were never loaded are in a checkpoint that stands by itsel
 Deno.test("a VM that goes on is recorded from there, and saved again as what was written since", () =>
   withKernel(async (kernel, folder) => {
     const path = `${folder}/guest.bin`;
-    await Deno.writeFile(path, WRITER);
+    await Deno.writeFile(path, writingGuest());
     const vm = await kernel.powerOn({ ...GUEST, kernel: path });
     const { id } = await kernel.suspend(vm);
     const resumed = await kernel.resume(id, { paused: true });
-    const printed = rest(resumed);
     await resumed.startRecording({ folder: `${folder}/recording` });
     const next = await kernel.checkpoint(resumed);
     assertEquals([next.parent, next.counts.added < 64], [id, true]);
     await resumed.resume();
-    const { text } = await printed;
+    const { text } = await rest(resumed);
     assert(text.length > 0);
     const replay = await kernel.replay(`${folder}/recording`, { verify: true });
-    assertEquals((await rest(replay)).text, text);
+    assertEquals((await printedBy(replay)).text, text);
     assertEquals((await replay.waitForExit()).replay?.kind, "end");
   }));
 
@@ -279,8 +247,9 @@ Deno.test("what no checkpoint could keep is refused, and the VM goes on", () =>
     await vm.powerOff();
     const name = "n".repeat(257);
     await assertRejects(() => kernel.restore(id, { name }), ConfigError, "has 257 characters");
+    // What was typed is in it, and lets the guest go on.
     const again = await kernel.restore(id);
-    assertEquals((await rest(again)).text.length, ROUNDS);
+    assertEquals((await printedBy(again)).text.length, WRITING_ROUNDS);
   }));
 
 Deno.test("what cannot be done is refused by name", () =>

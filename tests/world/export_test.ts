@@ -53,9 +53,9 @@ async function checkCapture(path: string): Promise<void> {
   // Each goes out and then comes back; idle virtual time may jump to the next before it does.
   let away = 0;
   for (const [time, flags, name] of packets) {
-    // The virtual wall clock begins with 2026; the guest is up within a minute of it.
+    // The virtual wall clock begins with 2026; it goes on while the guest waits for a busy host.
     const seconds = Number(time) - Date.UTC(2026) / 1000;
-    assert(seconds > 0 && seconds < 60, time);
+    assert(seconds > 0 && seconds < 24 * 3600, time);
     assertEquals(name, "net0");
     away += flags === OUTBOUND ? 1 : flags === INBOUND ? -1 : NaN;
     assert(away >= 0, `more came back than went out:\n${text(stdout)}`);

@@ -112,6 +112,9 @@ function typed(machine: FakeMachine): Uint8Array[] {
   return machine.events.splice(0).flatMap((e) => e.kind === "console" ? [e.bytes] : []);
 }
 
+/** Whether the guest of this world has said that it waits. */
+let isReady = false;
+
 /** How often the guest of this world has reset itself. */
 let lives = 0;
 
@@ -139,8 +142,14 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     m.icount += budget;
     return { kind: "budget" };
   },
-  /** Prints so many bytes in all. */
+  /** Prints so many bytes in all; behind "ready", from the first key on, when it is told to wait. */
   flood: (m) => {
+    const waits = m.arguments[1] === "waits";
+    if (waits && m.icount === 0 && typed(m).length === 0) {
+      if (!isReady) m.print("ready\n");
+      isReady = true;
+      return IDLE;
+    }
     const total = Number(m.arguments[0]);
     const next = Math.min(total - m.icount, 100_000);
     m.print(new Uint8Array(next).fill(0x61));
@@ -168,20 +177,25 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     m.icount += 10;
     return { kind: "halted", code: 0, why: "reset" };
   },
-  /** Asks its disk for something and resets itself before the answer; prints what comes after it. */
+  /** Asks its disk for something and resets itself before the answer; asks again then, and prints what comes. */
   resetBusy: (m) => {
-    const event = m.events.shift();
+    const ask = (tag: number) => {
+      const request = { tag, kind: "read", sector: 0, length: 256 * 1024 } as const;
+      m.outputs.push({ kind: "disk", device: "disk0", request });
+    };
     if (lives === 0) {
       lives++;
-      const request = { tag: 0, kind: "read", sector: 0, length: 256 * 1024 } as const;
-      m.outputs.push({ kind: "disk", device: "disk0", request });
+      ask(0);
       return { kind: "halted", code: 0, why: "reset" };
     }
+    if (m.icount++ === 0) ask(1);
+    const event = m.events.shift();
     if (event?.kind === "console") {
       m.print(event.bytes);
       return OFF;
     }
-    if (event !== undefined) m.print(`${event.kind} `);
+    if (event?.kind === "disk") m.print(`disk ${event.tag} `);
+    else if (event !== undefined) m.print(`${event.kind} `);
     return IDLE;
   },
   /** Waits for a terminal size and prints it. */

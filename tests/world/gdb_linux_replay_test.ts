@@ -55,7 +55,7 @@ debianTest("gdb goes back in a recording of Debian by its kernel's symbols", asy
       "set var *(long *)&total_forks = 1",
       "monitor checkpoint list",
       "detach",
-    ], 120);
+    ]);
     assertMatch(text, /Breakpoint 1, 0x[0-9a-f]+ in begin_new_exec/);
     assertMatch(text, /#0 +0x[0-9a-f]+ in begin_new_exec/);
     assertMatch(text, /Breakpoint 2, 0x[0-9a-f]+ in do_exit/);

@@ -6,7 +6,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type PowerOnOptions, type VM, VMKernel } from "../../mod.ts";
 import { parseSymbolText, writeSymbolElf } from "../../tools/symbols/mod.ts";
 import { debianTest } from "../_support/debian.ts";
-import { GDB, gdbOn } from "../_support/gdb.ts";
+import { continueForASecond, GDB, gdbOn } from "../_support/gdb.ts";
 import { hasPeer, peerTest } from "../_support/peers.ts";
 
 const CORRUPT = new URL("../../guests/corrupt/", import.meta.url).pathname;
@@ -25,15 +25,6 @@ async function withVm(
 /** Values that `p` printed, in order. */
 function valuesOf(text: string): string[] {
   return [...text.matchAll(/^\$\d+ = (.*)$/gm)].map((match) => match[1]!);
-}
-
-/** gdb's commands that send an interrupt after so many seconds, and let the machine go on. */
-function interruptAfter(seconds: number): string[] {
-  return [
-    "python import threading, os, signal",
-    `python threading.Timer(${seconds}, lambda: os.kill(os.getpid(), signal.SIGINT)).start()`,
-    "continue",
-  ];
 }
 
 peerTest("gdb changes a running guest of ours, which goes on when gdb leaves", [GDB], async () => {
@@ -132,11 +123,11 @@ debianTest("gdb debugs Debian's kernel on four harts by its symbols", async () =
       "continue",
       "backtrace 3",
       "delete",
-      ...interruptAfter(1),
+      ...continueForASecond(),
       "info threads",
       "p $_thread",
       "detach",
-    ], 120);
+    ]);
     assertMatch(text, /Breakpoint 1, 0x[0-9a-f]+ in kernel_init/);
     assertMatch(text, /Breakpoint 2, 0x[0-9a-f]+ in do_execveat_common/);
     assertEquals(text.match(/^[* ] [1-4] +Thread \d "hart \d"/gm)?.length, 8, text);

@@ -20,7 +20,7 @@ async function told(agent: string, announcement: IdentityAnnouncement) {
   const vm = await kernel.powerOn(behave(`who ${agent}`, { clock: "virtual" }));
   const output = vm.console.readable.pipeThrough(new TextDecoderStream() as never);
   await until(vm, () => vm.hasAgent);
-  const outcome = await vm.announceIdentity(announcement);
+  const outcome = await vm.announceIdentity({ answerMilliseconds: 60_000, ...announcement });
   const identity = vm.identity;
   // What is typed reaches the guest behind all that was told.
   await vm.console.write("x");

@@ -1,6 +1,7 @@
 /** A Debian that runs already, recorded by another process and replayed. */
 import { assert, assertEquals } from "@std/assert";
 import { debianTest, PROMPT } from "../_support/debian.ts";
+import { killIfAlive } from "../_support/kill.ts";
 
 const MAIN = new URL("../../tools/cli/main.ts", import.meta.url).pathname;
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -45,11 +46,7 @@ class Screen {
 
 /** Ends a process, unless it has ended already. */
 async function end(child: Deno.ChildProcess): Promise<void> {
-  try {
-    child.kill("SIGKILL");
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-  }
+  killIfAlive(() => child.kill("SIGKILL"));
   await child.status;
   await child.stderr.cancel();
   await child.stdin.close().catch(() => {});

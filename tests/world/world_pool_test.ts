@@ -4,6 +4,7 @@ import { denoHost } from "../../kernel/host/deno_host.ts";
 import type { Host } from "../../kernel/host/host.ts";
 import { WorldPool } from "../../kernel/world/world_pool.ts";
 import { ConfigError, VMKernel } from "../../mod.ts";
+import { until } from "../_support/until.ts";
 
 const WORLD = new URL("../../drivers/vm_world.ts", import.meta.url);
 /** Rehearses, and dies soon after. */
@@ -41,10 +42,6 @@ async function runHello(kernel: VMKernel): Promise<string> {
   return await new Response(vm.console.readable as BodyInit).text();
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await denoHost.timers.delay(5);
-}
-
 Deno.test("a kernel that asks for no spare world has none", async () => {
   const watched = new WatchedHost();
   await using kernel = await VMKernel.start({ host: watched.host });
@@ -60,7 +57,7 @@ Deno.test("VMs run in spare worlds, others take their places, and the end leaves
     await kernel.keepSpareWorlds(2, { memory: "64M", clock: "exact" });
     assertEquals(watched.started, 2);
     assert((await runHello(kernel)).includes("good bye"));
-    await until(() => watched.started === 3);
+    await until("another takes its place", () => watched.started === 3);
     const texts = await Promise.all([runHello(kernel), runHello(kernel), runHello(kernel)]);
     for (const text of texts) assert(text.includes("good bye"), text);
   }
@@ -79,8 +76,7 @@ Deno.test("a spare world that dies is never given, and another takes its place",
   watched.instead = (n) => n === 0 ? MORTAL : undefined;
   const pool = new WorldPool(watched.host, WORLD);
   await pool.warm(1);
-  await until(() => pool.ready === 0);
-  await until(() => pool.ready === 1);
+  await until("another takes its place", () => pool.ready === 1 && watched.started === 2);
   assertEquals(watched.started, 2);
   using world = pool.take("taken");
   assert(!world.dead);

@@ -6,11 +6,10 @@ import {
   LOOP_JUMP,
   LOOP_LOAD,
 } from "../../tests/_support/fake_debug_target.ts";
+import { continueForASecond, GDB, GDB_PATIENCE } from "../../tests/_support/gdb.ts";
 import { peerTest, runPeer } from "../../tests/_support/peers.ts";
 import { parseSymbolText, writeSymbolElf } from "../symbols/mod.ts";
 import { startGdbServer } from "./mod.ts";
-
-const GDB = "gdb-multiarch";
 
 /** gdb would like to have the program's file; the machine has none. */
 const NO_PROGRAM = /warning: No executable has been specified[^]*?"file" command\.\n/;
@@ -18,9 +17,14 @@ const NO_PROGRAM = /warning: No executable has been specified[^]*?"file" command
 /** What gdb prints, on both streams, for commands behind its connecting. */
 async function gdb(target: FakeDebugTarget, ...commands: string[]): Promise<string> {
   await using server = startGdbServer(target, 0);
-  const all = ["set confirm off", `target remote 127.0.0.1:${server.port}`, ...commands];
+  const all = [
+    ...GDB_PATIENCE,
+    "set confirm off",
+    `target remote 127.0.0.1:${server.port}`,
+    ...commands,
+  ];
   const args = ["-nx", "-batch", ...all.flatMap((command) => ["-ex", command])];
-  const { stdout, stderr } = await runPeer(GDB, args, 30);
+  const { stdout, stderr } = await runPeer(GDB, args);
   return new TextDecoder().decode(stdout) + stderr.replace(NO_PROGRAM, "");
 }
 
@@ -291,9 +295,7 @@ peerTest("gdb stops a running machine when its user wants it", [GDB], async () =
   // Without a terminal, the interrupt comes from gdb's own Python.
   const text = await gdb(
     target,
-    "python import threading, os, signal",
-    "python threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()",
-    "continue",
+    ...continueForASecond(),
     "p $t0 > 0",
   );
   assertStringIncludes(text, "Program received signal SIGINT");
@@ -308,7 +310,7 @@ peerTest("a second debugger is told that there is one already", [GDB], async () 
   await first.write(new TextEncoder().encode("$?#3f"));
   await first.read(new Uint8Array(100));
   const args = ["-nx", "-batch", "-ex", `target remote 127.0.0.1:${server.port}`];
-  const { stderr } = await runPeer(GDB, args, 30);
+  const { stderr } = await runPeer(GDB, args);
   first.close();
   assertStringIncludes(stderr, "another debugger is connected");
 });

@@ -143,9 +143,13 @@ Deno.test("heads that claim much and hold nothing are refused before anything is
   const heads = [[0xdc, 0x10, 0], [0xdd, 0x7f, 0xff, 0xff, 0xff], [0xdf, 0xff, 0xff, 0xff, 0xff]];
   for (const head of heads) {
     const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => head[i % head.length]!);
-    const started = performance.now();
-    refusal(bytes, { packed: true });
-    assert(performance.now() - started < 1000, `${head}`);
+    // Something else may have the processor for any one of them.
+    const took = Array.from({ length: 20 }, () => {
+      const started = performance.now();
+      refusal(bytes, { packed: true });
+      return performance.now() - started;
+    });
+    assert(Math.min(...took) < 1000, `${head}`);
   }
   const many = new Uint8Array(CLUSTER_ITEMS_MAXIMUM + 1);
   assert(refusal(many, { packed: true }).endsWith("a cluster has too many values"));

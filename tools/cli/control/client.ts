@@ -28,7 +28,10 @@ import {
 /** Most bytes of a kernel's line: it tells of many VMs in one. */
 const REPLY_BYTES_MAXIMUM = 4 * 1024 * 1024;
 /** Milliseconds that a kernel gets to say hello. */
-const HELLO_MILLISECONDS = 5_000;
+const HELLO_MILLISECONDS = 10_000;
+
+/** The kernel ended the connection, or it broke: most often the kernel's process has ended. */
+export class HungUp extends HostError {}
 
 /** How to ask. */
 export interface AskOptions<V extends VerbName> {
@@ -68,8 +71,8 @@ export class ControlClient {
   }
 
   /**
-   * Connects. Rejects as `Deno.connect` does, and with HostError when the kernel is silent for so long,
-   * or speaks another version.
+   * Connects. Rejects as `Deno.connect` does, with HungUp, and with HostError when the kernel is silent for
+   * so long, or speaks another version.
    */
   static async connect(path: string, milliseconds = HELLO_MILLISECONDS): Promise<ControlClient> {
     const client = new ControlClient(await Deno.connect({ transport: "unix", path }));
@@ -92,7 +95,7 @@ export class ControlClient {
 
   /**
    * Asks for something. Rejects with the error that the kernel replies with, FormatError for a reply
-   * that makes no sense, and HostError when the kernel is gone or takes too long.
+   * that makes no sense, HungUp when the kernel is gone, and HostError when it takes too long.
    */
   async ask<V extends VerbName>(
     command: V,
@@ -173,7 +176,7 @@ export class ControlClient {
     try {
       for (;;) {
         const count = await this.#connection.read(chunk);
-        if (count === null) throw new HostError("The kernel ended the connection");
+        if (count === null) throw new HungUp("The kernel ended the connection");
         for (const line of lines.push(chunk.subarray(0, count))) {
           this.#arrived(parseKernelLine(line));
         }
@@ -224,5 +227,5 @@ export class ControlClient {
 function explained(cause: unknown): Error {
   if (cause instanceof HostError || cause instanceof FormatError) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new HostError(`The connection with the kernel broke: ${reason}`, { cause });
+  return new HungUp(`The connection with the kernel broke: ${reason}`, { cause });
 }

@@ -13,7 +13,7 @@ import type { ClaimedNames, ControlledKernel, ControlSurroundings } from "./verb
 /** Most clients at once. */
 export const CONNECTIONS_MAXIMUM = 64;
 /** Milliseconds that clients get at the end to read what was said. */
-const CLOSE_MILLISECONDS = 1_000;
+const CLOSE_MILLISECONDS = 5_000;
 
 /** What a server is told beside its kernel. */
 export interface ControlServerOptions {

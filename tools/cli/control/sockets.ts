@@ -7,7 +7,7 @@
  * claim a name at once, one gets it.
  */
 import { ConfigError, HostError } from "../../../mod.ts";
-import { ControlClient } from "./client.ts";
+import { ControlClient, HungUp } from "./client.ts";
 import type { Consoles } from "./consoles.ts";
 import { controlFolder, SOCKET_NAME } from "./folder.ts";
 import { PARKED } from "./limits.ts";
@@ -19,9 +19,14 @@ import type { ListedVm } from "./verbs.ts";
 const PATH_BYTES_MAXIMUM = 103;
 /** Milliseconds that a kernel gets to say which VMs it has. */
 const LIST_MILLISECONDS = 10_000;
+/** Milliseconds that a kernel which hangs up gets to end: its process closes one file after another. */
+const END_MILLISECONDS = 2_000;
 /** Milliseconds that others get to release the names: to ask all kernels, more than once. */
 const LOCK_MILLISECONDS = 30_000;
 const LOCK_POLL_MILLISECONDS = 20;
+
+/** What tells that a kernel has ended since it was found. */
+const GONE = [Deno.errors.NotFound, Deno.errors.ConnectionRefused, HungUp];
 
 /** A kernel's control socket while it is open. */
 export interface ControlSocket extends AsyncDisposable {
@@ -88,7 +93,12 @@ async function claimNames(
 ): Promise<ClaimedNames> {
   using _lock = await lockNames();
   const owners = new Map<string, number>();
-  for (const { process, vms = [], claims } of await findKernels()) {
+  for (const { process, vms, claims, problem } of await findKernels()) {
+    if (vms === undefined) {
+      throw new HostError(
+        `Cannot tell which names of VMs are free: process ${process} does not answer: ${problem}`,
+      );
+    }
     for (const name of [...claims, ...vms.map(({ name }) => name)]) owners.set(name, process);
   }
   const free: string[] = [];
@@ -182,34 +192,27 @@ async function socketNames(folder: string): Promise<string[]> {
   return names;
 }
 
-/** @param again how often to look once more when a kernel hangs up: one that ends is gone a moment later */
-async function findKernel(socket: string, again = 10): Promise<FoundKernel | undefined> {
+async function findKernel(socket: string): Promise<FoundKernel | undefined> {
   const process = parseInt(socket.slice(socket.lastIndexOf("/") + 1));
-  const silent = (cause: unknown): FoundKernel => {
-    const problem = cause instanceof Error ? cause.message : String(cause);
-    return { process, socket, vms: undefined, claims: [], log: null, problem };
-  };
-  let client: ControlClient;
-  try {
-    client = await ControlClient.connect(socket, LIST_MILLISECONDS);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    if (!(error instanceof Deno.errors.ConnectionRefused)) return silent(error);
-    await Deno.remove(socket).catch(() => {});
-    return undefined;
+  for (let waited = 0;; waited += LOCK_POLL_MILLISECONDS) {
+    try {
+      using client = await ControlClient.connect(socket, LIST_MILLISECONDS);
+      const list = await client.ask("list", {}, { milliseconds: LIST_MILLISECONDS });
+      return { process, socket, vms: list.vms, claims: list.claims, log: list.log };
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      if (error instanceof Deno.errors.ConnectionRefused) {
+        await Deno.remove(socket).catch(() => {});
+        return undefined;
+      }
+      // One that ends may hang up before its socket is gone, at any moment of this.
+      if (!(error instanceof HungUp) || waited >= END_MILLISECONDS) {
+        const problem = error instanceof Error ? error.message : String(error);
+        return { process, socket, vms: undefined, claims: [], log: null, problem };
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MILLISECONDS));
   }
-  try {
-    const { vms, claims, log } = await client.ask("list", {}, { milliseconds: LIST_MILLISECONDS });
-    return { process, socket, vms, claims, log };
-  } catch (error) {
-    const hungUp = error instanceof HostError &&
-      error.message.includes("connection with the kernel");
-    if (!hungUp || again === 0) return silent(error);
-  } finally {
-    client.close();
-  }
-  await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MILLISECONDS));
-  return await findKernel(socket, again - 1);
 }
 
 /** How a VM is connected with. */
@@ -256,18 +259,19 @@ async function connectToHolder(
         "--name gives a VM another",
     );
   }
-  let client: ControlClient;
+  let client: ControlClient | undefined;
   try {
     client = await ControlClient.connect(kernel.socket);
-  } catch (cause) {
-    throw new HostError(`The VM "${name}" has just ended`, { cause });
-  }
-  try {
     const waits = kernel.vm.state === PARKED || kernel.vm.state === "starting";
     if (starts && waits) await client.ask("start", { vm: name });
     return client;
-  } catch (error) {
-    client.close();
-    throw error;
+  } catch (cause) {
+    client?.close();
+    if (GONE.some((kind) => cause instanceof kind)) {
+      throw new HostError(`The VM "${name}" has just ended`, { cause });
+    }
+    if (cause instanceof HostError || cause instanceof ConfigError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new HostError(`Cannot reach the VM "${name}": ${reason}`, { cause });
   }
 }
