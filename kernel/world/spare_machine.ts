@@ -5,8 +5,10 @@
  * Invariants: a machine that was made ahead has not run, and nobody but the restored VM will see it; it is used
  * for a VM of just its make alone, for which it is what a new one would be.
  */
+import { assert } from "../base/assert.ts";
+import { PAGE_BYTES } from "../base/units.ts";
 import { planOptions } from "../machine/machine_plan.ts";
-import { newMemory, planMemory } from "../memory/memory_plan.ts";
+import { DECODED_PAGE_BYTES, newMemory, planMemory } from "../memory/memory_plan.ts";
 import {
   type MachineConfig,
   type MachineFactory,
@@ -15,6 +17,9 @@ import {
 } from "./machine_port.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import type { Rehearsal } from "./rehearsal.ts";
+
+/** Cache elements, and decoded pages, that are touched: what a command in a guest takes. 11 MiB in all. */
+const [ELEMENTS, DECODED_PAGES] = [8, 288];
 
 /** A machine that waits for its state. */
 export interface SpareMachine {
@@ -44,7 +49,25 @@ export async function makeSpareMachine(
   const compiler = new CompilePort(undefined, goesOn.keeps);
   const memory = newMemory(planMemory(planOptions(make)));
   const machine = await create(make, { core, compiler, restored: { memory } });
+  for (const [from, end] of usedFirst(machine)) touch(memory, from, end);
   return { machine, memory, compiler };
+}
+
+/** Areas that any guest uses as soon as it goes on. */
+function usedFirst({ machine }: MachinePort): readonly (readonly [number, number])[] {
+  assert(machine !== undefined, "a machine that can be saved");
+  const { plan } = machine.core;
+  return [
+    [0, plan.elements + Math.min(ELEMENTS, plan.cacheElements) * plan.elementBytes],
+    [plan.elements + plan.cacheElements * plan.elementBytes, plan.decoded],
+    [plan.decoded, plan.decoded + DECODED_PAGES * DECODED_PAGE_BYTES],
+  ];
+}
+
+/** Has the host find memory, which takes it 2 to 14 µs a page, before somebody waits for it. */
+function touch({ buffer }: WebAssembly.Memory, from: number, end: number): void {
+  const bytes = new Uint8Array(buffer);
+  for (let at = from; at < end; at += PAGE_BYTES) bytes[at] = bytes[at]!;
 }
 
 /** Memory of a machine that was made ahead, if it is what a configuration says and has code of the same kind. */
