@@ -104,6 +104,24 @@ interface Shared extends OpenVm {
   readonly over: () => Promise<void>;
 }
 
+/** The use of a claim. */
+interface ClaimUse {
+  /** Resolves when the claim's state may be run from. */
+  readonly consumed: Promise<void>;
+  /** The guest has executed nothing. */
+  readonly takeBack: () => Promise<void>;
+}
+
+/** What a VM that was made begins with. */
+interface Begin {
+  readonly checkpoint: OpenCheckpoint;
+  readonly config: MachineConfig;
+  readonly isClone: boolean;
+  readonly loader: PageLoader;
+  readonly options: GoOnOptions;
+  readonly use: ClaimUse;
+}
+
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
   readonly #parts: VmMaking;
@@ -293,13 +311,8 @@ export class SavedVms {
     const { id } = checkpoint.head;
     await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
     const made = await core;
-    const consumed = role.claim?.consume();
-    consumed?.catch(() => {});
-    const notConsumed = async () => {
-      await consumed?.catch(() => {});
-      role.claim?.restore();
-    };
-    undo.defer(notConsumed);
+    const use = useOf(role.claim);
+    undo.defer(use.takeBack);
     if (isStopped()) throw new ConfigError(`Cannot make the VM "${name}": the kernel was stopped`);
     const vm = new VM({
       host,
@@ -327,27 +340,34 @@ export class SavedVms {
       if (drives !== undefined) this.#service.collectDisks();
     });
     this.#parts.follow(vm);
+    const isClone = role.clone !== undefined;
+    await this.#begin(vm, { checkpoint, config, isClone, loader, options, use });
+    if (translates) this.#parts.translations.start(QUIET_MILLISECONDS);
+    return vm;
+  }
+
+  /** Lets a VM execute. It is ended when that cannot be. */
+  async #begin(vm: VM, begin: Begin): Promise<void> {
+    const { checkpoint, config, isClone, loader, options, use } = begin;
     let goesOn = false;
     try {
       // Before the world looks at what comes: no instruction is executed before.
       const pausing = options.paused ? vm.pause() : undefined;
-      this.#announce(vm, config, role.clone !== undefined);
+      this.#announce(vm, config, isClone);
       // Its world makes the machine meanwhile.
       loader.loadFirst();
-      await consumed;
+      await use.consumed;
       if (vm.state !== "starting") {
-        throw new HostError(`The VM "${name}" ended before it could go on`);
+        throw new HostError(`The VM "${vm.name}" ended before it could go on`);
       }
       goesOn = true;
       savingParts(vm)!.goOn(this.#learner(checkpoint, options, loader));
-      if (translates) this.#parts.translations.start(QUIET_MILLISECONDS);
       await vm.started();
       await pausing;
-      return vm;
     } catch (error) {
       await loader.close();
       await vm.powerOff();
-      if (!goesOn) await notConsumed();
+      if (!goesOn) await use.takeBack();
       throw error;
     }
   }
@@ -451,6 +471,17 @@ export class SavedVms {
     core.catch(() => {});
     return { compiler, core, translates };
   }
+}
+
+/** Begins to consume a claim, if there is one. */
+function useOf(claim: Claim | undefined): ClaimUse {
+  const consumed = claim?.consume() ?? Promise.resolve();
+  consumed.catch(() => {});
+  const takeBack = async () => {
+    await consumed.catch(() => {});
+    claim?.restore();
+  };
+  return { consumed, takeBack };
 }
 
 function parentOf(
