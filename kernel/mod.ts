@@ -97,7 +97,7 @@ export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_servi
 export type { DiskEnding, LiveDisk } from "./world/vm_disks.ts";
 export type { SaveProgress } from "./world/saver_protocol.ts";
 export type { ReadyOptions } from "./ready_vms.ts";
-export type { ForkOptions, GoOnOptions } from "./saved_vms.ts";
+export type { ForkOptions, GoOnOptions } from "./going_on.ts";
 export type { ParkedVm } from "./parked_vm.ts";
 export type { LoadOptions } from "./world/page_loader.ts";
 export type {

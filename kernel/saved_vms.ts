@@ -11,15 +11,15 @@ import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Claim } from "./checkpoint/claims.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
-import type { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
-import type { PowerOnOptions } from "./config.ts";
+import { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { HostLock } from "./host/files.ts";
 import { importLate } from "./host/late_import.ts";
+import { hostPageCodec } from "./host/page_codec.ts";
 import { ParkedVm } from "./parked_vm.ts";
-import { CheckpointService } from "./world/checkpoint_service.ts";
 import type {
   CheckpointOptions,
   CheckpointPurpose,
+  CheckpointService,
   MadeCheckpoint,
   SavableVm,
 } from "./world/checkpoint_service.ts";
@@ -29,14 +29,15 @@ import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
 import { LastSuspended, type OpenVm, openVm } from "./world/last_suspended.ts";
-import type { LoadOptions, LoadProblems, PageLoader } from "./world/page_loader.ts";
+import type { LoadProblems, PageLoader } from "./world/page_loader.ts";
 import { imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
+import type { CloneParent, ForkOptions, GoOnOptions, Role } from "./going_on.ts";
 import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
 import type { VmDisks } from "./world/vm_disks.ts";
-import { spareMemory } from "./world/spare_machine.ts";
+import { spareMemory } from "./world/spare_memory.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 
@@ -49,54 +50,6 @@ const ENTROPY_BYTES = 64;
 const QUIET_MILLISECONDS = 500;
 /** Most forks that are made at once. */
 const FORKS_MAXIMUM = 10_000;
-
-/** How a VM goes on from a checkpoint. */
-export interface GoOnOptions extends LoadOptions {
-  /** Name of the VM; its own by default. */
-  readonly name?: string;
-  /** Which tiers execute; those that it was made with by default. */
-  readonly tier?: PowerOnOptions["tier"];
-  /** Whether it stands still until `VM.resume`: it is then what the checkpoint says. */
-  readonly paused?: boolean;
-  /**
-   * Whether to note which pages it uses in its first second, and to keep them as the checkpoint's working set:
-   * who goes on from the checkpoint later is faster. That second is a little slower. "once": only if none is
-   * kept, or one that is damaged.
-   */
-  readonly learn?: boolean | "once";
-}
-
-/** How to fork. */
-export interface ForkOptions extends GoOnOptions {
-  /** Number of forks; 1 by default. */
-  readonly count?: number;
-  /** A name for each of them; by default they are called after their parent, or `name`, with a number. */
-  readonly names?: readonly string[];
-}
-
-/** Who a VM is to be. */
-export interface Role {
-  /** Gives a clone its identity; undefined: the VM keeps its own. */
-  readonly clone?: (parent: CloneParent) => VmIdentity;
-  /** What it is allowed to run by, once. */
-  readonly claim?: Claim;
-  /** Whether it goes on in the disks that it left; else in overlays over them. */
-  readonly ownsDisks?: boolean;
-  /** The guest that it was started with, by name. */
-  readonly guest?: string | undefined;
-  /** A world that was started for it already. */
-  readonly world?: EarlyWorld;
-  /** What its guest lacks is a problem of the checkpoint. */
-  readonly damaged?: () => void;
-}
-
-/** What the identity of a clone is made from. */
-export interface CloneParent {
-  readonly name: string;
-  /** The seed of a VM whose course is a function of it. */
-  readonly seed: number | undefined;
-  readonly parent: VmIdentity | undefined;
-}
 
 /** What forks are made of. */
 interface Shared extends OpenVm {
@@ -125,20 +78,26 @@ interface Begin {
 /** Saves VMs, and lets them go on. */
 export class SavedVms {
   readonly #parts: VmMaking;
-  readonly #service: CheckpointService;
+  readonly #store: CheckpointStore | undefined;
+  /** What saves, which those that only go on do without. */
+  #service: Promise<CheckpointService> | undefined;
   readonly #parked = new Set<ParkedVm>();
   readonly #last: LastSuspended;
 
   /** @param folder of the checkpoints; without one there are none */
   constructor(parts: VmMaking, folder: string | undefined) {
     this.#parts = parts;
-    this.#service = new CheckpointService(parts.host, folder);
+    const { files, entropy } = parts.host;
+    this.#store = folder === undefined
+      ? undefined
+      : new CheckpointStore({ files, entropy, codec: hostPageCodec }, folder);
     this.#last = new LastSuspended(parts.host.timers);
   }
 
   /** The checkpoints. Throws ConfigError when the kernel keeps none. */
   get store(): CheckpointStore {
-    return this.#service.store;
+    if (this.#store !== undefined) return this.#store;
+    throw new ConfigError("This kernel has no folder for checkpoints: start it with `checkpoints`");
   }
 
   /** Forks that have not run. */
@@ -147,17 +106,27 @@ export class SavedVms {
   }
 
   /** Makes a checkpoint. */
-  checkpoint(
+  async checkpoint(
     vm: VM,
     options: CheckpointOptions,
     purpose?: CheckpointPurpose,
   ): Promise<MadeCheckpoint> {
-    return this.#service.checkpoint(savable(vm), options, purpose);
+    const service = await this.#saving();
+    return await service.checkpoint(savable(vm), options, purpose);
+  }
+
+  #saving(): Promise<CheckpointService> {
+    const { store } = this;
+    return this.#service ??= importLate<typeof import("./world/checkpoint_service.ts")>(
+      "./world/checkpoint_service.ts",
+      import.meta.url,
+    ).then(({ CheckpointService }) => new CheckpointService(this.#parts.host, store));
   }
 
   /** Suspends a VM. */
   async suspend(vm: VM, options: CheckpointOptions): Promise<CheckpointHead> {
-    const head = await this.#service.suspend(savable(vm), options);
+    const service = await this.#saving();
+    const head = await service.suspend(savable(vm), options);
     await vm.powerOff();
     void this.#last.open(this.store, head.id);
     return head;
@@ -232,7 +201,7 @@ export class SavedVms {
 
   /** Drops forks that have not run, and ends the saver. */
   async stop(): Promise<void> {
-    this.#service.stop();
+    (await this.#service)?.stop();
     this.#last.close();
     const forgetting = this.#forgetting;
     for (const fork of this.#parked) fork.discard();
@@ -337,7 +306,7 @@ export class SavedVms {
     undo.move();
     void vm.waitForExit().catch(() => {}).then(() => {
       if (identity !== undefined) identities.release(identity);
-      if (drives !== undefined) this.#service.collectDisks();
+      if (drives !== undefined) collectDisks(this.store);
     });
     this.#parts.follow(vm);
     const isClone = role.clone !== undefined;
@@ -482,6 +451,16 @@ function useOf(claim: Claim | undefined): ClaimUse {
     claim?.restore();
   };
   return { consumed, takeBack };
+}
+
+/** Removes disks of VMs that have ended, if nobody uses the store just now. */
+function collectDisks({ disks }: CheckpointStore): void {
+  try {
+    disks.tryCollect();
+  } catch (error) {
+    // A later collection removes them.
+    if (!(error instanceof HostError)) throw error;
+  }
 }
 
 function parentOf(

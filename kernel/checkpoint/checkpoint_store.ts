@@ -19,12 +19,16 @@ import {
 } from "./checkpoint_format.ts";
 import { CheckpointFile, withHead } from "./checkpoint_file.ts";
 import type { CheckpointDiff } from "./checkpoint_diff.ts";
-import { CheckpointSave, type SaveBegin } from "./checkpoint_save.ts";
-import { collect, type Collected, deleteCheckpoints, sweepPartials } from "./collector.ts";
+import type { CheckpointSave, SaveBegin } from "./checkpoint_save.ts";
+import type { Collected } from "./collector.ts";
 import { OpenCheckpoint } from "./open_checkpoint.ts";
-import { type StoreProblem, verifyStore } from "./store_check.ts";
+import type { StoreProblem } from "./store_check.ts";
 import { StoreDisks } from "./store_disks.ts";
 import { StoreFolder, type StoreHost } from "./store_folder.ts";
+
+/** What only those want that delete. */
+const collecting = () =>
+  importLate<typeof import("./collector.ts")>("./collector.ts", import.meta.url);
 
 /** A checkpoint in a list. */
 export interface CheckpointEntry {
@@ -160,6 +164,10 @@ export class CheckpointStore implements Checkpoints {
       throw new ConfigError(`A guest has 1 to ${MEMORY_PAGES_MAXIMUM} pages, not ${memoryPages}`);
     }
     this.#folder.ensureDurable();
+    const { CheckpointSave } = await importLate<typeof import("./checkpoint_save.ts")>(
+      "./checkpoint_save.ts",
+      import.meta.url,
+    );
     return await this.#shared((lock) => {
       if (parent !== undefined) {
         this.#require(parent);
@@ -251,7 +259,7 @@ export class CheckpointStore implements Checkpoints {
     await this.#exclusive(async () => {
       this.#require(id);
       this.#folder.ensureDurable();
-      sweepPartials(this.#folder);
+      (await collecting()).sweepPartials(this.#folder);
       const file = this.#folder.open(id);
       const { codec } = this.#folder.host;
       const bytes = withHead(file, { ...file.head, label }, codec);
@@ -268,6 +276,7 @@ export class CheckpointStore implements Checkpoints {
    */
   delete(ids: readonly string[]): Promise<Collected> {
     return this.#exclusive(async () => {
+      const { collect, deleteCheckpoints } = await collecting();
       await deleteCheckpoints(this.#folder, this.#claims, ids);
       return await collect(this.#folder, this.#claims);
     });
@@ -278,6 +287,7 @@ export class CheckpointStore implements Checkpoints {
     const lock = this.#folder.tryLock(true);
     if (lock === undefined) return undefined;
     try {
+      const { collect, deleteCheckpoints } = await collecting();
       await deleteCheckpoints(this.#folder, this.#claims, ids);
       return await collect(this.#folder, this.#claims);
     } finally {
@@ -287,7 +297,9 @@ export class CheckpointStore implements Checkpoints {
 
   /** Frees what nothing refers to: after crashes. Waits as `delete` does. Rejects with HostError. */
   collect(): Promise<Collected> {
-    return this.#exclusive(() => collect(this.#folder, this.#claims));
+    return this.#exclusive(async () => {
+      return await (await collecting()).collect(this.#folder, this.#claims);
+    });
   }
 
   /** The same if nobody uses the store just now, else undefined. Rejects with HostError. */
@@ -295,7 +307,7 @@ export class CheckpointStore implements Checkpoints {
     const lock = this.#folder.tryLock(true);
     if (lock === undefined) return undefined;
     try {
-      return await collect(this.#folder, this.#claims);
+      return await (await collecting()).collect(this.#folder, this.#claims);
     } finally {
       lock.release();
     }
@@ -305,11 +317,15 @@ export class CheckpointStore implements Checkpoints {
    * Looks over checkpoints, all by default: every checksum, hash and reference. Rejects with HostError when
    * the store itself cannot be read.
    */
-  verify(
+  async verify(
     ids?: readonly string[],
     progress?: (done: number, of: number) => void,
   ): Promise<StoreProblem[]> {
-    return this.#shared(() => {
+    const { verifyStore } = await importLate<typeof import("./store_check.ts")>(
+      "./store_check.ts",
+      import.meta.url,
+    );
+    return await this.#shared(() => {
       for (const id of ids ?? []) this.#require(id);
       return verifyStore(this.#folder, ids ?? this.#folder.checkpointIds(), progress);
     });

@@ -17,12 +17,11 @@ import {
   type CheckpointKind,
 } from "../checkpoint/checkpoint_format.ts";
 import type { CheckpointSave } from "../checkpoint/checkpoint_save.ts";
-import { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
+import type { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import { encodeSavedDisk, type SavedDisk } from "../checkpoint/saved_disk.ts";
 import { DedupIndex, type DedupState } from "../datastore/dedup_index.ts";
 import type { EncodedPages } from "../datastore/page_encoder.ts";
 import type { Host } from "../host/host.ts";
-import { hostPageCodec } from "../host/page_codec.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import type { PageLoader } from "./page_loader.ts";
 import { decodeSavedVm, encodeSavedVm, type SavedVm } from "./saved_vm.ts";
@@ -99,25 +98,14 @@ interface Work {
 
 /** Makes the checkpoints of one kernel. */
 export class CheckpointService {
-  readonly #store: CheckpointStore | undefined;
   readonly #saver: Saver;
   /** Pages that are stored; kept from save to save. */
   #dedup: DedupState | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** @param folder of the store; without one there are no checkpoints */
-  constructor(private readonly host: Host, folder: string | undefined) {
-    const { files, entropy } = host;
-    this.#store = folder === undefined
-      ? undefined
-      : new CheckpointStore({ files, entropy, codec: hostPageCodec }, folder);
+  /** @param store where checkpoints are kept */
+  constructor(private readonly host: Host, private readonly store: CheckpointStore) {
     this.#saver = new Saver(host.workers);
-  }
-
-  /** Where checkpoints are kept. Throws ConfigError when this kernel keeps none. */
-  get store(): CheckpointStore {
-    if (this.#store !== undefined) return this.#store;
-    throw new ConfigError("This kernel has no folder for checkpoints: start it with `checkpoints`");
   }
 
   /** Makes a checkpoint of a VM, which runs on. Rejects with HostError and ConfigError. */
@@ -174,16 +162,6 @@ export class CheckpointService {
         }
       })
     );
-  }
-
-  /** Removes disks of VMs that have ended, if nobody uses the store just now. */
-  collectDisks(): void {
-    try {
-      this.store.disks.tryCollect();
-    } catch (error) {
-      // A later collection removes them.
-      if (!(error instanceof HostError)) throw error;
-    }
   }
 
   /** Ends the saver: a save under way fails. */

@@ -7,7 +7,7 @@
 import type { HostWorkers, WorldDeath, WorldWorker } from "../host/workers.ts";
 import { createMailbox } from "./mailbox.ts";
 import type { Rehearsal } from "./rehearsal.ts";
-import type { SpareMachineFacts } from "./spare_machine.ts";
+import type { SpareMachineFacts } from "./spare_memory.ts";
 import type { Rehearsed } from "./vm_world.ts";
 
 /** A worker that waits for its VM. */

@@ -9,12 +9,7 @@ import { assert } from "../base/assert.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import { planOptions } from "../machine/machine_plan.ts";
 import { DECODED_PAGE_BYTES, newMemory, planMemory } from "../memory/memory_plan.ts";
-import {
-  type MachineConfig,
-  type MachineFactory,
-  type MachinePort,
-  tierOf,
-} from "./machine_port.ts";
+import { type MachineFactory, type MachinePort, tierOf } from "./machine_port.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import type { Rehearsal } from "./rehearsal.ts";
 
@@ -27,14 +22,6 @@ export interface SpareMachine {
   readonly memory: WebAssembly.Memory;
   /** What its regions will be made by, once it is connected. */
   readonly compiler: CompilePort;
-}
-
-/** What the kernel world knows of it. */
-export interface SpareMachineFacts {
-  readonly config: MachineConfig;
-  /** Whether it expects regions of earlier runs. */
-  readonly keeps: boolean;
-  readonly memory: WebAssembly.Memory;
 }
 
 /** Makes the machine that a rehearsal asks for, if any. Rejects with what a machine throws that cannot be made. */
@@ -68,27 +55,4 @@ function usedFirst({ machine }: MachinePort): readonly (readonly [number, number
 function touch({ buffer }: WebAssembly.Memory, from: number, end: number): void {
   const bytes = new Uint8Array(buffer);
   for (let at = from; at < end; at += PAGE_BYTES) bytes[at] = bytes[at]!;
-}
-
-/** Memory of a machine that was made ahead, if it is what a configuration says and has code of the same kind. */
-export function spareMemory(
-  spare: SpareMachineFacts | undefined,
-  config: MachineConfig,
-  keeps: boolean | undefined,
-): WebAssembly.Memory | undefined {
-  if (spare === undefined || spare.keeps !== keeps) return undefined;
-  return isSameMake(spare.config, config) ? spare.memory : undefined;
-}
-
-/** Whether a machine that was made for one configuration is what the other one says, but for its state. */
-function isSameMake(a: MachineConfig, b: MachineConfig): boolean {
-  return a.machineVersion === b.machineVersion && a.memoryBytes === b.memoryBytes &&
-    a.harts === b.harts && a.bios === b.bios && typeof a.bios === "string" &&
-    a.clock === b.clock && tierOf(a) === tierOf(b) && a.trace === b.trace &&
-    a.tlbEntries === b.tlbEntries && a.cacheElements === b.cacheElements &&
-    (a.marksExecution ?? false) === (b.marksExecution ?? false) &&
-    a.disks.length === b.disks.length &&
-    a.disks.every(({ sectors, readOnly }, i) =>
-      sectors === b.disks[i]!.sectors && readOnly === b.disks[i]!.readOnly
-    );
 }

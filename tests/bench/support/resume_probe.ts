@@ -12,6 +12,6 @@ if (import.meta.main) {
     worlds: `${translations}/../worlds`,
   });
   const vm = await kernel.restore(id!);
-  console.log(Date.now());
+  console.log(vm.startedAt);
   await vm.powerOff();
 }
