@@ -9,7 +9,6 @@
  * it was, and the VM goes on whatever becomes of the save; a checkpoint is a difference to its VM's last one
  * only if the VM's world knows what was written since.
  */
-import { ConfigError, HostError } from "../base/errors.ts";
 import type { VmIdentity } from "../base/identity.ts";
 import {
   checkAbout,
