@@ -39,6 +39,7 @@ Deno.test("random saves, deletes, labels and reopenings give back what plain pag
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {
       const files = new CrashFiles();
+      let opened = 100;
       let store = testStore(files);
       await store.collect();
       const model = new Map<string, Memory>();
@@ -66,7 +67,8 @@ Deno.test("random saves, deletes, labels and reopenings give back what plain pag
           await store.rename(one, `new ${seed}`);
           assertEquals(store.list().find(({ id }) => id === one)?.head?.label, `new ${seed}`);
         } else if (what === "reopen") {
-          store = testStore(files, seed + 2);
+          // Of a seed that was never used: no two checkpoints have an id.
+          store = testStore(files, ++opened);
         } else if (what === "abort") {
           const save = await store.beginSave({ memoryPages: 40 });
           encodePages(save, Array.from({ length: 40 }, (_, i) => 9000 + i), {});
