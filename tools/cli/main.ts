@@ -6,6 +6,9 @@ import { describeError, EXIT } from "./errors.ts";
 import { makeProgram } from "./program.ts";
 import { writeError } from "./streams.ts";
 
+/** Milliseconds between two wakings of a process that waits. */
+const WAKING_MILLISECONDS = 60_000;
+
 /** Runs a command line; resolves to its exit status. Never rejects. */
 export async function main(
   words: readonly string[],
@@ -23,5 +26,10 @@ export async function main(
   return status;
 }
 
-// Exits at once: a read of standard input that is still waiting must not keep the process.
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) {
+  // While it waits for one operation alone, Deno may take that for one that nobody waits for (tests/_support/
+  // keep_alive.ts), and end the process.
+  setInterval(() => {}, WAKING_MILLISECONDS);
+  // Exits at once: a read of standard input that is still waiting must not keep the process.
+  Deno.exit(await main(Deno.args));
+}
