@@ -68,9 +68,6 @@ export class DecodedPages {
     // Memory that was never used is zero, and stays out of the host's until it is.
     if (slot < this.#touched) this.#bytes.fill(0, address, address + DECODED_PAGE_BYTES);
     this.#touched = Math.max(this.#touched, slot + 1);
-    for (let end = PAGE_SLOTS; end < DECODED_SLOTS; end++) {
-      this.#writer.special(address + end * RECORD_BYTES, SPECIAL.pageEnd);
-    }
     this.#index[page] = slot + 1;
     this.#owner[slot] = page;
     this.flags.set(page, PAGE_FLAG.code);
@@ -82,7 +79,9 @@ export class DecodedPages {
     const slotOfPage = (decodedPage - this.plan.decoded) / DECODED_PAGE_BYTES;
     const page = this.#owner[slotOfPage]!;
     let slot = (record - decodedPage) / RECORD_BYTES;
-    assert(slot >= 0 && slot < PAGE_SLOTS, "a record lies in its page");
+    assert(slot >= 0 && slot < DECODED_SLOTS, "a record lies in its page");
+    // Most pages are never left by their end, and so touch no memory of the host for it.
+    if (slot >= PAGE_SLOTS) return this.#writer.special(record, SPECIAL.pageEnd);
     for (let count = 0; count < DECODE_AHEAD && slot < PAGE_SLOTS; count++) {
       const address = decodedPage + slot * RECORD_BYTES;
       if (this.#operations[address >> 1] !== SPECIAL.undecoded) return;
