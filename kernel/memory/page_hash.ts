@@ -5,7 +5,7 @@
  * Invariants: a hash depends on the bytes alone, not on where they lie; each step of a lane is a bijection
  * for a given word, so that one word that differs always gives another 64-bit hash.
  */
-import { assert } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import {
   call,
   type Expression,
@@ -154,7 +154,7 @@ export class PageHash {
   /** 32-bit hash of a guest page. */
   page(page: number): number {
     const { plan } = this;
-    assert(page >= 0 && page < plan.ramPages, `guest page ${page} does not exist`);
+    if (page < 0 || page >= plan.ramPages) unreachable(`guest page ${page} does not exist`);
     this.flags?.need(page);
     return this.#exports.hash32(plan.ram + page * PAGE_BYTES, PAGE_BYTES) >>> 0;
   }
