@@ -215,6 +215,16 @@ export class OpenCheckpoint {
     return new OpenCheckpoint(this.#parts);
   }
 
+  /**
+   * Forgets what was unpacked last, if none of those who share it has wanted anything since `before`, which an earlier
+   * call gave: forks want the same pages in their first seconds, and few later.
+   */
+  forgetUnused(before: number): number {
+    const { uses } = this.#cache;
+    if (uses === before) this.#cache.clear();
+    return uses;
+  }
+
   /** Ends its use, and closes the files if nobody else shares them. */
   close(): void {
     if (this.#closed) return;

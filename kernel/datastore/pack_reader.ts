@@ -27,6 +27,7 @@ import {
 /** Clusters that were unpacked last, of several packs. */
 export class ClusterCache {
   readonly #clusters = new Map<string, Uint8Array>();
+  #uses = 0;
 
   /** @param capacity most clusters */
   constructor(private capacity = 64) {}
@@ -38,6 +39,7 @@ export class ClusterCache {
 
   /** A cluster that is kept, or what `make` gives. */
   get(key: string, make: () => Uint8Array): Uint8Array {
+    this.#uses++;
     let cluster = this.#clusters.get(key);
     if (cluster !== undefined) this.#clusters.delete(key);
     else cluster = make();
@@ -48,8 +50,17 @@ export class ClusterCache {
     return cluster;
   }
 
-  /** Forgets all. */
+  /** How often it was asked. */
+  get uses(): number {
+    return this.#uses;
+  }
+
+  /** Forgets all. Nobody holds what `get` gave. */
   clear(): void {
+    for (const { buffer, length } of this.#clusters.values()) {
+      // At once, which garbage collection would do late. One that is larger may be somebody else's, too.
+      if (buffer.byteLength <= length + 1 && buffer instanceof ArrayBuffer) buffer.transfer(0);
+    }
     this.#clusters.clear();
   }
 }

@@ -16,6 +16,9 @@ const NEIGHBOURS = 16;
 /** Most of them. */
 const NEIGHBOURS_MAXIMUM = 4096;
 
+/** Looks at nothing after which it is seen whether anybody else has loaded anything since as many before. */
+const QUIET_LOOKS = 5;
+
 /** Milliseconds between two clusters that nobody waits for: the VM and its host have better things to do. */
 const PACE_MILLISECONDS = 1;
 
@@ -181,6 +184,8 @@ export class PageLoader {
     const { inBackground = true, backgroundAfter = 0 } = this.options;
     // Between two looks at nothing, though whoever wants something rings.
     const patience = 200;
+    let quiet = 0;
+    let uses = -1;
     let begins = inBackground && backgroundAfter === 0;
     if (inBackground && !begins) {
       void this.timers.delay(backgroundAfter, this.#ending.signal).then((now) => begins = now);
@@ -189,7 +194,10 @@ export class PageLoader {
       const wanted = this.#source.wanted();
       if (wanted !== undefined) this.#loadAround(wanted);
       else if (begins && this.#loadNext()) await this.#source.wish(PACE_MILLISECONDS);
-      else await this.#source.wish(patience);
+      else {
+        await this.#source.wish(patience);
+        if (++quiet % QUIET_LOOKS === 0) uses = this.checkpoint.forgetUnused(uses);
+      }
     }
   }
 
