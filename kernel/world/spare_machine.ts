@@ -19,6 +19,8 @@ const [ELEMENTS, DECODED_PAGES] = [8, 600];
 /** A machine that waits for its state. */
 export interface SpareMachine {
   readonly machine: MachinePort;
+  /** Its compiled core, for a guest that starts again. */
+  readonly core: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   /** What its regions will be made by, once it is connected. */
   readonly compiler: CompilePort;
@@ -37,7 +39,7 @@ export async function makeSpareMachine(
   const memory = newMemory(planMemory(planOptions(make)));
   const machine = await create(make, { core, compiler, restored: { memory } });
   for (const [from, end] of usedFirst(machine)) touch(memory, from, end);
-  return { machine, memory, compiler };
+  return { machine, core, memory, compiler };
 }
 
 /** Areas that any guest uses as soon as it goes on. */

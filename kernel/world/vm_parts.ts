@@ -84,7 +84,8 @@ export function startMessage(parts: VmParts): StartMessage {
     record: parts.recording?.sync,
     replay: parts.replay?.start,
     restore: parts.restore?.start,
-    core: parts.core,
+    // The world has that of a machine that it has made ahead: to unpack it once more takes a millisecond.
+    core: parts.restore?.start.isSpare ? undefined : parts.core,
     compiler: compiler && { port: compiler.port, keeps: compiler.keeps },
   };
 }

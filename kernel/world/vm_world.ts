@@ -146,6 +146,7 @@ class Life {
   readonly #mailbox: VmMailbox;
   readonly #port: CompilePort | undefined;
   #spare: SpareMachine | undefined;
+  readonly #core: WebAssembly.Module | undefined;
   #images: ImagesMessage;
   #machine: MachinePort | undefined;
 
@@ -158,6 +159,7 @@ class Life {
   ) {
     const { compiler, config, restore } = start;
     this.#spare = restore?.isSpare ? spare : undefined;
+    this.#core = start.core ?? this.#spare?.core;
     this.#start = start;
     this.#mailbox = new VmMailbox(start.mailbox);
     this.#port = compiler && this.#connect(compiler);
@@ -260,7 +262,7 @@ class Life {
     }
     const config = { ...withImages(this.#start.config, this.#images), startWallNanoseconds };
     const machine = await this.create(config, {
-      core: this.#start.core,
+      core: this.#core,
       compiler: this.#port,
       host: time && hostSource(time, hostEntropy),
       restored,
