@@ -253,6 +253,9 @@ export class SavedVms {
     // What a VM takes with it once there is one: its end gives that back.
     await using undo = new AsyncDisposableStack();
     undo.defer(() => checkpoint.close());
+    // Its mark takes the disk some milliseconds.
+    const use = useOf(role.claim);
+    undo.defer(use.takeBack);
     const name = options.name ?? described.saved.name;
     admit({ name, memoryBytes: described.saved.machine.memoryBytes });
     const tier = options.tier ?? described.saved.machine.tier;
@@ -280,8 +283,6 @@ export class SavedVms {
     const { id } = checkpoint.head;
     await using drives = await this.#openDisks(id, restored, role.ownsDisks ?? false);
     const made = await core;
-    const use = useOf(role.claim);
-    undo.defer(use.takeBack);
     if (isStopped()) throw new ConfigError(`Cannot make the VM "${name}": the kernel was stopped`);
     const vm = new VM({
       host,
