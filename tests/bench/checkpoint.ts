@@ -5,11 +5,15 @@
  */
 import { type LoadOptions, type MadeCheckpoint, type VM, VMKernel } from "../../mod.ts";
 import { defineSuite, type Measurement } from "../../tools/dev/bench_suite.ts";
+import type { ForkCosts } from "./support/fork_probe.ts";
 import { median } from "./support/score.ts";
 
 const WRITER = new URL("../../guests/writer/writer", import.meta.url);
 const CLI = new URL("../../tools/cli/main.ts", import.meta.url).pathname;
 const RESUMER = new URL("./support/resume_probe.ts", import.meta.url).pathname;
+const FORKER = new URL("./support/fork_probe.ts", import.meta.url).pathname;
+/** What `deno task start` gives V8. */
+const CLI_FLAGS = ["--v8-flags=--max-semi-space-size=4"];
 const TRANSLATIONS = `${Deno.env.get("HOME")}/.cache/chronovisor/translations`;
 const WORLDS = `${TRANSLATIONS}/../worlds`;
 
@@ -18,10 +22,6 @@ const PAUSES = 40;
 /** MiB that the writer of these writes to. */
 const PAUSE_WRITER_MIB = 96;
 const RESUMES = 15;
-const FORKS = 100;
-/** Forks that run, each idle in its own world, while their memory is measured. */
-const IDLE_FORKS = 10;
-const IDLE_SECONDS = 4;
 
 const sleep = (milliseconds: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
@@ -164,7 +164,8 @@ async function* resuming(): AsyncGenerator<Measurement> {
   const { kernel } = bench;
   await kernel.keepSpareWorlds(2, { memory: "1G" });
   let vm = await bench.debian("1G");
-  const ran: number[] = [];
+  // Until the first instruction, and until the kernel has told.
+  const [ran, returned]: [number[], number[]] = [[], []];
   let id = "";
   for (let i = 0; i < RESUMES; i++) {
     // It ends with the VM, or before.
@@ -174,10 +175,12 @@ async function* resuming(): AsyncGenerator<Measurement> {
     await sleep(300);
     const start = performance.now();
     vm = await kernel.resume(id);
-    ran.push(performance.now() - start);
+    returned.push(performance.now() - start);
+    ran.push(vm.startedAt - performance.timeOrigin - start);
     await vm.exec("true");
   }
   yield { name: "resume ms", value: median(ran), unit: "ms", bar: { atMost: 8 } };
+  yield { name: "resume has returned", value: median(returned), unit: "ms" };
   // A guest at rest: what it would still do is the same however its pages come.
   await sleep(2000);
   ({ id } = await kernel.suspend(vm));
@@ -248,42 +251,32 @@ async function* resumingAnew(bench: Bench, id: string): AsyncGenerator<Measureme
   yield { name: "resume in a new process", value: median(times), unit: "ms", bar };
 }
 
-/** Bytes of memory that this process has of its own. */
-function resident(): number {
-  const rollup = Deno.readTextFileSync("/proc/self/smaps_rollup");
-  const kib = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(rollup)?.[1] ?? 0);
-  return (kib("Private_Dirty") + kib("Private_Clean")) * 1024;
-}
-
 async function* forking(): AsyncGenerator<Measurement> {
-  await using bench = await Bench.start();
-  const { kernel } = bench;
-  const vm = await bench.debian("512M");
-  const [first] = await kernel.fork(vm);
-  const { id } = (await kernel.checkpoints()).find({ kind: "fork" })!;
-  await vm.powerOff();
-  const before = resident();
-  const start = performance.now();
-  const forks = await kernel.fork(id, { count: FORKS });
-  const spent = performance.now() - start;
-  yield { name: "fork 100 ms", value: spent, unit: "ms", bar: { atMost: 100 } };
-  const parked = (resident() - before) / FORKS / 2 ** 20;
-  yield { name: "parked fork", value: parked, unit: "MiB", bar: { atMost: 1 } };
-  // The first world brings what all share.
-  const warm = await first!.start();
-  await warm.exec("true");
-  await sleep(IDLE_SECONDS * 1000);
-  const idle = resident();
-  for (const fork of forks.slice(0, IDLE_FORKS)) await fork.start();
-  await sleep(IDLE_SECONDS * 1000);
-  const each = (resident() - idle) / IDLE_FORKS / 2 ** 20;
-  yield { name: "idle fork", value: each, unit: "MiB", bar: { atMost: 12 } };
+  const folder = await Deno.makeTempDir({ prefix: "chronovisor-forks-" });
+  try {
+    const { text } = await processMilliseconds([
+      "run",
+      "-A",
+      "--no-check",
+      "--unstable-worker-options",
+      ...CLI_FLAGS,
+      FORKER,
+      folder,
+      TRANSLATIONS,
+    ]);
+    const { milliseconds, parked, idle } = JSON.parse(text) as ForkCosts;
+    yield { name: "fork 100 ms", value: milliseconds, unit: "ms", bar: { atMost: 100 } };
+    yield { name: "parked fork", value: parked, unit: "MiB", bar: { atMost: 1 } };
+    yield { name: "idle fork", value: idle, unit: "MiB", bar: { atMost: 12 } };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }
 
 async function* warmExec(): AsyncGenerator<Measurement> {
   const folder = await Deno.makeTempDir({ prefix: "chronovisor-warm-" });
   try {
-    const command = ["run", "-A", "--v8-flags=--max-semi-space-size=4", CLI];
+    const command = ["run", "-A", ...CLI_FLAGS, CLI];
     const env = { CHRONOVISOR_CHECKPOINTS: folder };
     const exec = () => processMilliseconds([...command, "exec", "debian", "--", "true"], env);
     for (let i = 0; i < 2; i++) await exec();
