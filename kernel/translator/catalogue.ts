@@ -4,26 +4,21 @@
  *
  * Invariant: translations that were placed and lie nowhere now are forgotten when there are too many, so that a guest that makes code all the time cannot fill the host's memory.
  */
+import type { KeptShapes } from "./kept_shapes.ts";
 import { PAGE_HALVES } from "./region.ts";
-import type { Translation } from "./translation.ts";
+import { codeAt, codeKey, type KnownEntry, type Translation } from "./translation.ts";
 
 /** Most translations that lie nowhere. */
 const UNPLACED_MAXIMUM = 2048;
 
 const NOTHING: readonly KnownEntry[] = [];
 
-/** A translation and one of its entries. */
-export interface KnownEntry {
-  readonly translation: Translation;
-  /** Halfword from the region's page 0. */
-  readonly at: number;
-}
-
 /** Finds translations by their code. */
 export class Catalogue {
   readonly #byCode = new Map<number, KnownEntry[]>();
   /** Translations that lie nowhere, oldest first. */
   readonly #unplaced = new Set<Translation>();
+  #kept: KeptShapes | undefined;
 
   /** @param forgotten called for each translation that was forgotten */
   constructor(private readonly forgotten: (translation: Translation) => void) {}
@@ -38,13 +33,23 @@ export class Catalogue {
     }
   }
 
+  /** Adds regions of earlier runs, once. */
+  keep(kept: KeptShapes): void {
+    this.#kept = kept;
+  }
+
   /** Translations that may be entered at a halfword of a page where this code lies. */
   find(slot: number, half: number): readonly KnownEntry[] {
-    return this.#byCode.get(codeKey(slot, half)) ?? NOTHING;
+    const key = codeKey(slot, half);
+    const made = this.#byCode.get(key) ?? NOTHING;
+    const kept = this.#kept?.find(key) ?? NOTHING;
+    return kept.length === 0 ? made : [...kept, ...made];
   }
 
   /** The translation whose function has a slot, for messages: slow. */
   inSlot(slot: number): Translation | undefined {
+    const kept = this.#kept?.inSlot(slot);
+    if (kept !== undefined) return kept;
     for (const known of this.#byCode.values()) {
       const found = known.find(({ translation }) => translation.slot === slot);
       if (found !== undefined) return found.translation;
@@ -67,6 +72,7 @@ export class Catalogue {
 
   #forget(translation: Translation): void {
     this.#unplaced.delete(translation);
+    if (this.#kept?.forget(translation)) return this.forgotten(translation);
     for (const at of translation.entries) {
       const key = codeKey(at % PAGE_HALVES, codeAt(translation, at));
       const left = this.#byCode.get(key)?.filter((known) => known.translation !== translation);
@@ -75,18 +81,4 @@ export class Catalogue {
     }
     this.forgotten(translation);
   }
-}
-
-/** The first halfword of the instruction at an entry. */
-function codeAt({ parts }: Translation, at: number): number {
-  const page = Math.floor(at / PAGE_HALVES);
-  const slot = at % PAGE_HALVES;
-  const part = parts.find(({ page: number, first, code }) =>
-    number === page && first <= slot && slot < first + code.length
-  );
-  return part!.code[slot - part!.first]!;
-}
-
-function codeKey(slot: number, half: number): number {
-  return slot * 65536 + half;
 }

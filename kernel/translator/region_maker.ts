@@ -90,7 +90,7 @@ export class RegionMaker {
     const made = this.make(batch);
     const regions = made.map(({ region }) => region);
     if (made.length === 0) {
-      return { made: { kept: false, module: undefined, translations: [], bytes: 0 }, regions };
+      return { made: { kept: undefined, module: undefined, translations: [], bytes: 0 }, regions };
     }
     const bytes = this.link(
       made.map(({ order, region }) => ({ slot: order.slot, finished: region.finished })),
@@ -102,7 +102,7 @@ export class RegionMaker {
       instructions,
     }));
     const module = new WebAssembly.Module(bytes);
-    return { made: { kept: false, module, translations, bytes: bytes.length }, regions };
+    return { made: { kept: undefined, module, translations, bytes: bytes.length }, regions };
   }
 
   #newModule() {

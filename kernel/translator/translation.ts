@@ -73,10 +73,11 @@ export interface Batch {
 
 /** A batch that was made: to be instantiated, which puts its functions into the table. */
 export interface MadeBatch {
-  /** Whether it was kept from an earlier run, not ordered. */
-  readonly kept: boolean;
+  /** What its regions are (kept_shapes.ts), if they were kept from an earlier run, not ordered. */
+  readonly kept: ArrayBuffer | undefined;
   /** Undefined when no order became a region. */
   readonly module: WebAssembly.Module | undefined;
+  /** The regions that were ordered. */
   readonly translations: readonly Translation[];
   /** Bytes of the module. */
   readonly bytes: number;
@@ -84,7 +85,10 @@ export interface MadeBatch {
 
 /** Who makes regions for a translator: at once, or elsewhere while the VM goes on. */
 export interface RegionCompiler {
-  /** The first slot of the table for orders: those before are for regions that are kept. */
+  /**
+   * The first slot of the table for orders: those before are for regions that are kept. Those that have come take
+   * as many as they are, and orders the slots behind them.
+   */
   readonly firstSlot: number;
   /** Whether a batch is under way or has not been taken. One at a time is. */
   readonly busy: boolean;
@@ -97,4 +101,26 @@ export interface RegionCompiler {
 /** The key of a place: guest page × 2048 + halfword. */
 export function placeKey(pages: HotPlace["pages"], at: number): number {
   return pages[Math.floor(at / PAGE_HALVES)]! * PAGE_HALVES + at % PAGE_HALVES;
+}
+
+/** A translation and one of its entries. */
+export interface KnownEntry {
+  readonly translation: Translation;
+  /** Halfword from the region's page 0. */
+  readonly at: number;
+}
+
+/** The first halfword of the instruction at an entry. */
+export function codeAt({ parts }: RegionShape, at: number): number {
+  const page = Math.floor(at / PAGE_HALVES);
+  const slot = at % PAGE_HALVES;
+  const part = parts.find(({ page: number, first, code }) =>
+    number === page && first <= slot && slot < first + code.length
+  );
+  return part!.code[slot - part!.first]!;
+}
+
+/** The key by which entries are found: halfword of the page, and the code there. */
+export function codeKey(slot: number, half: number): number {
+  return slot * 65536 + half;
 }

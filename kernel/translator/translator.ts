@@ -22,6 +22,7 @@ import { JUMP, jumpOffsetOf, OTHER_WAY } from "../mmu/jump_cache.ts";
 import { ATTENTION } from "../mmu/mmu_code.ts";
 import { Catalogue } from "./catalogue.ts";
 import type { TranslatorOptions } from "./heat.ts";
+import { KeptShapes } from "./kept_shapes.ts";
 import { type PlacedEntry, Placements } from "./placements.ts";
 import { PAGE_HALVES } from "./region.ts";
 import type {
@@ -82,7 +83,8 @@ export class Translator implements RegionService {
   readonly #freeSlots: number[] = [];
   /** Guest pages around the place that each ordered slot is for. */
   #pagesOf: ReadonlyMap<number, HotPlace["pages"]> = new Map();
-  #slots: number;
+  /** The first slot that nobody has had; undefined before the first order. */
+  #slots: number | undefined;
   #wanted = false;
   #regions = 0;
   #instructions = 0;
@@ -110,7 +112,6 @@ export class Translator implements RegionService {
       core.table.set(slot, null);
       this.#freeSlots.push(slot);
     });
-    this.#slots = compiler.firstSlot;
     core.regions = this;
   }
 
@@ -250,20 +251,20 @@ export class Translator implements RegionService {
 
   #take(): void {
     for (let made = this.compiler.take(); made !== undefined; made = this.compiler.take()) {
-      this.#instantiate(made);
-      if (made.kept) this.#addKept(made);
-      else this.#addOrdered(made);
+      if (made.kept === undefined) this.#addOrdered(made);
+      else this.#addKept(made, new KeptShapes(made.kept));
     }
   }
 
-  #addKept({ translations }: MadeBatch): void {
-    this.#kept += translations.length;
-    for (const translation of translations) {
-      this.#catalogue.add(translation);
-    }
+  #addKept(made: MadeBatch, shapes: KeptShapes): void {
+    this.#reserve(shapes.count);
+    this.#instantiate(made);
+    this.#kept = shapes.count;
+    this.#catalogue.keep(shapes);
   }
 
   #addOrdered(made: MadeBatch): void {
+    this.#instantiate(made);
     const used = new Set(made.translations.map(({ slot }) => slot));
     for (const slot of this.#ordered) if (!used.has(slot)) this.#freeSlots.push(slot);
     this.#ordered = [];
@@ -280,7 +281,6 @@ export class Translator implements RegionService {
   #instantiate({ module, bytes }: MadeBatch): void {
     if (module === undefined) return;
     const { memory, table, functions } = this.#core;
-    this.#reserve(this.compiler.firstSlot);
     new WebAssembly.Instance(module, { env: { memory, table, ...functions } });
     this.#modules++;
     this.#bytes += bytes;
@@ -409,7 +409,11 @@ export class Translator implements RegionService {
   }
 
   #takeSlot(): number {
-    const slot = this.#freeSlots.pop() ?? this.#slots++;
+    const free = this.#freeSlots.pop();
+    if (free !== undefined) return free;
+    // A table with room for all regions that might be kept is larger than most are.
+    const slot = this.#slots ?? (this.#kept > 0 ? this.#kept + 1 : this.compiler.firstSlot);
+    this.#slots = slot + 1;
     this.#reserve(slot);
     return slot;
   }

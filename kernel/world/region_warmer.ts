@@ -33,25 +33,24 @@ export class RegionWarmer {
     this.#imports = Object.fromEntries(names.map((name) => [name, never]));
   }
 
-  /** Compiles all functions of a batch, some at a time. */
-  async warm(made: MadeBatch): Promise<void> {
-    this.#instantiate(made);
-    for (const [i, { slot }] of made.translations.entries()) {
+  /** Compiles all functions of a module of regions that are kept, some at a time. */
+  async warm(module: WebAssembly.Module, count: number): Promise<void> {
+    this.#instantiate(module, count);
+    for (let slot = 1; slot <= count; slot++) {
       this.#call(slot);
-      if (i % AT_A_TIME === AT_A_TIME - 1) await hostTimers.yieldToOthers();
+      if (slot % AT_A_TIME === 0) await hostTimers.yieldToOthers();
     }
   }
 
   /** Compiles all functions of a batch. */
-  warmNow(made: MadeBatch): void {
-    this.#instantiate(made);
-    for (const { slot } of made.translations) this.#call(slot);
+  warmNow({ module, translations }: MadeBatch): void {
+    if (module === undefined) return;
+    this.#instantiate(module, Math.max(...translations.map(({ slot }) => slot)));
+    for (const { slot } of translations) this.#call(slot);
   }
 
-  #instantiate({ module, translations }: MadeBatch): void {
-    if (module === undefined) return;
+  #instantiate(module: WebAssembly.Module, last: number): void {
     const table = this.#table;
-    const last = Math.max(...translations.map(({ slot }) => slot));
     if (last >= table.length) table.grow(2 * last - table.length);
     new WebAssembly.Instance(module, { env: { memory: this.#memory, table, ...this.#imports } });
   }

@@ -43,7 +43,7 @@ export class CompilePort {
     const sent = new SharedArrayBuffer(4);
     this.#life++;
     this.#say({ kind: "begin", plan, life: this.#life, sent });
-    this.#compiler = new RemoteCompiler(sent, (batch) => {
+    this.#compiler = new RemoteCompiler(sent, this.keeps, (batch) => {
       // Its code is a copy that nobody else has.
       const code = [...batch.code.values()].flatMap(({ halves, near }) => [halves, near]);
       this.#say({ kind: "batch", batch }, code.map(({ buffer }) => buffer));
@@ -60,15 +60,21 @@ export class CompilePort {
 
 /** Makes regions in the compile world. */
 export class RemoteCompiler implements RegionCompiler {
-  readonly firstSlot = KEPT_SLOTS + 1;
+  readonly firstSlot: number;
   readonly #sent: Int32Array;
   readonly #ready: MadeBatch[] = [];
   #received = 0;
   #ordered = false;
   #arrival: PromiseWithResolvers<void> | undefined;
 
-  constructor(sent: SharedArrayBuffer, private readonly send: (batch: Batch) => void) {
+  /** @param keeps whether regions of earlier runs may come, also behind the first order */
+  constructor(
+    sent: SharedArrayBuffer,
+    keeps: boolean,
+    private readonly send: (batch: Batch) => void,
+  ) {
     this.#sent = new Int32Array(sent);
+    this.firstSlot = keeps ? KEPT_SLOTS + 1 : 1;
   }
 
   get busy(): boolean {

@@ -6,6 +6,7 @@
  */
 import type { MemoryPlan } from "../memory/memory_plan.ts";
 import { decodeRegions, layoutOf } from "../translator/kept_regions.ts";
+import { packShapes } from "../translator/kept_shapes.ts";
 import type { MadeBatch, MadeRegion } from "../translator/translation.ts";
 import { RegionWarmer } from "./region_warmer.ts";
 import type { HandedRegions } from "./translation_protocol.ts";
@@ -22,21 +23,16 @@ export class KeptTranslations {
     readonly layout: string,
     readonly regions: readonly MadeRegion[],
     /** What a VM is sent. */
-    readonly batch: MadeBatch,
+    readonly batch: MadeBatch & { readonly module: WebAssembly.Module },
   ) {}
 
   /** Reads and compiles regions; whatever cannot be read or compiled is no cache. */
   static read(bytes: Uint8Array<ArrayBuffer>): KeptTranslations | undefined {
     try {
       const { layout, regions, module } = decodeRegions(bytes);
-      const translations = regions.map(({ parts, entries, instructions }, i) => ({
-        slot: i + 1,
-        parts,
-        entries,
-        instructions,
-      }));
       const compiled = new WebAssembly.Module(module);
-      const batch = { kept: true, module: compiled, bytes: module.length, translations };
+      const kept = packShapes(regions);
+      const batch = { kept, module: compiled, bytes: module.length, translations: [] };
       return new KeptTranslations(layout, regions, batch);
     } catch {
       return undefined;
@@ -47,7 +43,7 @@ export class KeptTranslations {
   async warm(warmer: RegionWarmer): Promise<void> {
     if (this.#warmed) return;
     this.#warmed = true;
-    await warmer.warm(this.batch);
+    await warmer.warm(this.batch.module, this.regions.length);
   }
 }
 

@@ -6,6 +6,7 @@ import type { Prng } from "../../kernel/base/prng.ts";
 import type { MachineCompiler } from "../../kernel/machine/machine.ts";
 import type { MemoryPlan } from "../../kernel/memory/memory_plan.ts";
 import type { KeptRegions } from "../../kernel/translator/kept_regions.ts";
+import { packShapes } from "../../kernel/translator/kept_shapes.ts";
 import { RegionMaker } from "../../kernel/translator/region_maker.ts";
 import type {
   Batch,
@@ -108,15 +109,10 @@ class WrongCompiler implements RegionCompiler {
 
 function keptBatch({ regions, module }: KeptRegions): MadeBatch {
   return {
-    kept: true,
+    kept: packShapes(regions),
     module: new WebAssembly.Module(module),
     bytes: module.length,
-    translations: regions.map(({ parts, entries, instructions }, i) => ({
-      slot: i + 1,
-      parts,
-      entries,
-      instructions,
-    })),
+    translations: [],
   };
 }
 
