@@ -127,9 +127,12 @@ function heldLock(file: Deno.FsFile): HostLock {
   let held = true;
   return {
     release: () => {
-      // Closing the file gives the lock back.
-      if (held) file.close();
+      if (!held) return;
       held = false;
+      // Closing the file would do, if no other thread were just starting a process: that has the file, too, until
+      // it has become another program.
+      file.unlockSync();
+      file.close();
     },
   };
 }
