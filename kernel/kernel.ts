@@ -6,7 +6,7 @@
  */
 import { ConfigError, HostError } from "./base/errors.ts";
 import { formatSize } from "./base/units.ts";
-import { type GuestProvider, type ImageSource, parsePowerOn, vmName } from "./config.ts";
+import { type GuestProvider, parsePowerOn, vmName } from "./config.ts";
 import type { PowerOnOptions, ResolvedGuest, VmSpec } from "./config.ts";
 import { denoHost } from "./host/deno_host.ts";
 import type { Host } from "./host/host.ts";
@@ -25,6 +25,7 @@ import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
 import type { Checkpoints } from "./checkpoint/checkpoint_store.ts";
 import type { ParkedVm } from "./parked_vm.ts";
 import { type ReplayOptions, replayVm } from "./replayed_vm.ts";
+import { buffersOf, imagePaths, type Images, readImages } from "./vm_images.ts";
 import type { VmMaking } from "./vm_making.ts";
 import type { ReadyOptions, ReadyVms } from "./ready_vms.ts";
 import type { ForkOptions, GoOnOptions } from "./going_on.ts";
@@ -134,7 +135,7 @@ export class Kernel {
     const guest = await this.#resolveGuest(options);
     const spec = parsePowerOn(options, guest, `vm${this.#poweredOn.value}`);
     this.#checkMemory(spec);
-    const images = await this.#readImages(spec);
+    const images = await readImages(this.#host.files, spec);
     await using drives = await openDrives(this.#host, spec, (line) => this.#options.warn?.(line));
     const disks = drives?.served ?? [];
     const seed = spec.seed ?? (spec.clock === "virtual" ? 0 : undefined);
@@ -152,7 +153,7 @@ export class Kernel {
       config,
       moved: buffersOf(images),
       images: async () => {
-        const again = await this.#readImages(spec);
+        const again = await readImages(this.#host.files, spec);
         return { images: { kernel: again.kernel, initrd: again.initrd }, moved: buffersOf(again) };
       },
       disks,
@@ -383,14 +384,9 @@ export class Kernel {
     shows: PowerOnOptions["shows"] = "console",
     start: "power-on" | "state" = "power-on",
   ): RecordingSession {
-    const paths: Record<string, string> = {};
-    const note = (role: string, source: ImageSource | undefined) => {
-      if (typeof source === "string" || source instanceof URL) paths[role] = pathOf(source);
-    };
-    note("kernel", spec.kernel);
-    note("initrd", spec.initrd);
-    if (spec.bios !== "builtin" && spec.bios !== "none") note("bios", spec.bios);
-    spec.drives.forEach((drive, i) => note(`disk${i}`, drive.path));
+    const images = imagePaths(spec).map(({ role, path }) => [role, path]);
+    const drives = spec.drives.map(({ path }, i) => [`disk${i}`, path]);
+    const paths: Record<string, string> = Object.fromEntries([...images, ...drives]);
     const console = spec.console === "virtio" ? DEVICE_NAMES.console : DEVICE_NAMES.uart;
     const vm = { name: spec.name, config, console, shows, start, paths, disks };
     return beginRecording(this.#host, vm, options, (line) => this.#options.warn?.(line));
@@ -403,27 +399,6 @@ export class Kernel {
       `Cannot give the VM "${spec.name}" ${formatSize(spec.memoryBytes)} of memory: the host has ` +
         `${formatSize(available)} available`,
     );
-  }
-
-  async #readImages(spec: VmSpec): Promise<Images> {
-    const { bios } = spec;
-    const read = new Set<Uint8Array<ArrayBuffer>>();
-    return {
-      kernel: await this.#readImage(spec.kernel, read),
-      initrd: await this.#readImage(spec.initrd, read),
-      bios: bios === "builtin" || bios === "none" ? bios : (await this.#readImage(bios, read))!,
-      read,
-    };
-  }
-
-  async #readImage(
-    source: ImageSource | undefined,
-    read: Set<Uint8Array>,
-  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    if (source === undefined || source instanceof Uint8Array) return source;
-    const bytes = await this.#host.files.readAll(pathOf(source));
-    read.add(bytes);
-    return bytes;
   }
 
   #machineConfig(spec: VmSpec, images: Images, disks: readonly BlockDevice[]): MachineConfig {
@@ -449,41 +424,18 @@ export class Kernel {
   }
 }
 
-interface Images {
-  readonly kernel: Uint8Array<ArrayBuffer> | undefined;
-  readonly initrd: Uint8Array<ArrayBuffer> | undefined;
-  readonly bios: "builtin" | "none" | Uint8Array<ArrayBuffer>;
-  /** Those that were read from files. */
-  readonly read: ReadonlySet<Uint8Array<ArrayBuffer>>;
-}
-
-function pathOf(source: string | URL): string {
-  return source instanceof URL ? decodeURIComponent(source.pathname) : source;
-}
-
 /** What a checkpoint keeps of how a VM was made. */
 function factsOf(spec: VmSpec, config: MachineConfig): SavedFacts {
   const { kernel: _, initrd: __, bios, identity: ___, ...machine } = config;
-  const sources = (["kernel", "initrd", "bios"] as const).flatMap((role) => {
-    const source = spec[role];
-    const isFile = source instanceof URL ||
-      typeof source === "string" && source !== "builtin" && source !== "none";
-    return isFile ? [{ role, path: pathOf(source) }] : [];
-  });
   return {
     name: spec.name,
     machine: { ...machine, bios: typeof bios === "string" ? bios : "image" },
-    sources,
+    sources: imagePaths(spec),
     console: spec.console,
     network: spec.network,
     onReset: spec.onReset,
     translations: translationsName(config),
   };
-}
-
-/** Memory that the VM world may have, because it was read for it. */
-function buffersOf({ read }: Images): ArrayBuffer[] {
-  return [...read].map(({ buffer }) => buffer);
 }
 
 /** Opens all disks of a VM, or none. Formats of images are loaded only where there are some. */

@@ -9,7 +9,7 @@
 import { ConfigError, HostError } from "./base/errors.ts";
 import type { VmIdentity } from "./base/identity.ts";
 import type { CheckpointHead } from "./checkpoint/checkpoint_format.ts";
-import type { Claim } from "./checkpoint/claims.ts";
+import { type ClaimUse, untilEnd, useOf } from "./claim_use.ts";
 import type { OpenCheckpoint } from "./checkpoint/open_checkpoint.ts";
 import { CheckpointStore } from "./checkpoint/checkpoint_store.ts";
 import type { HostLock } from "./host/files.ts";
@@ -28,9 +28,9 @@ import type { BlockDevice } from "./storage/block_device.ts";
 import { DEVICE_NAMES, type MachineConfig } from "./world/machine_port.ts";
 import type { RecordingSession, RecordOptions } from "./world/recording_session.ts";
 import { beginRecording } from "./world/recording_start.ts";
-import { LastSuspended, type OpenVm, openVm } from "./world/last_suspended.ts";
+import { LastSuspended } from "./world/last_suspended.ts";
 import type { LoadProblems, PageLoader } from "./world/page_loader.ts";
-import { imagesOf, type RestoredVm, restoreVm } from "./world/restoring.ts";
+import { imagesOf, type OpenVm, openVm, type RestoredVm, restoreVm } from "./world/restoring.ts";
 import type { SavedVm } from "./world/saved_vm.ts";
 import type { CloneParent, ForkOptions, GoOnOptions, Role } from "./going_on.ts";
 import type { VmMaking } from "./vm_making.ts";
@@ -55,14 +55,6 @@ const FORKS_MAXIMUM = 10_000;
 interface Shared extends OpenVm {
   /** The last of them runs, or is dropped. */
   readonly over: () => Promise<void>;
-}
-
-/** The use of a claim. */
-interface ClaimUse {
-  /** Resolves when the claim's state may be run from. */
-  readonly consumed: Promise<void>;
-  /** The guest has executed nothing. */
-  readonly takeBack: () => Promise<void>;
 }
 
 /** What a VM that was made begins with. */
@@ -128,32 +120,25 @@ export class SavedVms {
     const service = await this.#saving();
     const head = await service.suspend(savable(vm), options);
     await vm.powerOff();
-    void this.#last.open(this.store, head.id);
+    if (!this.#parts.isStopped()) void this.#last.open(this.store, head.id);
     return head;
   }
 
   /** Lets a suspended VM go on. @param world a world that was started for it */
   async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
     const claim = await this.store.claim(id);
-    try {
+    return await untilEnd(claim, async () => {
       const open = this.#last.take(id) ?? await openVm(this.store, id);
-      const vm = await this.#goOn(open, options, {
-        world,
-        claim,
-        ownsDisks: true,
-      });
-      void vm.waitForExit().catch(() => {}).then(() => claim.release());
-      return vm;
-    } catch (error) {
-      claim.release();
-      throw error;
-    }
+      return await this.#goOn(open, options, { world, claim, ownsDisks: true });
+    });
   }
 
   /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
   async restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
-    await this.store.refuseInUse(id);
-    return await this.#goOn(await openVm(this.store, id), options, { world });
+    const hold = await this.store.borrow(id);
+    return await untilEnd(hold, async () => {
+      return await this.#goOn(await openVm(this.store, id), options, { world });
+    });
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */
@@ -254,7 +239,7 @@ export class SavedVms {
     await using undo = new AsyncDisposableStack();
     undo.defer(() => checkpoint.close());
     // Its mark takes the disk some milliseconds.
-    const use = useOf(role.claim);
+    const use = useOf(role.claim, this.#parts.warn);
     undo.defer(use.takeBack);
     const name = options.name ?? described.saved.name;
     admit({ name, memoryBytes: described.saved.machine.memoryBytes });
@@ -441,17 +426,6 @@ export class SavedVms {
     core.catch(() => {});
     return { compiler, core, translates };
   }
-}
-
-/** Begins to consume a claim, if there is one. */
-function useOf(claim: Claim | undefined): ClaimUse {
-  const consumed = claim?.consume() ?? Promise.resolve();
-  consumed.catch(() => {});
-  const takeBack = async () => {
-    await consumed.catch(() => {});
-    claim?.restore();
-  };
-  return { consumed, takeBack };
 }
 
 /** Removes disks of VMs that have ended, if nobody uses the store just now. */

@@ -210,39 +210,26 @@ export class CheckpointStore implements Checkpoints {
   }
 
   /** Claims a suspended state, to run from it: see claims.ts. Rejects with ConfigError and HostError. */
-  async claim(id: string): Promise<Claim> {
-    const lock = await this.#folder.lock(false);
-    try {
-      this.#require(id);
-      const head = this.#folder.head(id);
-      if (head.kind !== "suspended") {
-        throw new ConfigError(
-          `Checkpoint ${id} is no suspended state: expected a restore or a fork`,
-        );
-      }
-      return await this.#claims.claim(id);
-    } finally {
-      lock.release();
-    }
+  claim(id: string): Promise<Claim> {
+    return this.#withHead(id, ({ kind }) => {
+      if (kind === "suspended") return this.#claims.claim(id);
+      throw new ConfigError(`Checkpoint ${id} is no suspended state: expected a restore or a fork`);
+    });
+  }
+
+  /**
+   * Holds a suspended state for a VM that is restored from it: nobody else is the same VM meanwhile. Nothing is
+   * held of other checkpoints. Rejects with ConfigError when a VM runs from it, with FormatError and HostError.
+   */
+  borrow(id: string): Promise<HostLock | undefined> {
+    return this.#withHead(id, ({ kind }) => {
+      return kind === "suspended" ? this.#claims.borrow(id) : Promise.resolve(undefined);
+    });
   }
 
   /** Where a suspended state stands. Rejects with HostError. */
   claimState(id: string): Promise<ClaimState> {
     return this.#claims.state(id);
-  }
-
-  /**
-   * Rejects with ConfigError when a VM runs from a suspended state: whoever goes on from it without an identity
-   * of its own would be the same VM a second time. Rejects with FormatError and HostError.
-   */
-  async refuseInUse(id: string): Promise<void> {
-    this.#require(id);
-    if (this.#folder.head(id).kind !== "suspended") return;
-    if (await this.#claims.state(id) !== "in use") return;
-    throw new ConfigError(
-      `Cannot restore checkpoint ${id}: a VM runs from it; expected a fork, which is another VM, or ` +
-        "the end of that VM",
-    );
   }
 
   /**
@@ -389,6 +376,17 @@ export class CheckpointStore implements Checkpoints {
     } catch (error) {
       lock.release();
       throw error;
+    }
+  }
+
+  /** Does something that depends on what a checkpoint is, while it cannot be deleted. */
+  async #withHead<T>(id: string, act: (head: CheckpointHead) => Promise<T>): Promise<T> {
+    const lock = await this.#folder.lock(false);
+    try {
+      this.#require(id);
+      return await act(this.#folder.head(id));
+    } finally {
+      lock.release();
     }
   }
 

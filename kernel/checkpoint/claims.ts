@@ -2,8 +2,9 @@
  * Who runs from a suspended state: never two instances of one, without a fork (S19; issue 5, "Suspend and
  * resume"). In the store's folder:
  *
- *     claims/ID.lock      held by the process that runs from the state, as long as it does; of a state that
- *                         forks share, by the process whose forks wait to be made of it
+ *     claims/ID.lock      held by the process that runs from the state, as long as it does, also by one that
+ *                         has restored it; of a state that forks share, by the process whose forks wait to be
+ *                         made of it
  *     claims/ID.consumed  the state has been run from: its guest may have changed the world
  *     claims/mutex        held for a moment by whoever looks at these or changes them
  *
@@ -11,8 +12,11 @@
  *
  *     available    no lock, no mark         claim → claimed
  *     claimed      lock, no mark            consume → in use; release → available; death → available
- *     in use       lock and mark            restore → claimed; release, death → consumed
+ *     in use       lock and mark            takeBack → claimed; release, death → consumed
  *     consumed     mark, no lock            claim is refused; the state can still be restored or forked
+ *
+ * A restore goes back to a state that may have been run from, and so leaves no mark: it holds the lock alone, because
+ * what it makes is the same VM, too.
  *
  * A claimer loads the state, and calls `consume` before the guest executes its first instruction. The mark is
  * durable when `consume` returns, so after any crash: either the guest never ran and the state is available,
@@ -45,7 +49,7 @@ export interface Claim {
    */
   consume(): Promise<void>;
   /** Takes that back: the guest has not executed anything, and will not. Throws HostError. */
-  restore(): void;
+  takeBack(): void;
   /** Gives the right back: the instance has stopped, or never ran. More than once does nothing. */
   release(): void;
 }
@@ -65,15 +69,18 @@ export class Claims {
     });
   }
 
+  /**
+   * Holds a suspended state for a VM that is restored from it, whether it was run from before or not. The store must
+   * be locked. Rejects with ConfigError and HostError.
+   */
+  borrow(id: string): Promise<HostLock> {
+    return this.#alone(() => this.#lock(id, "restore"));
+  }
+
   /** Claims a suspended state. The store must be locked. Rejects with ConfigError and HostError. */
   claim(id: string): Promise<Claim> {
     return this.#alone(() => {
-      const lock = this.#tryLock(id);
-      if (lock === undefined) {
-        throw new ConfigError(
-          `Cannot resume from checkpoint ${id}: a VM runs from it already; expected --fork for another`,
-        );
-      }
+      const lock = this.#lock(id, "resume from");
       if (this.#has(id, MARK)) {
         lock.release();
         throw new ConfigError(
@@ -141,7 +148,7 @@ export class Claims {
         assert(held, "the claim is held");
         return consumed ??= this.#mark(id);
       },
-      restore: () => {
+      takeBack: () => {
         assert(held, "the claim is held");
         if (this.#has(id, MARK)) this.folder.host.files.remove(this.#path(id, MARK));
         consumed = undefined;
@@ -173,6 +180,15 @@ export class Claims {
 
   #has(id: string, end: string): boolean {
     return this.folder.host.files.exists(this.#path(id, end));
+  }
+
+  #lock(id: string, what: string): HostLock {
+    const lock = this.#tryLock(id);
+    if (lock !== undefined) return lock;
+    throw new ConfigError(
+      `Cannot ${what} checkpoint ${id}: a VM runs from it already; expected --fork for another, or the end of ` +
+        "that VM",
+    );
   }
 
   #tryLock(id: string): HostLock | undefined {

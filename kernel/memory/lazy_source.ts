@@ -7,7 +7,8 @@
  *
  * Invariants: each page is written once, by the one whose `begin` gave true, and never after `done`: a page
  * that is present is the guest's. The bytes are written before the state that says so is stored, and the VM
- * loads that state before it reads them (ECMAScript memory model: `done` synchronises with the VM's look).
+ * loads that state before it reads them (ECMAScript memory model: `done` and `presentBefore` synchronise with the
+ * VM's look). The VM executes nothing before `ready`.
  */
 import { assert } from "../base/assert.ts";
 import { LAZY, LAZY_STATE, type LazyTable, lazyTableOf, newLazyTable } from "./lazy_table.ts";
@@ -66,14 +67,17 @@ export class LazySource {
     return Atomics.load(this.#table.header, LAZY.left);
   }
 
-  /** Pages are written that nobody could have begun, because the VM has not started. Gives how many were absent. */
+  /**
+   * Pages are written that nobody else could have begun, because the VM does not execute yet. Its machine may be
+   * made meanwhile, and look at them. Gives how many were absent.
+   */
   presentBefore(first: number, pages: number): number {
     const { header, states } = this.#table;
     assert(Atomics.load(header, LAZY.ready) === 0, "the VM has not started");
     let count = 0;
     for (let page = first; page < first + pages; page++) {
       if (states[page] === LAZY_STATE.absent) count++;
-      states[page] = LAZY_STATE.present;
+      Atomics.store(states, page, LAZY_STATE.present);
     }
     Atomics.sub(header, LAZY.left, count);
     return count;

@@ -231,7 +231,7 @@ export class CheckpointService {
     const { area, memory, ram, active } = vm;
     const { rate = Infinity, progress } = options;
     const pass: SavePass = { id, area, memory, ram, active, isLast, rate };
-    void saves.end.then(() => this.#saver.hurry(id));
+    saves.whenEnded(() => this.#saver.hurry(id));
     const saved = await this.#saver.pass(pass, {
       clusters: (clusters) => save.append(clusters),
       progress: (done) => {

@@ -5,29 +5,11 @@
  * resumed is for its claim to say (checkpoint/claims.ts).
  */
 import type { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
-import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
-import { type DescribedVm, describeSaved } from "./restoring.ts";
+import { type OpenVm, openVm } from "./restoring.ts";
 
 /** Milliseconds for which it stays open. */
 const OPEN_MILLISECONDS = 30_000;
-
-/** A checkpoint that is open, with what it says. */
-export interface OpenVm {
-  readonly checkpoint: OpenCheckpoint;
-  readonly described: DescribedVm;
-}
-
-/** Opens a checkpoint, and reads what it says of its VM. Rejects with ConfigError, FormatError and HostError. */
-export async function openVm(store: CheckpointStore, id: string): Promise<OpenVm> {
-  const checkpoint = await store.open(id);
-  try {
-    return { checkpoint, described: describeSaved(checkpoint) };
-  } catch (error) {
-    checkpoint.close();
-    throw error;
-  }
-}
 
 /** Keeps it. */
 export class LastSuspended {

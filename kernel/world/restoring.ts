@@ -7,6 +7,7 @@
 import { ConfigError, HostError } from "../base/errors.ts";
 import { parseIdentity, type VmIdentity } from "../base/identity.ts";
 import { Shape } from "../base/shape.ts";
+import type { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { Host } from "../host/host.ts";
 import type { MachineImage } from "../machine/machine_image.ts";
@@ -42,7 +43,7 @@ export interface DescribedVm {
 }
 
 /** What a checkpoint says of its VM. Throws FormatError. */
-export function describeSaved(checkpoint: OpenCheckpoint): DescribedVm {
+function describeSaved(checkpoint: OpenCheckpoint): DescribedVm {
   const { head, state } = checkpoint;
   const where = `checkpoint ${head.id}`;
   const saved = decodeSavedVm(state.config, where);
@@ -54,6 +55,23 @@ export function describeSaved(checkpoint: OpenCheckpoint): DescribedVm {
     image: state.image,
     disks: state.disks,
   };
+}
+
+/** A checkpoint that is open, with what it says. */
+export interface OpenVm {
+  readonly checkpoint: OpenCheckpoint;
+  readonly described: DescribedVm;
+}
+
+/** Opens a checkpoint, and reads what it says of its VM. Rejects with ConfigError, FormatError and HostError. */
+export async function openVm(store: CheckpointStore, id: string): Promise<OpenVm> {
+  const checkpoint = await store.open(id);
+  try {
+    return { checkpoint, described: describeSaved(checkpoint) };
+  } catch (error) {
+    checkpoint.close();
+    throw error;
+  }
 }
 
 /** How a VM is to go on. */

@@ -9,7 +9,12 @@ import { assert } from "../base/assert.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import { planOptions } from "../machine/machine_plan.ts";
 import { DECODED_PAGE_BYTES, newMemory, planMemory } from "../memory/memory_plan.ts";
-import { type MachineFactory, type MachinePort, tierOf } from "./machine_port.ts";
+import {
+  type MachineConfig,
+  type MachineFactory,
+  type MachinePort,
+  tierOf,
+} from "./machine_port.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import type { Rehearsal } from "./rehearsal.ts";
 
@@ -26,7 +31,10 @@ export interface SpareMachine {
   readonly compiler: CompilePort;
 }
 
-/** Makes the machine that a rehearsal asks for, if any. Rejects with what a machine throws that cannot be made. */
+/**
+ * Makes the machine that a rehearsal asks for; none where the host has not the memory. Rejects with what a machine
+ * throws that cannot be made.
+ */
 export async function makeSpareMachine(
   { config, core, goesOn }: Rehearsal,
   create: MachineFactory,
@@ -36,10 +44,20 @@ export async function makeSpareMachine(
   if (config.clock === "exact" || tierOf(config) !== "translator") return undefined;
   const { kernel: _, initrd: __, ...make } = config;
   const compiler = new CompilePort(undefined, goesOn.keeps);
-  const memory = newMemory(planMemory(planOptions(make)));
+  const memory = memoryOf(make);
+  if (memory === undefined) return undefined;
   const machine = await create(make, { core, compiler, restored: { memory } });
   for (const [from, end] of usedFirst(machine)) touch(memory, from, end);
   return { machine, core, memory, compiler };
+}
+
+function memoryOf(make: MachineConfig): WebAssembly.Memory | undefined {
+  try {
+    return newMemory(planMemory(planOptions(make)));
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** Areas that any guest uses as soon as it goes on. */

@@ -33,6 +33,7 @@ import {
   type HartDump,
   NO_STATS,
 } from "./reports.ts";
+import { VmBacklog } from "./vm_backlog.ts";
 import { ConsoleEnd, type VmConsole } from "./vm_console.ts";
 import { VmDebug } from "./vm_debug.ts";
 import { VmExec } from "./vm_exec.ts";
@@ -48,8 +49,6 @@ import { VmSaves } from "./vm_saves.ts";
 import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 import type { WorkingSetLearner } from "./working_set_learner.ts";
 
-/** Unread output in bytes at which a VM has to stand still, until half of it was read. */
-const MOST_BACKLOG = 8 * 1024 * 1024;
 /** Milliseconds that a VM world gets to answer to `stop` before its worker is ended. */
 const STOP_MILLISECONDS = 10_000;
 
@@ -73,6 +72,7 @@ export class VM {
   readonly #exec: VmExec;
   readonly #identity: VmWho;
   readonly #trace: ByteOutput;
+  readonly #backlog: VmBacklog;
   readonly #disks: ReadonlyMap<string, DiskService>;
   readonly #drives: VmParts["drives"];
   readonly #network: VmParts["network"];
@@ -88,7 +88,6 @@ export class VM {
   #wall = 0;
   #finalStats: MachineStats | undefined;
   #failure: FailureReport | undefined;
-  #held = false;
   #finishing: Promise<void> | undefined;
 
   /** Starts the VM world. Use `VMKernel.powerOn`. */
@@ -108,7 +107,8 @@ export class VM {
       message: (got) => this.#received(got),
       fault: (error) => this.#fail(failureReport("run", error, this.icount)),
     });
-    const balance = () => this.#balance();
+    const backlog = this.#backlog = new VmBacklog(this.#link);
+    const balance = () => backlog.changed();
     this.#trace = new ByteOutput(balance);
     // A trace that was asked for is kept for its reader from the first line on.
     if (config.trace) void this.#trace.readable;
@@ -129,6 +129,7 @@ export class VM {
     this.#recordings = new VmRecordings(this.#link, services, recording, newRecording);
     this.#replay = parts.replay &&
       new VmReplay(parts.replay, config.memoryBytes / PAGE_BYTES, this.#link, balance);
+    backlog.consistsOf([this.#console, this.#trace, exec, this.#replay, ...services]);
     this.#saves = new VmSaves(this.#link, () => ({
       typed: this.#console.untaken,
       agent: exec.agent,
@@ -349,12 +350,12 @@ export class VM {
         return this.#phase.happened("pauses");
       case TO_KERNEL.console:
         this.#portOutput(got);
-        return this.#balance();
+        return this.#backlog.changed();
       case TO_KERNEL.consoleTaken:
         return this.#portTaken(got);
       case TO_KERNEL.diskData:
         this.#disk(got.device).addData(got);
-        return this.#balance();
+        return this.#backlog.changed();
       case TO_KERNEL.diskRequest:
         return this.#disk(got.device).addRequest(got);
       case TO_KERNEL.frame:
@@ -362,7 +363,7 @@ export class VM {
         return;
       case TO_KERNEL.trace:
         this.#trace.push(got.bytes);
-        return this.#balance();
+        return this.#backlog.changed();
       case TO_KERNEL.answer:
         return this.#queries.answered(got);
       case TO_KERNEL.halted: {
@@ -392,7 +393,7 @@ export class VM {
           throw new Broken(`message ${got.kind} of a VM that is not replayed`);
         }
         this.#replay.received(got);
-        return this.#balance();
+        return this.#backlog.changed();
       case TO_KERNEL.imagesWanted:
         return void this.#sendImages();
       case TO_KERNEL.failed:
@@ -423,7 +424,7 @@ export class VM {
     if (device === this.#console.device && port === 0) this.#console.arrived(bytes);
     else if (device === DEVICE_NAMES.console && port === 1) {
       (this.#replay?.command ?? this.#exec).arrived(bytes);
-      this.#balance();
+      this.#backlog.changed();
     }
     // A second terminal that nobody asked for is shown to nobody.
   }
@@ -437,16 +438,6 @@ export class VM {
     const disk = this.#disks.get(device);
     if (disk === undefined) throw new Broken(`a request for "${device}", which is no disk`);
     return disk;
-  }
-
-  /** Holds the VM while too much output waits for a reader or a disk, lets it go on at half. */
-  #balance(): void {
-    let backlog = this.#console.backlog + this.#trace.backlog + this.#exec.backlog +
-      (this.#replay?.backlog ?? 0);
-    for (const disk of this.#disks.values()) backlog += disk.backlog;
-    const held = backlog > (this.#held ? MOST_BACKLOG / 2 : MOST_BACKLOG);
-    if (held !== this.#held) this.#link.hold(held);
-    this.#held = held;
   }
 
   async #change(kind: number, wanted: VmState): Promise<void> {

@@ -14,6 +14,7 @@
  * written since that one's moment.
  */
 import { assert } from "../base/assert.ts";
+import { closeAll } from "../base/close_all.ts";
 import { ConfigError, FormatError, HostError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import type { BlockDevice } from "../storage/block_device.ts";
@@ -329,24 +330,13 @@ export class VmDisk {
    * part cannot be closed well.
    */
   async close(): Promise<void> {
-    const failures: unknown[] = [];
-    const attempt = async (act: () => Promise<void> | undefined) => {
-      try {
-        await act();
-      } catch (error) {
-        failures.push(error);
-      }
-    };
-    // An overlay that is left is found by its note.
-    await attempt(() => this.writeBack(() => Promise.resolve()).catch(ignoreHostErrors));
-    await attempt(() => this.#overlay?.image.close());
-    for (const device of [this.#device, ...this.#below.toReversed()]) {
-      await attempt(() => device.close());
-    }
-    await attempt(() => {
-      if (this.isScratch) this.files.remove(this.#image.path);
-      return undefined;
-    });
+    const failures = await closeAll([
+      // An overlay that is left is found by its note.
+      { close: () => this.writeBack(() => Promise.resolve()).catch(ignoreHostErrors) },
+      { close: () => this.#overlay?.image.close() },
+      ...[this.#device, ...this.#below.toReversed()],
+      { close: () => this.isScratch && this.files.remove(this.#image.path) },
+    ]);
     this.#locks.releaseAll();
     if (failures.length === 0) return;
     // One that nobody expects says more.

@@ -5,6 +5,7 @@
  * Invariants: all disks of a VM are opened or none; one checkpoint of them is made at a time, and the next one
  * begins when each disk is back in its image or stays where it is for good; at the VM's end every disk is whole.
  */
+import { closeAll } from "../base/close_all.ts";
 import { ConfigError, HostError } from "../base/errors.ts";
 import { copyName, overlayName } from "../checkpoint/disk_folder.ts";
 import type { SavedDisk, SavedFile } from "../checkpoint/saved_disk.ts";
@@ -117,14 +118,10 @@ export class VmDisks {
   async close(): Promise<void> {
     this.#save?.giveUp();
     await this.#ending;
-    for (const disk of this.#disks) {
-      try {
-        await disk.close();
-      } catch (error) {
-        // What could not be written was never flushed by the guest: it was promised nothing.
-        if (!(error instanceof HostError)) throw error;
-      }
-    }
+    const problems = await closeAll(this.#disks);
+    // What could not be written was never flushed by the guest: it was promised nothing.
+    const broken = problems.find((problem) => !(problem instanceof HostError));
+    if (broken !== undefined) throw broken;
   }
 
   /** Closes them, unless a VM has them. */

@@ -58,8 +58,8 @@ export class VmSaves {
   base: string | undefined;
   readonly #pending = new Map<number, Pending>();
   #count = 0;
-  readonly #end: PromiseWithResolvers<void> = Promise.withResolvers();
   #ended = false;
+  #whenEnded = () => {};
   /** Area of the last freeze. */
   #area: SharedArrayBuffer | undefined;
 
@@ -122,9 +122,10 @@ export class VmSaves {
     this.#complete(id, pending);
   }
 
-  /** Resolves when the VM has ended. */
-  get end(): Promise<void> {
-    return this.#end.promise;
+  /** Has the save that is under way told when the VM ends, or that it has. */
+  whenEnded(tell: () => void): void {
+    this.#whenEnded = tell;
+    if (this.#ended) tell();
   }
 
   /**
@@ -133,7 +134,7 @@ export class VmSaves {
    */
   close(died: boolean): void {
     this.#ended = true;
-    this.#end.resolve();
+    this.#whenEnded();
     if (died && this.#area !== undefined) abortSave(this.#area);
     for (const { reject, stood } of this.#pending.values()) {
       reject(ended());

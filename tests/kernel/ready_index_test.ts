@@ -4,6 +4,7 @@ import { parsePowerOn, type PowerOnOptions } from "../../kernel/config.ts";
 import { denoHost } from "../../kernel/host/deno_host.ts";
 import type { Host } from "../../kernel/host/host.ts";
 import { ReadyIndex } from "../../kernel/ready_index.ts";
+import { withFolder } from "../_support/folder.ts";
 
 /** A host that tells which files were read. */
 function countingHost(): { host: Host; reads: string[] } {
@@ -13,15 +14,6 @@ function countingHost(): { host: Host; reads: string[] } {
     return denoHost.files.readAll(path);
   };
   return { host: { ...denoHost, files: { ...denoHost.files, readAll } }, reads };
-}
-
-async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await act(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 const specOf = (options: PowerOnOptions) => parsePowerOn(options, {}, "vm");

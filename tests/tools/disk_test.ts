@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { hostFiles } from "../../kernel/host/files.ts";
 import { peerTest, runPeer } from "../_support/peers.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const MAIN = new URL("./cli_main.ts", import.meta.url).pathname;
@@ -28,15 +29,6 @@ async function ok(...words: string[]): Promise<string> {
   const { code, out, err } = await disk(...words);
   assertEquals([code, err], [0, ""], words.join(" "));
   return out;
-}
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 Deno.test("disk: images are made, converted, based on each other, committed, checked and described", () =>

@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { VMKernel } from "../../mod.ts";
 import { debianTest } from "../_support/debian.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const MAIN = `${ROOT}tools/cli/main.ts`;
@@ -25,15 +26,6 @@ async function replay(...words: string[]): Promise<Outcome> {
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, out: text(stdout), err: text(stderr) };
-}
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 /** Records the guest hello, typed at; gives what it printed. */

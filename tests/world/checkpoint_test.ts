@@ -201,11 +201,15 @@ Deno.test("a state that a VM runs from is restored nowhere else, and forked as o
     const resumed = await kernel.resume(id, { paused: true });
     // As in another process: this one does not know the VM.
     await using other = await VMKernel.start({ checkpoints: folder });
-    await assertRejects(() => other.restore(id), ConfigError, "a VM runs from it; expected a fork");
+    const refused = "a VM runs from it already; expected --fork";
+    await assertRejects(() => other.restore(id), ConfigError, refused);
     const [fork] = await other.fork(id);
     await (await fork!.start()).powerOff();
     await resumed.powerOff();
-    await (await other.restore(id)).powerOff();
+    const restored = await other.restore(id);
+    await assertRejects(() => kernel.restore(id), ConfigError, refused);
+    await restored.powerOff();
+    await (await kernel.restore(id)).powerOff();
   }));
 
 Deno.test("forks that cannot be made leave no state behind", async () => {

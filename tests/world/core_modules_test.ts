@@ -10,6 +10,7 @@ import { CORE_SOURCES, CoreModules, type CoreRecipe } from "../../kernel/world/c
 import { decodeCore, encodeCore } from "../../kernel/world/kept_core.ts";
 import { VMKernel } from "../../mod.ts";
 import { staticGraph } from "../_support/import_graph.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const RECIPE = recipe(1);
 
@@ -34,15 +35,6 @@ async function get(folder: string | undefined, sources = "these", what = RECIPE)
   const [one, other] = await Promise.all([modules.get(what), modules.get(what)]);
   assert(one === other && WebAssembly.Module.exports(one).some(({ name }) => name === "run"));
   return workers.started;
-}
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 function onlyFile(folder: string): string {

@@ -9,18 +9,10 @@ import {
   type DiskFormat,
   openDisk,
 } from "../../kernel/storage/mod.ts";
+import { withFolder } from "../_support/folder.ts";
 
 /** Writes to its disk and reads it back, among much else; ends with 0 when all was as it should. */
 const STORM = new URL("../../guests/storm/storm.elf", import.meta.url).pathname;
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 async function storm(path: string, format?: DiskFormat, record?: string): Promise<number> {
   await using kernel = await VMKernel.start();

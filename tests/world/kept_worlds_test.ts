@@ -9,17 +9,9 @@ import { descriptionPath, type KeptBundle, KeptWorlds } from "../../kernel/world
 import { type Host, type VM, VMKernel } from "../../mod.ts";
 import { writingGuest } from "../_support/writing_guest.ts";
 import { bundleWorlds, WORLDS } from "../../tools/worlds/bundle_worlds.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const NAME = "0123456789abcdef";
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** A tree of one source, with a bundle of it. */
 class Tree {

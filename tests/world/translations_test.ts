@@ -4,6 +4,7 @@ import { denoHost } from "../../kernel/host/deno_host.ts";
 import { type Host, VMKernel, type VmStats } from "../../mod.ts";
 import { until } from "../_support/until.ts";
 import { writingGuest } from "../_support/writing_guest.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const BENCH = new URL("../../guests/bench/bench.elf", import.meta.url);
 
@@ -36,14 +37,8 @@ async function run(
   return { stats: await vm.stats(), text: await text };
 }
 
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
-    await body(`${folder}/translations`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+const withCache = (act: (folder: string) => Promise<void>) =>
+  withFolder((folder) => act(`${folder}/translations`));
 
 function onlyFile(folder: string): string {
   const [file, ...others] = [...Deno.readDirSync(folder)]
@@ -53,7 +48,7 @@ function onlyFile(folder: string): string {
 }
 
 Deno.test("a second run uses what the first one kept, and does the same", () =>
-  withFolder(async (folder) => {
+  withCache(async (folder) => {
     const first = await run(folder);
     assert(first.stats.translator["regions"]! > 0, "the first run makes regions");
     assert(Deno.statSync(onlyFile(folder)).size > 0);
@@ -65,7 +60,7 @@ Deno.test("a second run uses what the first one kept, and does the same", () =>
   }));
 
 Deno.test("damaged translations are ignored, and replaced", () =>
-  withFolder(async (folder) => {
+  withCache(async (folder) => {
     const first = await run(folder);
     const file = onlyFile(folder);
     for (const damage of [new Uint8Array(0), Deno.readFileSync(file).fill(7, 1000, 1100)]) {

@@ -12,6 +12,7 @@ import { hostFiles } from "../../kernel/host/files.ts";
 import { hostEntropy } from "../../kernel/host/entropy.ts";
 import { hostPageCodec } from "../../kernel/host/page_codec.ts";
 import { CheckpointStore } from "../../kernel/checkpoint/checkpoint_store.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const DEBIAN: ReadyOptions = { guest: "debian", memory: "128M" };
 /** More instructions than a command takes, and far fewer than a boot. */
@@ -40,21 +41,15 @@ function storeOf(path: string): CheckpointStore {
 const readyOf = (path: string) =>
   storeOf(path).list().flatMap(({ head }) => head?.kind === "ready" ? [head] : []);
 
-async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await act(`${folder}/store`);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+const withStore = (act: (folder: string) => Promise<void>) =>
+  withFolder((folder) => act(`${folder}/store`));
 
 let booted: Promise<string> | undefined;
 
 /** The same for a folder in which a Debian is kept already; booted once for all tests. */
 async function withBooted(act: (folder: string, head: CheckpointHead) => Promise<void>) {
   const from = await (booted ??= boot());
-  await withFolder(async (folder) => {
+  await withStore(async (folder) => {
     for (const part of ["", "/packs", "/checkpoints"]) {
       await Deno.mkdir(`${folder}${part}`);
       for (const { name, isFile } of Deno.readDirSync(`${from}${part}`)) {
@@ -215,7 +210,7 @@ debianTest(
 );
 
 Deno.test("a guest that ends before it is ready is given, and nothing is kept", async () => {
-  await withFolder(async (folder) => {
+  await withStore(async (folder) => {
     await using started = await start(folder);
     const vm = await started.kernel.ready({ guest: "hello" });
     assertEquals((await vm.waitForExit()).why, "power-off");
@@ -225,7 +220,7 @@ Deno.test("a guest that ends before it is ready is given, and nothing is kept", 
 });
 
 debianTest("a process that is killed while it keeps a guest leaves nothing half", async () => {
-  await withFolder(async (folder) => {
+  await withStore(async (folder) => {
     const main = new URL("../_support/ready_killed_main.ts", import.meta.url);
     const command = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", main.pathname, folder],
@@ -248,7 +243,7 @@ debianTest("a process that is killed while it keeps a guest leaves nothing half"
 debianTest(
   "a working set is learned from a recording in which its checkpoint was taken",
   async () => {
-    await withFolder(async (folder) => {
+    await withStore(async (folder) => {
       const recording = `${folder}/recording`;
       await using started = await start(folder);
       const { kernel, warnings } = started;
@@ -270,7 +265,7 @@ debianTest(
 );
 
 Deno.test("a recording that does not fit a checkpoint is refused by name", async () => {
-  await withFolder(async (folder) => {
+  await withStore(async (folder) => {
     const recording = `${folder}/recording`;
     await using started = await start(folder);
     const { kernel } = started;

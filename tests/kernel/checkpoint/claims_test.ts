@@ -170,18 +170,25 @@ Deno.test("a real process that is killed gives its claim back", async () => {
   }
 });
 
-Deno.test("a state that a VM runs from is not restored beside it, in any process", async () => {
+Deno.test("a suspended state is run from by one VM at a time, resumed or restored, in any process", async () => {
   const { files, id } = await suspended();
   const [store, other] = [testStore(files), testStore(files.otherProcess())];
-  await other.refuseInUse(id);
+  const restored = await other.borrow(id);
+  await assertRejects(() => store.claim(id), ConfigError, `Cannot resume from checkpoint ${id}`);
+  await assertRejects(() => store.borrow(id), ConfigError, `Cannot restore checkpoint ${id}`);
+  await assertRejects(() => store.delete([id]), ConfigError, "a VM runs from it");
+  restored!.release();
+  // A restore uses nothing up.
+  assertEquals(await store.claimState(id), "available");
   const claim = await store.claim(id);
-  claim.consume();
-  await assertRejects(() => other.refuseInUse(id), ConfigError, `Cannot restore checkpoint ${id}`);
+  await claim.consume();
+  await assertRejects(() => other.borrow(id), ConfigError, `Cannot restore checkpoint ${id}`);
   claim.release();
-  await other.refuseInUse(id);
+  (await other.borrow(id))!.release();
+  assertEquals(await store.claimState(id), "consumed");
   const plain = await saveMemory(testStore(files, 2), [1]);
-  await store.refuseInUse(plain);
-  await assertRejects(() => store.refuseInUse("../mutex"), ConfigError, "There is no checkpoint");
+  assertEquals(await store.borrow(plain), undefined);
+  await assertRejects(() => store.borrow("../mutex"), ConfigError, "There is no checkpoint");
 });
 
 Deno.test("a state that forks share goes with the process that holds it, and children keep its pages", async () => {

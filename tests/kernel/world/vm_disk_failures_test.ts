@@ -52,19 +52,14 @@ async function drive(format: "raw" | "qcow2" = "raw") {
   const disks = await openDrive(files, "/disk");
   const writer = new Writer(disks.served[0]!, model, 7);
   await writer.run(5);
-  return { files, store, model, disks, writer };
+  const save = () => checkpointDisks(store, disks, "copy-commit", model, () => writer.run(3));
+  return { files, store, model, disks, writer, save };
 }
 
 Deno.test("a disk whose overlay cannot be removed goes on there, and says so until it can", async () => {
-  const { files, store, model, disks, writer } = await drive();
+  const { files, model, disks, writer, save } = await drive();
   files.keepsOverlays = true;
-  const { live } = await checkpointDisks(
-    store,
-    disks,
-    "copy-commit",
-    model,
-    () => writer.run(3),
-  );
+  const { live } = await save();
   const { path, problem } = live[0]!;
   assert(path !== "/disk" && files.exists(path), path);
   for (const part of [`"/disk" has all`, `goes on in "${path}"`, `Cannot remove "${path}"`]) {
@@ -87,15 +82,9 @@ Deno.test("a disk whose overlay cannot be removed goes on there, and says so unt
 });
 
 Deno.test("an overlay that comes back with a loss of power has nothing that is older than its image", async () => {
-  const { files, store, model, disks, writer } = await drive();
+  const { files, model, writer, save } = await drive();
   files.forgetsRemovals = true;
-  const { live } = await checkpointDisks(
-    store,
-    disks,
-    "copy-commit",
-    model,
-    () => writer.run(3),
-  );
+  const { live } = await save();
   assertEquals(live, [{ path: "/disk", problem: undefined }]);
   await writer.run(5);
   await writer.flush();

@@ -36,15 +36,7 @@ export async function assertClean(files: HostFiles, path: string, label = path):
   assertEquals([corruptions, leaks], [0, 0], `${label}: ${problems.join("; ")}`);
 }
 
-/** Runs a test with a folder of the real disk. */
-export async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "qcow2-" });
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+export { withFolder } from "../../../_support/folder.ts";
 
 /** Makes an image that was just made one of version 2; it has no backing file. */
 export function makeVersion2(files: HostFiles, path: string): void {
