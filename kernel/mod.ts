@@ -91,7 +91,7 @@ export type { FileFacts, HostFile, HostFiles, HostLock, LockKind } from "./host/
 export type { Host } from "./host/host.ts";
 export type { HostMemory } from "./host/memory.ts";
 export type { HostTimers } from "./host/timers.ts";
-export type { HostWorkers, WorldDeath, WorldWorker } from "./host/workers.ts";
+export type { HostWorkers, WorldDeath, WorldOptions, WorldWorker } from "./host/workers.ts";
 export { type BootFacts, bootFacts, type SegmentFacts } from "./world/boot_facts.ts";
 export type { CheckpointOptions, MadeCheckpoint } from "./world/checkpoint_service.ts";
 export type { DiskEnding, LiveDisk } from "./world/vm_disks.ts";

@@ -45,7 +45,8 @@ export const PACK_PAGES_MAXIMUM = 2 ** 21;
 const MAGIC = new TextEncoder().encode("CHRONPAK");
 const END = new TextEncoder().encode("CHRONEND");
 const ID = /^[0-9a-f]{32}$/;
-const DIRECTORY_WORDS = 3;
+/** Words of a cluster's row in the directory. */
+export const DIRECTORY_WORDS = 3;
 const PLAIN = 0x8000_0000;
 
 assert(new Uint8Array(Uint32Array.of(1).buffer)[0] === 1, "tables are read as this host's words");
@@ -118,6 +119,26 @@ export function readPackHeader(bytes: Uint8Array, codec: PageCodec): PackIdentit
   return { id: idOf(bytes.subarray(16, 32)), generation: view.getUint32(12, true) };
 }
 
+/** A cluster's row in the directory. */
+export interface DirectoryRow {
+  readonly storedBytes: number;
+  readonly pages: number;
+  readonly plain: boolean;
+  readonly crc: number;
+}
+
+/** Makes the row of a cluster. */
+export function directoryRow({ stored, plain, crc, hashes }: EncodedCluster): Uint32Array {
+  return Uint32Array.of(stored.length, hashes.length / HASH_WORDS + (plain ? PLAIN : 0), crc);
+}
+
+/** Reads a row; its numbers may make no sense. */
+export function readDirectoryRow(directory: Uint32Array, index: number): DirectoryRow {
+  const [storedBytes = 0, word = 0, crc = 0] = directory.subarray(DIRECTORY_WORDS * index);
+  const plain = word >= PLAIN;
+  return { storedBytes, pages: plain ? word - PLAIN : word, plain, crc };
+}
+
 /** Collects the tables of a pack while its clusters are written. */
 export class PackTables {
   /** Bytes of the clusters so far. */
@@ -139,9 +160,7 @@ export class PackTables {
     assert(plain ? stored.length === pages * PAGE_BYTES : stored.length < pages * PAGE_BYTES);
     assert(numbers === undefined || numbers.length === pages, "a number for each page");
     assert(this.pages + pages <= PACK_PAGES_MAXIMUM, "a pack has room for all pages of a save");
-    this.#directory.push(stored.length);
-    this.#directory.push(pages + (plain ? PLAIN : 0));
-    this.#directory.push(cluster.crc);
+    this.#directory.append(directoryRow(cluster));
     this.#hashes.append(cluster.hashes);
     if (numbers) this.#numbers.append(numbers);
     this.storedBytes += stored.length;

@@ -62,7 +62,7 @@ export class PackWriter {
     let length = 0;
     const write = () => {
       if (length === 0) return;
-      file.write(this.#at, concatBytes(parts));
+      file.write(this.#at, joined(parts));
       this.#at += length;
       [parts, length] = [[], 0];
     };
@@ -114,4 +114,15 @@ export class PackWriter {
     file.write(0, packHeader(pack, codec));
     return file;
   }
+}
+
+/** One array of all parts, without a copy where they lie one after another. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [{ buffer, byteOffset }] = parts as [Uint8Array];
+  let end = byteOffset;
+  for (const part of parts) {
+    if (part.buffer !== buffer || part.byteOffset !== end) return concatBytes(parts);
+    end += part.length;
+  }
+  return new Uint8Array(buffer, byteOffset, end - byteOffset);
 }

@@ -240,10 +240,13 @@ export class PageEncoder {
 
   /** Places of references in the order of their pages, the last of each page alone. */
   #sorted(references: Uint32Array): Uint32Array {
-    const last = new Map<number, number>();
-    for (let i = 0; i < references.length / 3; i++) last.set(references[3 * i]!, i);
-    const pages = Uint32Array.from(last.keys()).sort();
-    return pages.map((page) => last.get(page)!);
+    const count = references.length / 3;
+    let end = 0;
+    for (let i = 0; i < count; i++) end = Math.max(end, references[3 * i]! + 1);
+    // One more than the place, by page: guests are not so large that this would matter.
+    const last = new Uint32Array(end);
+    for (let i = 0; i < count; i++) last[references[3 * i]!] = i + 1;
+    return last.filter((place) => place !== 0).map((place) => place - 1);
   }
 
   #closeOpen(): void {

@@ -5,6 +5,7 @@
  * Invariant: a Worker is never started with more than no permissions. Where the runtime cannot
  * withhold them, starting fails.
  */
+import { startGivingWay } from "./thread_priority.ts";
 
 /** What a dying Worker said. */
 export interface WorldDeath {
@@ -22,6 +23,12 @@ export interface WorldWorker {
   terminate(): void;
 }
 
+/** How a world is to run. */
+export interface WorldOptions {
+  /** Whether others that want the processor have it first, where the host can do that. */
+  readonly givesWay?: boolean;
+}
+
 /** Makes VM worlds. */
 export interface HostWorkers {
   /**
@@ -33,6 +40,7 @@ export interface HostWorkers {
     name: string,
     onDeath: (death: WorldDeath) => void,
     onMessage?: (message: unknown) => void,
+    options?: WorldOptions,
   ): WorldWorker;
 }
 
@@ -43,9 +51,10 @@ interface ConfinedWorkerOptions extends WorkerOptions {
 
 /** Workers of the runtime this code runs on. */
 export const hostWorkers: HostWorkers = {
-  start: (url, name, onDeath, onMessage) => {
+  start: (url, name, onDeath, onMessage, { givesWay = false } = {}) => {
     const options: ConfinedWorkerOptions = { type: "module", name, deno: { permissions: "none" } };
-    const worker = new Worker(url, options);
+    const start = () => new Worker(url, options);
+    const worker = givesWay ? startGivingWay(start) : start();
     worker.addEventListener("error", (event) => {
       // Without this the runtime would end the whole kernel for one VM's failure.
       event.preventDefault();

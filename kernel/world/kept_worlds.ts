@@ -13,7 +13,7 @@ import { Digest } from "../base/checksum.ts";
 import { HostError } from "../base/errors.ts";
 import type { Host } from "../host/host.ts";
 import { areSameFiles, type FileStamp, folderAddress } from "../host/own_sources.ts";
-import type { HostWorkers, WorldDeath, WorldWorker } from "../host/workers.ts";
+import type { HostWorkers, WorldDeath, WorldOptions, WorldWorker } from "../host/workers.ts";
 
 /** Version of the description. */
 export const KEPT_WORLDS_VERSION = 1;
@@ -85,11 +85,12 @@ export class KeptWorlds implements HostWorkers {
     name: string,
     onDeath: (death: WorldDeath) => void,
     onMessage?: (message: unknown) => void,
+    options?: WorldOptions,
   ): WorldWorker {
     this.#entries ??= this.#read();
     const kept = this.#entries.get(url.href);
     const { workers, clock } = this.#host;
-    if (kept === undefined) return workers.start(url, name, onDeath, onMessage);
+    if (kept === undefined) return workers.start(url, name, onDeath, onMessage, options);
     let spoke = false;
     const started = clock.monotonicMilliseconds();
     return workers.start(new URL(kept), name, (death) => {
@@ -99,7 +100,7 @@ export class KeptWorlds implements HostWorkers {
     }, (message) => {
       spoke = true;
       onMessage?.(message);
-    });
+    }, options);
   }
 
   /** Digest of the sources of cores, where there is a bundle; those files are then not read once more. */

@@ -6,6 +6,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { HostError } from "../base/errors.ts";
+import { clustersOf } from "../datastore/cluster_batch.ts";
 import type { DedupState } from "../datastore/dedup_index.ts";
 import type { EncodedCluster } from "../datastore/pack_format.ts";
 import type { EncodedPages } from "../datastore/page_encoder.ts";
@@ -55,6 +56,7 @@ export class Saver {
       "saver",
       ({ message, place }) => this.#died(`${message} ${place}`),
       (got) => this.#received(got as FromSaver),
+      { givesWay: true },
     );
   }
 
@@ -115,14 +117,15 @@ export class Saver {
     }
   }
 
-  #write(running: Running, { clusters, progress }: FromSaver & { kind: "clusters" }): void {
+  #write(running: Running, { batch, progress }: FromSaver & { kind: "clusters" }): void {
     try {
-      running.events.clusters(clusters);
+      running.events.clusters(clustersOf(batch));
     } catch (error) {
       this.abort(running.id);
       return running.reject(error);
     }
-    this.#say({ kind: "written", id: running.id });
+    const { buffer } = batch.bytes;
+    this.#say({ kind: "written", id: running.id, buffer }, [buffer]);
     running.events.progress(progress);
   }
 

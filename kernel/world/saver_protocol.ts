@@ -4,12 +4,12 @@
  *
  * A save has one pass, or several when its VM runs on between them (S19.5): pages of a later pass count.
  */
+import type { ClusterBatch } from "../datastore/cluster_batch.ts";
 import type { DedupState } from "../datastore/dedup_index.ts";
-import type { EncodedCluster } from "../datastore/pack_format.ts";
 import type { EncodedPages } from "../datastore/page_encoder.ts";
 
 /** Batches of clusters that may be under way. */
-export const BATCHES_UNDER_WAY = 16;
+export const BATCHES_UNDER_WAY = 4;
 
 /** Pages to read. */
 export interface SavePass {
@@ -34,8 +34,8 @@ export type ToSaver =
     readonly dedup: DedupState;
   }
   | { readonly kind: "pass"; readonly pass: SavePass }
-  /** A batch of clusters was written. */
-  | { readonly kind: "written"; readonly id: number }
+  /** A batch of clusters was written: its buffer comes back. */
+  | { readonly kind: "written"; readonly id: number; readonly buffer: ArrayBuffer }
   /** The rate counts no more. */
   | { readonly kind: "hurry"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number };
@@ -53,7 +53,7 @@ export type FromSaver =
   | {
     readonly kind: "clusters";
     readonly id: number;
-    readonly clusters: readonly EncodedCluster[];
+    readonly batch: ClusterBatch;
     readonly progress: SaveProgress;
   }
   /** All pages of a pass were read. */

@@ -8,7 +8,9 @@
  */
 import { assert } from "../base/assert.ts";
 import { PAGE_BYTES } from "../base/units.ts";
+import { ClusterBatcher } from "../datastore/cluster_batch.ts";
 import { DedupIndex } from "../datastore/dedup_index.ts";
+import type { EncodedCluster } from "../datastore/pack_format.ts";
 import { PageEncoder } from "../datastore/page_encoder.ts";
 import { hostClock } from "../host/clock.ts";
 import { hostPageCodec } from "../host/page_codec.ts";
@@ -32,6 +34,7 @@ const RATE_PAGES = 64;
 class Save {
   readonly #index: DedupIndex;
   readonly #encoder: PageEncoder;
+  readonly #batcher = new ClusterBatcher();
   readonly #page = new Uint8Array(PAGE_BYTES);
   #underWay = 0;
   #written: (() => void) | undefined;
@@ -54,8 +57,9 @@ class Save {
     this.#hurries = true;
   }
 
-  /** The kernel world has written a batch. */
-  written(): void {
+  /** The kernel world has written a batch, whose buffer comes back. */
+  written(buffer: ArrayBuffer): void {
+    this.#batcher.giveBack(buffer);
     this.#underWay--;
     this.#written?.();
   }
@@ -73,7 +77,8 @@ class Save {
     const progress = { share: 1, pages: this.#pages };
     if (!pass.isLast) return say({ kind: "passed", id: this.id, progress });
     const pages = this.#encoder.finish();
-    await this.#send(progress);
+    await this.#collect(progress);
+    if (!this.#batcher.isEmpty) await this.#send(progress);
     say({ kind: "saved", id: this.id, pages, dedup: this.#index.take() });
   }
 
@@ -94,7 +99,7 @@ class Save {
       }
       this.#pages++;
       if (isActive?.[page] !== 1) this.#encoder.add(page, this.#page);
-      await this.#send({ share: frozen.progress, pages: this.#pages });
+      await this.#collect({ share: frozen.progress, pages: this.#pages });
       if (rate === Infinity || count % RATE_PAGES !== 0) continue;
       await this.#holdBack(started + count / rate * 1000);
     }
@@ -114,20 +119,32 @@ class Save {
     for (const page of active.toSorted()) {
       const contents = new Uint8Array(memory, ram + page * PAGE_BYTES, PAGE_BYTES);
       this.#encoder.addActive(page, contents);
-      await this.#send({ share: 1, pages: this.#pages });
+      await this.#collect({ share: 1, pages: this.#pages });
     }
   }
 
-  /** Sends the clusters that are ready, when there is room for them on the way. */
-  async #send(progress: SaveProgress): Promise<void> {
+  /** Collects the clusters that are ready, and sends those that there is no room for beside them. */
+  #collect(progress: SaveProgress): Promise<void> | undefined {
     const clusters = this.#encoder.takeClusters();
-    if (clusters.length === 0) return;
+    return clusters.length === 0 ? undefined : this.#add(clusters, progress);
+  }
+
+  async #add(clusters: readonly EncodedCluster[], progress: SaveProgress): Promise<void> {
+    for (const cluster of clusters) {
+      if (!this.#batcher.hasRoomFor(cluster)) await this.#send(progress);
+      this.#batcher.add(cluster);
+    }
+  }
+
+  /** Sends a batch, when there is room for it on the way. */
+  async #send(progress: SaveProgress): Promise<void> {
     while (this.#underWay >= BATCHES_UNDER_WAY && !this.#isAborted) {
       await new Promise<void>((resolve) => this.#written = resolve);
     }
     this.#underWay++;
-    const buffers = clusters.flatMap(({ stored, hashes }) => [stored.buffer, hashes.buffer]);
-    say({ kind: "clusters", id: this.id, clusters, progress }, buffers);
+    const batch = this.#batcher.take();
+    const moved = [batch.bytes.buffer, batch.directory.buffer, batch.hashes.buffer];
+    say({ kind: "clusters", id: this.id, batch, progress }, moved);
   }
 }
 
@@ -153,7 +170,7 @@ globalThis.addEventListener("message", ({ data }: MessageEvent<ToSaver>) => {
   // What is said of a save that is over comes too late.
   if (save?.id !== id) return assert(data.kind !== "pass", "a pass of a save that never began");
   if (data.kind === "pass") void save.save.pass(data.pass);
-  else if (data.kind === "written") save.save.written();
+  else if (data.kind === "written") save.save.written(data.buffer);
   else if (data.kind === "hurry") save.save.hurry();
   else save.save.abort();
 });

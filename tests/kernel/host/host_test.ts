@@ -138,3 +138,23 @@ Deno.test("seeds are safe integers and memory is a positive figure", () => {
   for (let i = 0; i < 100; i++) assert(Number.isSafeInteger(denoHost.entropy.seed()));
   assert(denoHost.memory.available() > 0);
 });
+
+Deno.test({
+  name: "a world that gives way has a thread of lower priority, where it may have",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    const priorities = new URL("./priorities.ts", import.meta.url).href;
+    const run = async (flags: string[], args: string[] = []) => {
+      const options = ["--no-check", "--no-prompt", "--unstable-worker-options"];
+      const { stdout } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", ...flags, ...options, priorities, ...args],
+        stderr: "inherit",
+      }).output();
+      return new TextDecoder().decode(stdout);
+    };
+    assertEquals(await run(["-A"]), "0 10\nstarted\n");
+    for (const flags of [["--allow-read"], ["--allow-read", "--allow-sys"]]) {
+      assertEquals(await run(flags, ["blind"]), "started\n");
+    }
+  },
+});
