@@ -126,19 +126,28 @@ export class SavedVms {
 
   /** Lets a suspended VM go on. @param world a world that was started for it */
   async resume(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
-    const claim = await this.store.claim(id);
-    return await untilEnd(claim, async () => {
-      const open = this.#last.take(id) ?? await openVm(this.store, id);
-      return await this.#goOn(open, options, { world, claim, ownsDisks: true });
+    const open = this.#last.take(id) ?? await openVm(this.store, id);
+    const claim = await this.#right(open, (head) => this.store.claim(id, head));
+    return await untilEnd(claim, () => {
+      return this.#goOn(open, options, { world, claim, ownsDisks: true });
     });
   }
 
   /** Makes the VM of a checkpoint once more. @param world a world that was started for it */
   async restore(id: string, options: GoOnOptions, world: EarlyWorld): Promise<VM> {
-    const hold = await this.store.borrow(id);
-    return await untilEnd(hold, async () => {
-      return await this.#goOn(await openVm(this.store, id), options, { world });
-    });
+    const open = await openVm(this.store, id);
+    const hold = await this.#right(open, (head) => this.store.borrow(id, head));
+    return await untilEnd(hold, () => this.#goOn(open, options, { world }));
+  }
+
+  /** Takes a right to a state that is open; it is closed where there is none to have. */
+  async #right<T>({ checkpoint }: OpenVm, take: (head: CheckpointHead) => Promise<T>): Promise<T> {
+    try {
+      return await take(checkpoint.head);
+    } catch (error) {
+      checkpoint.close();
+      throw error;
+    }
   }
 
   /** Makes a VM of its own of a checkpoint, and runs it. Rejects like `restore`. */

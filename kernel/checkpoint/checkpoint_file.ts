@@ -2,11 +2,14 @@
  * How a checkpoint's file lies in bytes (X5). All integers are little-endian.
  *
  *     header   "CHRONCKP" | u32 version | u32 bytes of the file | u32 0 | u32 CRC-32 of the 20 bytes before
- *     frame    u32 kind | u32 stored bytes | u32 bytes | u32 CRC-32 of the 12 bytes before and the stored
- *              bytes | stored bytes: the bytes, or their zstd form when that is shorter
+ *     frame    u32 kind, bit 16: sparse | u32 stored bytes | u32 bytes | u32 CRC-32 of the 12 bytes before and
+ *              the stored bytes | stored bytes: the bytes themselves when they are as many, else their form
+ *              without zeros (base/sparse_bytes.ts) when the frame is sparse, else their zstd form
  *
  * The frames are, in this order: head (1) and state (2), msgpack, see checkpoint_format.ts; page map (3), see
  * datastore/page_map.ts; active pages (4): u32 first page and u32 pages of each run.
+ *
+ * Version 1 had no sparse frames; it is read, too.
  *
  * Invariants: the file is exactly as long as its header says and its frames are; what does not fit its
  * checksum is never decoded; lengths are bounded before anything is reserved for them.
@@ -14,6 +17,8 @@
 import { assert } from "../base/assert.ts";
 import { concatBytes } from "../base/bytes.ts";
 import { FormatError } from "../base/errors.ts";
+import { decodeSparse, encodeSparse } from "../base/sparse_bytes.ts";
+import { PAGE_BYTES } from "../base/units.ts";
 import { type PageMap, readPageMap, writePageMap } from "../datastore/page_map.ts";
 import type { HostFile, HostFiles } from "../host/files.ts";
 import type { PageCodec } from "../host/page_codec.ts";
@@ -27,13 +32,23 @@ import {
 } from "./checkpoint_format.ts";
 
 /** Version of this format. */
-export const CHECKPOINT_VERSION = 1;
+export const CHECKPOINT_VERSION = 2;
+/** The oldest version that is read. */
+const OLDEST_VERSION = 1;
 /** Bytes before the first frame. */
 export const CHECKPOINT_HEADER_BYTES = 24;
 /** Bytes before a frame's stored bytes. */
 export const CHECKPOINT_FRAME_BYTES = 16;
 
 const MAGIC = new TextEncoder().encode("CHRONCKP");
+/** Of a frame's kind. */
+const SPARSE = 1 << 16;
+/**
+ * A file may be this share of the bytes of its pages before it is worth to compress its frames: whoever goes on
+ * need not load a library first.
+ */
+const LOOSE_SHARE = 1 / 64;
+
 const FRAMES = ["head", "state", "map", "active"] as const;
 type FrameName = typeof FRAMES[number];
 
@@ -66,12 +81,18 @@ export function writeCheckpoint(
   codec: PageCodec,
 ): Uint8Array<ArrayBuffer> {
   const { head, state, map, active } = contents;
-  const frames = [
-    frame("head", packValue(head), codec),
-    frame("state", packValue(state), codec),
-    frame("map", writePageMap(map), codec),
-    frame("active", new Uint8Array(active.slice().buffer), codec),
-  ];
+  const bytes = {
+    head: packValue(head),
+    state: packValue(state),
+    map: writePageMap(map),
+    active: new Uint8Array(active.slice().buffer),
+  };
+  let loose = looseBytes(map);
+  const frames = FRAMES.map((name) => {
+    const made = frame(name, bytes[name], codec, loose);
+    loose -= made.length;
+    return made;
+  });
   return concatBytes([header(frames, codec), ...frames]) as Uint8Array<ArrayBuffer>;
 }
 
@@ -81,7 +102,8 @@ export function withHead(
   head: CheckpointHead,
   codec: PageCodec,
 ): Uint8Array<ArrayBuffer> {
-  const frames = [frame("head", packValue(head), codec), ...file.framesAfterHead()];
+  const first = frame("head", packValue(head), codec, looseBytes(file.map()));
+  const frames = [first, ...file.framesAfterHead()];
   return concatBytes([header(frames, codec), ...frames]) as Uint8Array<ArrayBuffer>;
 }
 
@@ -96,18 +118,43 @@ function header(frames: readonly Uint8Array[], codec: PageCodec): Uint8Array {
   return bytes;
 }
 
-function frame(name: FrameName, contents: Uint8Array, codec: PageCodec): Uint8Array {
+function looseBytes({ counts, packs }: PageMap): number {
+  let pages = 0;
+  for (let i = 0; i < counts.length; i++) if (packs[i] !== 0) pages += counts[i]!;
+  return pages * PAGE_BYTES * LOOSE_SHARE;
+}
+
+/** @param loose bytes from which on it is compressed */
+function frame(
+  name: FrameName,
+  contents: Uint8Array,
+  codec: PageCodec,
+  loose: number,
+): Uint8Array {
   assert(contents.length <= FRAME_MAXIMUM[name], `the ${name} of a checkpoint is not too long`);
-  const packed = codec.pack(contents);
-  const stored = packed.length < contents.length ? packed : contents;
+  const { stored, isSparse } = formOf(contents, codec, loose);
   const bytes = new Uint8Array(CHECKPOINT_FRAME_BYTES + stored.length);
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, FRAMES.indexOf(name) + 1, true);
+  view.setUint32(0, FRAMES.indexOf(name) + 1 | (isSparse ? SPARSE : 0), true);
   view.setUint32(4, stored.length, true);
   view.setUint32(8, contents.length, true);
   bytes.set(stored, CHECKPOINT_FRAME_BYTES);
   view.setUint32(12, frameCrc(bytes, codec), true);
   return bytes;
+}
+
+/** How a frame is stored: as it is, without its zeros, or compressed. */
+function formOf(
+  contents: Uint8Array,
+  codec: PageCodec,
+  loose: number,
+): { readonly stored: Uint8Array; readonly isSparse: boolean } {
+  const sparse = encodeSparse(contents);
+  const isSparse = sparse.length < contents.length;
+  const form = { stored: isSparse ? sparse : contents, isSparse };
+  if (form.stored.length <= loose) return form;
+  const packed = codec.pack(contents);
+  return packed.length < form.stored.length ? { stored: packed, isSparse: false } : form;
 }
 
 function frameCrc(frame: Uint8Array, codec: PageCodec): number {
@@ -120,9 +167,9 @@ function readHeader(bytes: Uint8Array, fileBytes: number, codec: PageCodec): voi
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (!MAGIC.every((byte, i) => bytes[i] === byte)) throw new FormatError("it is no checkpoint");
   const version = view.getUint32(8, true);
-  if (version !== CHECKPOINT_VERSION) {
+  if (version < OLDEST_VERSION || version > CHECKPOINT_VERSION) {
     throw new FormatError(
-      `it has format version ${version}; this program reads ${CHECKPOINT_VERSION}`,
+      `it has format version ${version}; this program reads ${OLDEST_VERSION} to ${CHECKPOINT_VERSION}`,
     );
   }
   if (codec.crc32(bytes.subarray(0, 20)) !== view.getUint32(20, true)) {
@@ -144,6 +191,7 @@ function readFrame(bytes: Uint8Array, name: FrameName, codec: PageCodec): Uint8A
   }
   const body = whole.subarray(CHECKPOINT_FRAME_BYTES);
   if (stored === length) return body;
+  if ((view.getUint32(0, true) & SPARSE) !== 0) return unpackSparse(body, length, name);
   let contents: Uint8Array | undefined;
   try {
     contents = codec.unpack(body, length);
@@ -156,12 +204,21 @@ function readFrame(bytes: Uint8Array, name: FrameName, codec: PageCodec): Uint8A
   return contents;
 }
 
+function unpackSparse(body: Uint8Array, length: number, name: FrameName): Uint8Array {
+  try {
+    return decodeSparse(body, length);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new FormatError(`its ${name}: ${error.message}`, { cause: error });
+  }
+}
+
 /** Stored bytes of the frame that begins these bytes, when that makes sense. */
 function frameLength(bytes: Uint8Array, name: FrameName): number {
   if (bytes.length < CHECKPOINT_FRAME_BYTES) throw new FormatError(`its ${name} is cut`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [kind, stored, length] = [0, 4, 8].map((at) => view.getUint32(at, true));
-  const fits = kind === FRAMES.indexOf(name) + 1 && length! <= FRAME_MAXIMUM[name] &&
+  const fits = (kind! & ~SPARSE) === FRAMES.indexOf(name) + 1 && length! <= FRAME_MAXIMUM[name] &&
     stored! <= length! && CHECKPOINT_FRAME_BYTES + stored! <= bytes.length;
   if (!fits) throw new FormatError(`its ${name} is cut, or its lengths make no sense`);
   return stored!;

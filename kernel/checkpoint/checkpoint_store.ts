@@ -209,9 +209,13 @@ export class CheckpointStore implements Checkpoints {
     }
   }
 
-  /** Claims a suspended state, to run from it: see claims.ts. Rejects with ConfigError and HostError. */
-  claim(id: string): Promise<Claim> {
-    return this.#withHead(id, ({ kind }) => {
+  /**
+   * Claims a suspended state, to run from it: see claims.ts. Rejects with ConfigError and HostError.
+   *
+   * @param head what is known of it, where it is open already
+   */
+  claim(id: string, head?: CheckpointHead): Promise<Claim> {
+    return this.#withHead(id, head, ({ kind }) => {
       if (kind === "suspended") return this.#claims.claim(id);
       throw new ConfigError(`Checkpoint ${id} is no suspended state: expected a restore or a fork`);
     });
@@ -220,9 +224,11 @@ export class CheckpointStore implements Checkpoints {
   /**
    * Holds a suspended state for a VM that is restored from it: nobody else is the same VM meanwhile. Nothing is
    * held of other checkpoints. Rejects with ConfigError when a VM runs from it, with FormatError and HostError.
+   *
+   * @param head what is known of it, where it is open already
    */
-  borrow(id: string): Promise<HostLock | undefined> {
-    return this.#withHead(id, ({ kind }) => {
+  borrow(id: string, head?: CheckpointHead): Promise<HostLock | undefined> {
+    return this.#withHead(id, head, ({ kind }) => {
       return kind === "suspended" ? this.#claims.borrow(id) : Promise.resolve(undefined);
     });
   }
@@ -380,11 +386,15 @@ export class CheckpointStore implements Checkpoints {
   }
 
   /** Does something that depends on what a checkpoint is, while it cannot be deleted. */
-  async #withHead<T>(id: string, act: (head: CheckpointHead) => Promise<T>): Promise<T> {
+  async #withHead<T>(
+    id: string,
+    known: CheckpointHead | undefined,
+    act: (head: CheckpointHead) => Promise<T>,
+  ): Promise<T> {
     const lock = await this.#folder.lock(false);
     try {
       this.#require(id);
-      return await act(this.#folder.head(id));
+      return await act(known ?? this.#folder.head(id));
     } finally {
       lock.release();
     }

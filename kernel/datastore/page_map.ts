@@ -159,15 +159,18 @@ function overlay(
   { packOf, shiftOf, kept }: Omit<FlatMap, "packs">,
   { firsts, counts, packs, indices }: PageMap,
   numbers: Uint32Array,
+  isFirst: boolean,
 ): void {
   for (let i = 0; i < firsts.length; i++) {
     const first = firsts[i]!;
     const end = first + counts[i]!;
     const pack = numbers[packs[i]!]!;
+    // Memory that is zero stays untouched: most of a large guest's map is nothing else.
+    if (pack === 0 && isFirst) continue;
     const isKept = pack === 0 ? 0 : 1;
     const shift = indices[i]! - first;
     // A call that fills costs more than filling a few.
-    if (end - first > 16) {
+    if (end - first > 8) {
       packOf.fill(pack, first, end);
       shiftOf.fill(shift, first, end);
       kept.fill(isKept, first, end);
@@ -193,7 +196,7 @@ function newFlat(pages: number): Omit<FlatMap, "packs"> {
 export function flatten(chain: readonly PackedMap[], pages: number): FlatMap {
   const numbers = new PackNumbers();
   const flat = newFlat(pages);
-  for (const { map, packs } of chain) overlay(flat, map, numbers.of(packs));
+  chain.forEach(({ map, packs }, i) => overlay(flat, map, numbers.of(packs), i === 0));
   return { ...flat, packs: numbers.ids };
 }
 
@@ -203,7 +206,7 @@ export function mergeMaps(parent: PackedMap, child: PackedMap, pages: number): P
   const flat = newFlat(pages);
   const { packOf, shiftOf } = flat;
   packOf.fill(PARENTS);
-  for (const { map, packs } of [parent, child]) overlay(flat, map, numbers.of(packs));
+  for (const { map, packs } of [parent, child]) overlay(flat, map, numbers.of(packs), false);
   const builder = new RunBuilder();
   for (let page = 0; page < pages; page++) {
     const pack = packOf[page]!;

@@ -3,8 +3,10 @@
  * permission, so a worker without any can use it.
  *
  * Invariant: a library is loaded when it is first used: whoever only reads pages never hashes any. To ask the
- * process for them takes less than to import them.
+ * process for them takes less than to import them, but 20 ms for zlib: a VM that goes on in a new process is to
+ * run before that, so a few MiB are checked without it.
  */
+import { crc32 } from "../base/checksum.ts";
 import type Crypto from "node:crypto";
 import type Zlib from "node:zlib";
 
@@ -34,6 +36,16 @@ const crypto = (): typeof Crypto => loadedCrypto ??= process.getBuiltinModule("n
 /** zlib's ZSTD_c_compressionLevel: 1 is fast. */
 const FAST = { params: { 100: 1 } };
 
+/** Bytes that are checked by our own code before it is worth to load zlib: it takes 1 ms for each MiB. */
+const CHECKED_WITHOUT = 16 * 1024 * 1024;
+let checkedWithout = 0;
+
+function quickCrc32(bytes: Uint8Array, from?: number): number {
+  checkedWithout += bytes.length;
+  if (loadedZlib === undefined && checkedWithout <= CHECKED_WITHOUT) return crc32(bytes, from);
+  return zlib().crc32(bytes, from);
+}
+
 /** What the runtime has. */
 export const hostPageCodec: PageCodec = {
   hash: (bytes, into, at) => {
@@ -45,7 +57,7 @@ export const hostPageCodec: PageCodec = {
         digest.charCodeAt(i + 2) << 16 | digest.charCodeAt(i + 3) << 24;
     }
   },
-  crc32: (bytes, from) => zlib().crc32(bytes, from),
+  crc32: quickCrc32,
   pack: (bytes) => new Uint8Array(zlib().zstdCompressSync(bytes, FAST)),
   unpack: (packed, bytes) => {
     const whole = zlib().zstdDecompressSync(packed, {

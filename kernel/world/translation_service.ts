@@ -101,7 +101,10 @@ export class TranslationService {
     const id = this.#count++;
     const { port1, port2 } = new MessageChannel();
     this.#connected.set(id, { path, answered: undefined });
+    const cancel = new AbortController();
     const introduce = async () => {
+      // Not before: a VM that goes on does not wait for the 5 ms that the first timer of a process takes.
+      void this.#keepNowAndThen(id, cancel.signal);
       const kept = keeps ? await this.#keptAt(path) : undefined;
       if (!this.#connected.has(id)) return;
       if (kept?.bytes !== undefined) this.#hand(kept.name);
@@ -114,8 +117,6 @@ export class TranslationService {
     if (this.#worker === undefined) this.#unsaid.push(() => void introduce());
     else if (after === 0) await introduce();
     else void this.host.timers.delay(after, this.#stopping.signal).then(introduce);
-    const cancel = new AbortController();
-    void this.#keepNowAndThen(id, cancel.signal);
     const close = async () => {
       cancel.abort();
       await this.#askToKeep(id, true);

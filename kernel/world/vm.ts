@@ -115,7 +115,8 @@ export class VM {
     this.#queries = new VmQueries(this.#link);
     this.#debug = new VmDebug(this.#link);
     const exec = this.#exec = new VmExec(this.#link, balance, parts.agent);
-    this.#identity = new VmWho(config.identity, { link: this.#link, exec, host });
+    const started = () => this.started();
+    this.#identity = new VmWho(config.identity, { link: this.#link, exec, host, started });
     this.#console = new ConsoleEnd(this.#link, parts.consoleDevice, balance, (columns, rows) => {
       return exec.resize(columns, rows);
     });

@@ -49,6 +49,8 @@ export interface IdentityWays {
   readonly link: VmLink;
   readonly exec: VmExec;
   readonly host: Pick<Host, "entropy" | "timers">;
+  /** Resolves when it runs; rejects when it never will. */
+  readonly started: () => Promise<void>;
 }
 
 /** Who one VM is. */
@@ -85,9 +87,13 @@ export class VmWho {
   }
 
   async #tellAgent(payload: Uint8Array, milliseconds: number): Promise<AnnouncementOutcome> {
-    const { exec, host: { timers } } = this.#ways;
+    const { exec, host: { timers }, started } = this.#ways;
     const [late, answered] = [new AbortController(), new AbortController()];
-    void timers.delay(milliseconds, answered.signal).then((passed) => passed && late.abort());
+    const wait = async () => {
+      await started();
+      if (await timers.delay(milliseconds, answered.signal)) late.abort();
+    };
+    wait().catch(() => late.abort());
     const refused = await exec.identify(payload, late.signal);
     answered.abort();
     if (refused !== undefined) return { agent: "told", refused };

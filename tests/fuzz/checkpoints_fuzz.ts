@@ -6,6 +6,7 @@ import { encode } from "@msgpack/msgpack";
 import { assert } from "../../kernel/base/assert.ts";
 import { equalBytes } from "../../kernel/base/bytes.ts";
 import { FormatError } from "../../kernel/base/errors.ts";
+import { encodeSparse } from "../../kernel/base/sparse_bytes.ts";
 import type { Prng } from "../../kernel/base/prng.ts";
 import { PAGE_BYTES } from "../../kernel/base/units.ts";
 import {
@@ -83,10 +84,12 @@ function readFile(bytes: Uint8Array): void {
 /** A file of frames that a forger made: lengths and checksums hold. */
 function forged(random: Prng, frames: readonly Uint8Array[]): Uint8Array {
   const parts = frames.map((contents, i) => {
-    const stored = random.below(2) === 0 ? contents : codec.pack(contents);
+    const forms = [() => contents, () => codec.pack(contents), () => encodeSparse(contents)];
+    const form = random.below(forms.length);
+    const stored = forms[form]!();
     const bytes = new Uint8Array(CHECKPOINT_FRAME_BYTES + stored.length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(0, i + 1, true);
+    view.setUint32(0, i + 1 | (form === 2 || random.below(20) === 0 ? 1 << 16 : 0), true);
     view.setUint32(4, stored.length, true);
     view.setUint32(8, random.below(20) === 0 ? edge32(random) : contents.length, true);
     bytes.set(stored, CHECKPOINT_FRAME_BYTES);

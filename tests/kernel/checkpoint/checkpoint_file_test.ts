@@ -1,5 +1,6 @@
 /** Claims about the file of a checkpoint: what is written is read, and nothing else is. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { unreachable } from "../../../kernel/base/assert.ts";
 import { FormatError } from "../../../kernel/base/errors.ts";
 import {
   CHECKPOINT_SCHEMA,
@@ -92,10 +93,33 @@ Deno.test("lengths that make no sense are refused before anything is reserved", 
   assert(good.length > CHECKPOINT_HEADER_BYTES + CHECKPOINT_FRAME_BYTES);
 });
 
+Deno.test("a file of version 1 is read", () => {
+  const path = new URL("../../golden/checkpoints/version_1.checkpoint", import.meta.url);
+  const { head, state, map, active } = read(Deno.readFileSync(path));
+  assertEquals([head, state], [headOf({ machineVersion: head.machineVersion }), stateOf([1, 2])]);
+  assertEquals([[...map.firsts, ...map.counts], [...active]], [[0, 4], [2, 3]]);
+});
+
+Deno.test("frames are kept without their zeros, and need no library where they are few", () => {
+  const image = { version: 1, memoryBytes: 8192, devices: new Uint8Array(50_000) } as never;
+  const state = { ...stateOf([1, 2]), image };
+  const builder = new RunBuilder();
+  for (let page = 0; page < 100; page++) builder.add(page, 1, page);
+  const map = builder.finish();
+  const head = headOf({ memoryPages: 100 });
+  const bytes = writeCheckpoint({ head, state, map, active: new Uint32Array(0) }, {
+    ...codec,
+    pack: () => unreachable("a library"),
+  });
+  assert(bytes.length < 1000);
+  const file = new CheckpointFile(bytes, ID, { ...codec, unpack: () => unreachable("a library") });
+  assertEquals(file.state(), state);
+});
+
 Deno.test("other versions are refused by their number", () => {
   const bytes = fileOf();
   new DataView(bytes.buffer).setUint32(8, 7, true);
-  assertThrows(() => read(bytes), FormatError, "it has format version 7; this program reads 1");
+  assertThrows(() => read(bytes), FormatError, "it has format version 7; this program reads 1 to");
   assertThrows(() => read(fileOf(headOf({ schema: 9 }))), FormatError, "schema version 9");
 });
 
