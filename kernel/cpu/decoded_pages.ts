@@ -149,6 +149,23 @@ export class DecodedPages {
     }
   }
 
+  /** Decoded pages that there are. */
+  get pages(): number {
+    return this.#used - this.#free.length;
+  }
+
+  /** Forgets everything, and gives where the memory lies that was used for it. Nobody uses that meanwhile. */
+  leave(): { readonly from: number; readonly bytes: number } {
+    this.clear();
+    return { from: this.plan.decoded, bytes: this.#touched * DECODED_PAGE_BYTES };
+  }
+
+  /** All that was left is zero. */
+  wasGivenBack(): void {
+    assert(this.#used === 0, "nothing was decoded meanwhile");
+    this.#touched = 0;
+  }
+
   /** Forgets everything: after memory was replaced from outside (X3). */
   clear(): void {
     for (let slot = 0; slot < this.#used; slot++) this.#release(slot);

@@ -16,7 +16,6 @@ import type { DebugTarget } from "../debug/target.ts";
 import { ByteOutput } from "./byte_output.ts";
 import { noteSaving } from "./savable_vms.ts";
 import { DiskService } from "./disk_service.ts";
-import { isFrozenVm } from "./frozen_vm.ts";
 import { DEVICE_NAMES, type MachineStats } from "./machine_port.ts";
 import { KernelMailbox, type Received } from "./mailbox.ts";
 import { message, messageText, TO_KERNEL, TO_VM } from "./protocol.ts";
@@ -45,6 +44,7 @@ import { type RestoreParts, startMessage, type VmParts } from "./vm_parts.ts";
 import { VmQueries } from "./vm_queries.ts";
 import { VmReplay } from "./vm_replay.ts";
 import type { VmExit, VmStats } from "./vm_facts.ts";
+import { takePosted } from "./vm_posted.ts";
 import { VmSaves } from "./vm_saves.ts";
 import { isFinal, VmPhase, type VmState } from "./vm_state.ts";
 import type { WorkingSetLearner } from "./working_set_learner.ts";
@@ -138,7 +138,7 @@ export class VM {
     }));
     this.#worker = parts.world.claim(
       (death) => this.#died(death),
-      (posted) => isFrozenVm(posted) && this.#saves.posted(posted),
+      (posted) => takePosted(posted, this.#saves, host),
     );
     const restore = this.#restore = parts.restore;
     const { facts, drives } = parts;

@@ -14,6 +14,7 @@ import { unreachable } from "../base/assert.ts";
 import type { HostClock } from "../host/clock.ts";
 import type { DebugSide } from "./debug_side.ts";
 import { type HostTime, TICKS_PER_MILLISECOND } from "./host_time.ts";
+import { IdleLook } from "./idle_memory.ts";
 import type { MachineOutput, MachinePort, MachineStats, StopReason } from "./machine_port.ts";
 import type { Received, VmMailbox } from "./mailbox.ts";
 import { message, TO_KERNEL, TO_VM } from "./protocol.ts";
@@ -71,6 +72,7 @@ export class VmSide {
   /** The guest reset itself: this is how it ends when its disks are quiet. */
   #reset: EndReport | undefined;
   #saves: SaveSide | undefined;
+  readonly #idleLook: IdleLook | undefined;
   #freeze: FreezeWish | undefined;
   /** The machine stands still because it was frozen for good, unless `saveGo` comes. */
   #isHeldFrozen = false;
@@ -86,6 +88,8 @@ export class VmSide {
     this.#recording = options.recording;
     this.#waitsForDebugger = options.waitsForDebugger ?? false;
     this.#saves = options.saves;
+    const core = machine.machine?.core;
+    this.#idleLook = core && new IdleLook(core, options.hostClock);
     if (options.before) this.#goOnFrom(options.before);
     this.#time = options.time;
     this.#time?.go();
@@ -248,7 +252,9 @@ export class VmSide {
   }
 
   #sleep(bell: number, milliseconds = Infinity): void {
-    this.#mailbox.sleep(bell, this.#recording?.beforeSleep(milliseconds) ?? milliseconds);
+    const look = this.#idleLook?.look(this.#machine.icount) ?? Infinity;
+    const time = Math.min(milliseconds, look);
+    this.#mailbox.sleep(bell, this.#recording?.beforeSleep(time) ?? time);
   }
 
   #standStill(bell: number): void {

@@ -15,6 +15,7 @@ import { LAZY_STATE, lazyTableOf } from "../../kernel/memory/lazy_table.ts";
 import { LazySource } from "../../kernel/memory/lazy_source.ts";
 import type { MemoryPlan } from "../../kernel/memory/memory_plan.ts";
 import type { PageFlags } from "../../kernel/memory/page_flags.ts";
+import { giveIdleMemory, IDLE_ANSWER } from "../../kernel/world/idle_memory.ts";
 
 const PAGE = 4096;
 
@@ -265,7 +266,10 @@ export class MemoryServices {
     const { rng, machine } = this;
     machine.lazy?.settle();
     for (let i = rng.below(20); i > 0; i--) this.#loader?.background();
-    switch (rng.below(8)) {
+    switch (rng.below(9)) {
+      case 8:
+        if (rng.below(3) === 0) this.#leaveMemory();
+        break;
       case 0:
       case 1:
         if (!this.#saves.aside.saving) this.#saves.begin(rng.below(3) === 0);
@@ -283,6 +287,17 @@ export class MemoryServices {
       default:
         this.#saves.read(rng.pick([1, 10, 300]));
     }
+  }
+
+  /** What a machine leaves is zero when it is the host's, and may hold anything where that is not said. */
+  #leaveMemory(): void {
+    const isZero = this.rng.below(2) === 0;
+    giveIdleMemory(this.machine.core, ({ buffer, ranges, answer }) => {
+      ranges.forEach(([from, bytes], i) => {
+        new Uint8Array(buffer, from, bytes).fill(isZero && i === 0 ? 0 : 0x5a);
+      });
+      new Int32Array(answer)[0] = isZero ? IDLE_ANSWER.zero : IDLE_ANSWER.kept;
+    });
   }
 
   /** Ends all. */

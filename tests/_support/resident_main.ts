@@ -17,7 +17,7 @@ function residentMemory(): number {
 }
 
 // The host need not have so much memory just now.
-const memory = { available: () => Infinity };
+const memory = { ...denoHost.memory, available: () => Infinity };
 await using kernel = await VMKernel.start({ host: { ...denoHost, memory } });
 const before = residentMemory();
 const vm = await kernel.powerOn({ kernel: countingGuest(), bios: "none", memory: "3G" });

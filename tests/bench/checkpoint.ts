@@ -259,7 +259,7 @@ async function* forking(): AsyncGenerator<Measurement> {
       "-A",
       "--no-check",
       "--unstable-worker-options",
-      ...CLI_FLAGS,
+      `${CLI_FLAGS},--expose-gc`,
       FORKER,
       folder,
       TRANSLATIONS,

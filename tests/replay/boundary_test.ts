@@ -56,6 +56,7 @@ const HOST_READERS: Readonly<Record<string, string>> = {
   "kernel/world/host_time.ts": "the source of `time` events and of exact reads",
   "kernel/world/vm_world.ts": "hands the host's clock to the files above",
   "kernel/world/live_recording.ts": "hands it to vm_recording.ts",
+  "kernel/world/idle_memory.ts": "when caches are forgotten, which no guest sees",
 };
 
 /** Folders whose code decides what a machine does. */

@@ -239,7 +239,7 @@ Deno.test("several VMs run at once", async () => {
 });
 
 Deno.test("memory that the host cannot give is refused with both figures", async () => {
-  const small = { ...denoHost, memory: { available: () => 256 * 1024 * 1024 } };
+  const small = { ...denoHost, memory: { ...denoHost.memory, available: () => 256 * 1024 * 1024 } };
   await using full = fakeKernel("./fake_world.ts", small);
   const message = 'Cannot give the VM "vm0" 512M of memory: the host has 256M available';
   await assertRejects(() => full.powerOn(behave("spin", { memory: "512M" })), HostError, message);

@@ -1,0 +1,34 @@
+/**
+ * What a VM's world posts to the kernel world, beside the mailbox, because shared memory cannot pass one: the
+ * machine at the instant of a checkpoint (frozen_vm.ts), and memory that an idle VM does not need (idle_memory.ts).
+ *
+ * Invariant: who gives memory back is always answered.
+ */
+import type { Host } from "../host/host.ts";
+import { isFrozenVm } from "./frozen_vm.ts";
+import { IDLE_ANSWER, type IdleMemory } from "./idle_memory.ts";
+import type { VmSaves } from "./vm_saves.ts";
+
+/** Takes what was posted. */
+export function takePosted(posted: unknown, saves: VmSaves, host: Pick<Host, "memory">): void {
+  if (isFrozenVm(posted)) saves.posted(posted);
+  else if (isIdleMemory(posted)) takeIdle(posted, host);
+}
+
+function isIdleMemory(posted: unknown): posted is IdleMemory {
+  return typeof posted === "object" && posted !== null &&
+    (posted as IdleMemory).kind === "idle memory";
+}
+
+function takeIdle({ buffer, ranges, answer }: IdleMemory, { memory }: Pick<Host, "memory">): void {
+  const word = new Int32Array(answer);
+  let isZero = false;
+  try {
+    // Of the first range alone it matters: the others are filled before they are read.
+    isZero = ranges.map(([from, bytes]) => memory.giveBack(buffer, from, bytes))[0] ?? false;
+  } finally {
+    Atomics.store(word, 0, isZero ? IDLE_ANSWER.zero : IDLE_ANSWER.kept);
+    Atomics.notify(word, 0);
+  }
+  memory.trim();
+}
