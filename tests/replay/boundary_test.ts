@@ -126,6 +126,7 @@ Deno.test("workers' ports are read in the listed places only", () => {
     "kernel/memory/page_hash.ts",
     "kernel/memory/save_area.ts",
     "kernel/translator/region_maker.ts",
+    "kernel/world/idle_memory.ts",
     "kernel/world/mailbox.ts",
     "kernel/world/region_warmer.ts",
     "kernel/world/remote_compiler.ts",
