@@ -120,7 +120,8 @@ export class SavedVms {
     const service = await this.#saving();
     const head = await service.suspend(savable(vm), options);
     await vm.powerOff();
-    if (!this.#parts.isStopped()) void this.#last.open(this.store, head.id);
+    const { isStopped, worlds } = this.#parts;
+    if (!isStopped()) void this.#last.open(this.store, head.id, () => worlds.next?.spare);
     return head;
   }
 

@@ -43,6 +43,11 @@ export class WorldPool {
     return this.#ready.length;
   }
 
+  /** The spare that is taken next, while nobody takes it. */
+  get next(): EarlyWorld | undefined {
+    return this.#ready[0];
+  }
+
   /**
    * From now on so many spares are wanted; fewer ends those that are too many. Resolves when they are ready,
    * or cannot be made.
