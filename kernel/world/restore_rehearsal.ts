@@ -13,7 +13,6 @@ import { newMemory } from "../memory/memory_plan.ts";
 import { HostTime } from "./host_time.ts";
 import type { MachineConfig, MachineFactory, MachineSurroundings } from "./machine_port.ts";
 import { createMailbox, VmMailbox } from "./mailbox.ts";
-import { restoreMachine } from "./save_side.ts";
 import { VmExtras } from "./vm_extras.ts";
 import { VmSide } from "./vm_side.ts";
 
@@ -49,8 +48,8 @@ export async function rehearseRestore(
   const { kernel: _, ...rest } = guest;
   const machine = await create(rest, { ...surroundings, restored });
   const mailbox = new VmMailbox(createMailbox());
-  const saves = restoreMachine(machine, mailbox, image);
-  const time = config.clock === "virtual" ? undefined : new HostTime(hostClock, 0);
   const extras = new VmExtras();
+  const saves = (await extras.loadSaving()).restoreMachine(machine, mailbox, image);
+  const time = config.clock === "virtual" ? undefined : new HostTime(hostClock, 0);
   await new VmSide(machine, mailbox, { time, hostClock, extras, saves }).run();
 }

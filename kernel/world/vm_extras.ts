@@ -6,11 +6,18 @@
  */
 import { TO_VM } from "./protocol.ts";
 
+/** What a rehearsal loads for the VM that comes: to import it once more takes a turn of the event loop. */
+let saving: typeof import("./save_side.ts") | undefined;
+
 /** Loads what is wanted, once. */
 export class VmExtras {
   recording: typeof import("./live_recording.ts") | undefined;
   debugging: typeof import("./live_debug.ts") | undefined;
-  saving: typeof import("./save_side.ts") | undefined;
+
+  /** What freezes machines. */
+  get saving(): typeof import("./save_side.ts") | undefined {
+    return saving;
+  }
 
   /** Whether the parts for a kind of message are here. */
   has(kind: number): boolean {
@@ -29,7 +36,7 @@ export class VmExtras {
 
   /** Loads what freezes a machine. */
   async loadSaving(): Promise<typeof import("./save_side.ts")> {
-    return this.saving ??= await import("./save_side.ts");
+    return saving ??= await import("./save_side.ts");
   }
 
   /** Loads what records. */

@@ -160,6 +160,8 @@ async function resumeOnce(
 }
 
 async function* resuming(): AsyncGenerator<Measurement> {
+  // A resume waits for the disk, which is to be through with what others have written.
+  await new Deno.Command("sync").output();
   await using bench = await Bench.start();
   const { kernel } = bench;
   await kernel.keepSpareWorlds(2, { memory: "1G" });
