@@ -300,3 +300,19 @@ Deno.test("command lines that make no sense are refused before anything is done"
   for (const [words, message] of cases) assertFailure(await user.cli(...words), 2, message);
   assertEquals([...Deno.readDirSync(user.home)].map(({ name }) => name), ["count.bin"]);
 });
+
+Deno.test("what a VM uses first is learned from a recording, and from no other", async () => {
+  await using user = await makeUser();
+  await done(user, "run", "-d", "--name", "counter", "--record", "recording", ...MACHINE);
+  await countOn(user, "counter", 0);
+  const { id } = await jsonOf(user, "create", "counter");
+  await countOn(user, "counter", 1);
+  await done(user, "stop", "counter");
+  const learn = (...words: string[]) => user.cli("checkpoint", "learn", ...words);
+  const { code, out, err } = await learn(id.slice(0, 8), "recording");
+  assertEquals([code, err], [0, ""]);
+  assertMatch(out, /^[1-9]\d* pages are loaded first from now on\n$/);
+  assertFailure(await learn(id, "nowhere"), 1, "nowhere");
+  assertFailure(await learn("none", "recording"), 2, "none");
+  assertFailure(await learn(id, "recording", "--milliseconds", "0"), 2, "--milliseconds");
+});

@@ -1,6 +1,6 @@
 /**
- * `checkpoint`: makes, lists, shows, compares, renames, verifies and deletes checkpoints, and goes back to them
- * (issue 5, section 6; docs/checkpoints.md).
+ * `checkpoint`: makes, lists, shows, compares, renames, verifies and deletes checkpoints, goes back to them, and
+ * learns what their VMs use first (issue 5, section 6; N6; docs/checkpoints.md).
  */
 import { Command } from "commander";
 import { importLate } from "../../../kernel/host/late_import.ts";
@@ -34,6 +34,10 @@ interface CreateOptions {
   readonly disk?: "retain" | "copy-commit";
   readonly rate?: number;
   readonly json?: boolean;
+}
+
+interface LearnOptions extends StoreOptions {
+  readonly milliseconds?: number;
 }
 
 interface DiffOptions extends StoreOptions {
@@ -90,6 +94,17 @@ export function checkpointCommand(
     .argument("<checkpoint>", A_CHECKPOINT)
     .argument("<label>", "the label; an empty one is none", checkLabel)
     .action((meant, label, options) => explained(() => rename(meant, label, options)));
+  inStore(add("learn", "learn from a recording which pages the VM of a checkpoint uses first"))
+    .argument("<checkpoint>", A_CHECKPOINT)
+    .argument("<recording>", "folder of a recording in which it was made, or that began with it")
+    .option(
+      "--milliseconds <n>",
+      "of the guest's time that count; 1000 by default",
+      wholeNumber(1, 3_600_000),
+    )
+    .action((meant, recording, options) =>
+      explained(() => learn(environment, meant, recording, options))
+    );
   inStore(add("diff", "tell what differs: pages, registers, devices"))
     .argument("<a>", A_CHECKPOINT)
     .argument("<b>", "another one, of a guest with as much memory")
@@ -207,6 +222,23 @@ async function verify(meant: readonly string[], options: StoreOptions): Promise<
 async function rename(meant: string, label: string, options: StoreOptions): Promise<void> {
   const store = openStore(options.checkpoints);
   await store.rename(findHead(store.list(), meant).id, label);
+}
+
+async function learn(
+  environment: CliEnvironment,
+  meant: string,
+  recording: string,
+  { checkpoints, milliseconds }: LearnOptions,
+): Promise<void> {
+  const { id } = findHead(openStore(checkpoints).list(), meant);
+  const progress = new Progress();
+  await using kernel = await environment.startKernel(
+    (line) => progress.show(line),
+    checkpoints === undefined ? {} : { checkpoints },
+  );
+  const pages = await kernel.learnWorkingSet(id, recording, milliseconds)
+    .finally(() => progress.clear());
+  writeOut(`${pages} pages are loaded first from now on\n`);
 }
 
 async function diff(
