@@ -37,7 +37,7 @@ import type { VmMaking } from "./vm_making.ts";
 import { savingParts } from "./world/savable_vms.ts";
 import { VM } from "./world/vm.ts";
 import type { VmDisks } from "./world/vm_disks.ts";
-import { spareMemory } from "./world/spare_memory.ts";
+import { type FirstPages, spareMemory, touchFirst } from "./world/spare_memory.ts";
 import { WorkingSetLearner } from "./world/working_set_learner.ts";
 import type { EarlyWorld } from "./world/early_world.ts";
 
@@ -75,6 +75,8 @@ export class SavedVms {
   #service: Promise<CheckpointService> | undefined;
   readonly #parked = new Set<ParkedVm>();
   readonly #last: LastSuspended;
+  /** What the VM before loaded first, or the next one will. */
+  #first: FirstPages | undefined;
 
   /** @param folder of the checkpoints; without one there are none */
   constructor(parts: VmMaking, folder: string | undefined) {
@@ -84,6 +86,9 @@ export class SavedVms {
       ? undefined
       : new CheckpointStore({ files, entropy, codec: hostPageCodec }, folder);
     this.#last = new LastSuspended(parts.host.timers);
+    parts.worlds.prepareBy(({ spare }) => {
+      if (spare !== undefined && this.#first !== undefined) touchFirst(spare, this.#first);
+    });
   }
 
   /** The checkpoints. Throws ConfigError when the kernel keeps none. */
@@ -120,8 +125,11 @@ export class SavedVms {
     const service = await this.#saving();
     const head = await service.suspend(savable(vm), options);
     await vm.powerOff();
-    const { isStopped, worlds } = this.#parts;
-    if (!isStopped()) void this.#last.open(this.store, head.id, () => worlds.next?.spare);
+    if (!this.#parts.isStopped()) {
+      void this.#last.open(this.store, head.id, ({ active, map }) => {
+        this.#prepareFor({ ramPages: map.packOf.length, runs: active });
+      });
+    }
     return head;
   }
 
@@ -311,6 +319,12 @@ export class SavedVms {
     return vm;
   }
 
+  /** The next VM is likely to load these pages first: the host finds their memory now. */
+  #prepareFor(first: FirstPages): void {
+    this.#first = first;
+    this.#parts.worlds.prepareAll();
+  }
+
   /** Lets a VM execute. It is ended when that cannot be. */
   async #begin(vm: VM, begin: Begin): Promise<void> {
     const { checkpoint, config, isClone, loader, options, use } = begin;
@@ -328,6 +342,8 @@ export class SavedVms {
       goesOn = true;
       savingParts(vm)!.goOn(this.#learner(checkpoint, options, loader));
       await vm.started();
+      // Those that are ready already stay as they are: somebody waits for this VM.
+      this.#first = loader.firstPages;
       await pausing;
     } catch (error) {
       await loader.close();

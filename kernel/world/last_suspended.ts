@@ -1,18 +1,13 @@
 /**
- * The state that this kernel suspended last, open for a while: who resumes it soon waits for less (S19). The host
- * has found the memory of the pages that will be loaded first, too, where a machine was made ahead.
+ * The state that this kernel suspended last, open for a while: who resumes it soon waits for less (S19).
  *
  * Invariants: at most one is open; what is open is the state, whatever becomes of its files; that it can be
- * resumed is for its claim to say (checkpoint/claims.ts); of a machine that was made ahead nothing changes.
+ * resumed is for its claim to say (checkpoint/claims.ts).
  */
 import type { CheckpointStore } from "../checkpoint/checkpoint_store.ts";
-import { PAGE_BYTES } from "../base/units.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
-import { planOptions } from "../machine/machine_plan.ts";
-import { planMemory } from "../memory/memory_plan.ts";
 import { type OpenVm, openVm } from "./restoring.ts";
-import type { SpareMachineFacts } from "./spare_memory.ts";
 
 /** Milliseconds for which it stays open. */
 const OPEN_MILLISECONDS = 30_000;
@@ -27,12 +22,12 @@ export class LastSuspended {
   /**
    * Opens a state; the one before is closed.
    *
-   * @param spare gives the machine that was made ahead and is taken next, if there is one
+   * @param opened is told when it is open
    */
   async open(
     store: CheckpointStore,
     id: string,
-    spare: () => SpareMachineFacts | undefined,
+    opened: (checkpoint: OpenCheckpoint) => void,
   ): Promise<void> {
     this.close();
     const { signal } = this.#ending;
@@ -40,7 +35,7 @@ export class LastSuspended {
     const open = await openVm(store, id).catch(() => undefined);
     if (signal.aborted) return open?.checkpoint.close();
     this.#open = open;
-    if (open !== undefined) touchActive(open.checkpoint, spare());
+    if (open !== undefined) opened(open.checkpoint);
     if (await this.timers.delay(OPEN_MILLISECONDS, signal)) this.close();
   }
 
@@ -59,20 +54,5 @@ export class LastSuspended {
     this.#ending = new AbortController();
     this.#open?.checkpoint.close();
     this.#open = undefined;
-  }
-}
-
-/**
- * Has the host find the memory of active pages: it takes 1 to 10 µs for each. Nobody else may use that memory
- * meanwhile, and its RAM is zero.
- */
-function touchActive({ active, map }: OpenCheckpoint, spare: SpareMachineFacts | undefined): void {
-  if (spare === undefined) return;
-  const plan = planMemory(planOptions(spare.config));
-  if (plan.ramPages !== map.packOf.length) return;
-  const ram = new Uint8Array(spare.memory.buffer, plan.ram, plan.ramBytes);
-  for (let i = 0; i < active.length; i += 2) {
-    const end = active[i]! + active[i + 1]!;
-    for (let page = active[i]!; page < end; page++) ram[page * PAGE_BYTES] = 0;
   }
 }

@@ -10,6 +10,7 @@ import { PAGE_BYTES } from "../base/units.ts";
 import type { OpenCheckpoint } from "../checkpoint/open_checkpoint.ts";
 import type { HostTimers } from "../host/timers.ts";
 import { LazySource } from "../memory/lazy_source.ts";
+import type { FirstPages } from "./spare_memory.ts";
 
 /** Pages that are loaded together unless told otherwise: they are likely to be in one cluster. */
 const NEIGHBOURS = 16;
@@ -74,6 +75,8 @@ export class PageLoader {
   #hadWorkingSet = false;
   /** Why a page could not be read. */
   #failure: Error | undefined;
+  /** First page and pages of each run that was loaded before the VM ran, but where all were. */
+  readonly #first: number[] = [];
   #counters = { first: 0, demanded: 0, neighbours: 0, background: 0 };
 
   /**
@@ -109,6 +112,11 @@ export class PageLoader {
   /** Whether a working set was learned for the checkpoint, and is of use. */
   get hadWorkingSet(): boolean {
     return this.#hadWorkingSet;
+  }
+
+  /** Pages that were loaded before the VM ran, but where all were. */
+  get firstPages(): FirstPages {
+    return { ramPages: this.checkpoint.map.packOf.length, runs: this.#first };
   }
 
   /** What was done so far. */
@@ -164,6 +172,7 @@ export class PageLoader {
       return;
     }
     const loaded = (page: number, pages: number) => {
+      this.#first.push(page, pages);
       counters.first += this.#source.presentBefore(page, pages);
     };
     if (this.checkpoint.hasWorkingSet) {

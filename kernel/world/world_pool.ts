@@ -31,6 +31,7 @@ export class WorldPool {
   #wanted = 0;
   #rehearsal: Rehearsal = {};
   #deaths = 0;
+  #prepare: (spare: EarlyWorld) => void = () => {};
   #refilling: Promise<void> | undefined;
   readonly #stopped = new AbortController();
 
@@ -43,9 +44,15 @@ export class WorldPool {
     return this.#ready.length;
   }
 
-  /** The spare that is taken next, while nobody takes it. */
-  get next(): EarlyWorld | undefined {
-    return this.#ready[0];
+  /** Has something done to each spare when it is ready. */
+  prepareBy(prepare: (spare: EarlyWorld) => void): void {
+    this.#prepare = prepare;
+    this.prepareAll();
+  }
+
+  /** Has it done once more to those that are ready. */
+  prepareAll(): void {
+    for (const spare of this.#ready) this.#prepare(spare);
   }
 
   /**
@@ -106,8 +113,10 @@ export class WorldPool {
       // Somebody may have taken it meanwhile.
       if (this.#coming !== spare) continue;
       this.#coming = undefined;
-      if (isReady && this.#ready.length < this.#wanted) this.#ready.push(spare);
-      else spare[Symbol.dispose]();
+      if (isReady && this.#ready.length < this.#wanted) {
+        this.#prepare(spare);
+        this.#ready.push(spare);
+      } else spare[Symbol.dispose]();
       this.#deaths = isReady ? 0 : this.#deaths + 1;
     }
   }
