@@ -2,7 +2,8 @@
  * What a VM's world posts to the kernel world, beside the mailbox, because shared memory cannot pass one: the
  * machine at the instant of a checkpoint (frozen_vm.ts), and memory that an idle VM does not need (idle_memory.ts).
  *
- * Invariant: who gives memory back is always answered.
+ * Invariants: who gives memory back is always answered; what makes no sense is dropped, because a VM's world is not
+ * to be trusted with more than its VM.
  */
 import type { Host } from "../host/host.ts";
 import { isFrozenVm } from "./frozen_vm.ts";
@@ -16,8 +17,15 @@ export function takePosted(posted: unknown, saves: VmSaves, host: Pick<Host, "me
 }
 
 function isIdleMemory(posted: unknown): posted is IdleMemory {
-  return typeof posted === "object" && posted !== null &&
-    (posted as IdleMemory).kind === "idle memory";
+  if (typeof posted !== "object" || posted === null) return false;
+  const { kind, buffer, ranges, answer } = posted as Partial<IdleMemory>;
+  if (kind !== "idle memory" || !(buffer instanceof SharedArrayBuffer)) return false;
+  if (!(answer instanceof SharedArrayBuffer) || answer.byteLength !== 4) return false;
+  return Array.isArray(ranges) && ranges.every((range) => {
+    const [from, bytes] = Array.isArray(range) ? range : [];
+    return Number.isSafeInteger(from) && Number.isSafeInteger(bytes) && from >= 0 && bytes >= 0 &&
+      from + bytes <= buffer.byteLength;
+  });
 }
 
 function takeIdle({ buffer, ranges, answer }: IdleMemory, { memory }: Pick<Host, "memory">): void {

@@ -1,5 +1,6 @@
 /** Claims about memory that idle VMs give back (kernel/world/idle_memory.ts). */
 import { assert, assertEquals } from "@std/assert";
+import { unreachable } from "../../kernel/base/assert.ts";
 import type { Core } from "../../kernel/cpu/core.ts";
 import { denoHost } from "../../kernel/host/deno_host.ts";
 import { IDLE_ANSWER, IdleLook, type IdleMemory } from "../../kernel/world/idle_memory.ts";
@@ -82,9 +83,29 @@ Deno.test("a VM is answered whether its memory can be given back or not", () => 
     return new Int32Array(answer)[0];
   });
   assertEquals(answers, [IDLE_ANSWER.zero, IDLE_ANSWER.kept]);
-  // What nobody knows is nobody's.
-  takePosted({ kind: "other" }, undefined as never, denoHost);
-  takePosted(null, undefined as never, denoHost);
+});
+
+Deno.test("what a world posts that makes no sense is dropped", () => {
+  const [buffer, answer] = [new SharedArrayBuffer(8192), new SharedArrayBuffer(4)];
+  const good = { kind: "idle memory", buffer, ranges: [[0, 4096]], answer };
+  const memory = {
+    ...denoHost.memory,
+    giveBack: () => unreachable("memory is given back"),
+  };
+  const wrong: unknown[] = [
+    null,
+    undefined,
+    7,
+    { kind: "other" },
+    { kind: "idle memory" },
+    { ...good, buffer: new ArrayBuffer(8192) },
+    { ...good, answer: new SharedArrayBuffer(2) },
+    { ...good, answer: new ArrayBuffer(4) },
+    { ...good, ranges: 7 },
+    ...[[0], [-1, 4096], [0, -1], [4096, 4097], [0, NaN], ["0", 1], [0.5, 1], [2 ** 53, 1], 5, null]
+      .map((range) => ({ ...good, ranges: [[0, 1], range] })),
+  ];
+  for (const posted of wrong) takePosted(posted, undefined as never, { memory });
 });
 
 Deno.test("an idle Debian gives memory back, and goes on", async () => {
