@@ -294,6 +294,7 @@ export class Kernel {
     await this.#saved?.stop();
     this.#translations.stop();
     await this.#worlds.stop();
+    await this.#host.memory.trimmed();
   }
 
   /** Same as `stop`, for `await using`. */

@@ -54,9 +54,14 @@ export function giveBack(buffer: SharedArrayBuffer, from: number, bytes: number)
   return true;
 }
 
-let trimming: Promise<unknown> | undefined;
+let trimming: Promise<void> | undefined;
 
 /** Gives back what the heap of the C library, which V8's compilers use, has and does not need. */
 export function trimHeap(): void {
-  trimming ??= functions()?.malloc_trim(0n).finally(() => trimming = undefined);
+  trimming ??= functions()?.malloc_trim(0n).then(() => trimming = undefined);
+}
+
+/** Resolves when that is not under way any more. */
+export async function heapTrimmed(): Promise<void> {
+  await trimming;
 }

@@ -2,7 +2,7 @@
  * How much memory the host can give (issue 2, section 3: what it cannot give is refused, both
  * figures named), and what is given back to it.
  */
-import { giveBack, trimHeap } from "./give_back.ts";
+import { giveBack, heapTrimmed, trimHeap } from "./give_back.ts";
 
 /** What the host says about its memory, in bytes. */
 export interface HostMemory {
@@ -15,6 +15,8 @@ export interface HostMemory {
   giveBack(buffer: SharedArrayBuffer, from: number, bytes: number): boolean;
   /** Gives back what this process has and does not need. Does not wait for that. */
   trim(): void;
+  /** Resolves when that is over. */
+  trimmed(): Promise<void>;
 }
 
 /** Memory of the computer this code runs on. */
@@ -22,6 +24,7 @@ export const hostMemory: HostMemory = {
   available: () => Math.min(Deno.systemMemoryInfo().available, containerRoom()),
   giveBack,
   trim: trimHeap,
+  trimmed: heapTrimmed,
 };
 
 /** Room that the control group (a container's limit) leaves; Infinity where there is none. */
