@@ -83,7 +83,8 @@ function crcOf(
   first: number,
   end: number,
 ): number {
-  let [crc, at] = [before, first];
+  let crc = before;
+  let at = first;
   for (; at < end - 7; at += 8) {
     const low = crc ^
       (bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24);

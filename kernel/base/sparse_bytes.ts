@@ -19,8 +19,8 @@ export function encodeSparse(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const view = new DataView(into.buffer);
   let length = 0;
   for (let at = 0; at < bytes.length;) {
-    const first = Math.min(zerosEnd(bytes, at), at + MOST);
-    const end = Math.min(othersEnd(bytes, first), first + MOST);
+    const first = zerosEnd(bytes, at);
+    const end = othersEnd(bytes, first);
     view.setUint16(length, first - at, true);
     view.setUint16(length + 2, end - first, true);
     into.set(bytes.subarray(first, end), length + PART_BYTES);
@@ -30,22 +30,26 @@ export function encodeSparse(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return into.slice(0, length);
 }
 
-/** Where zeros end that begin here. */
+/** Where zeros end that begin here, or as many as a part has. */
 function zerosEnd(bytes: Uint8Array, from: number): number {
+  const most = Math.min(from + MOST, bytes.length);
   let end = from;
-  while (end < bytes.length && bytes[end] === 0) end++;
+  while (end < most && bytes[end] === 0) end++;
   return end;
 }
 
-/** Where bytes end that begin here, with so few zeros between them that they are not worth a part. */
+/**
+ * Where bytes end that begin here, with so few zeros between them that they are not worth a part, or as many as a
+ * part has: no byte is looked at again for the next part.
+ */
 function othersEnd(bytes: Uint8Array, from: number): number {
-  for (let end = from; end < bytes.length;) {
-    const zeros = bytes.indexOf(0, end);
-    if (zeros < 0) break;
-    end = zerosEnd(bytes, zeros);
-    if (end - zeros >= WORTH || end === bytes.length) return zeros;
+  const most = Math.min(from + MOST, bytes.length);
+  let zeros = 0;
+  for (let at = from; at < most; at++) {
+    zeros = bytes[at] === 0 ? zeros + 1 : 0;
+    if (zeros === WORTH) return at + 1 - WORTH;
   }
-  return bytes.length;
+  return most - zeros;
 }
 
 /** The bytes, of which there must be so many. Throws FormatError. */

@@ -49,6 +49,9 @@ const SPARSE = 1 << 16;
  */
 const LOOSE_SHARE = 1 / 64;
 
+/** How much shorter than it is a frame is believed to become without its zeros: a machine's state does. */
+const LOOSE_TIMES = 16;
+
 const FRAMES = ["head", "state", "map", "active"] as const;
 type FrameName = typeof FRAMES[number];
 
@@ -118,6 +121,7 @@ function header(frames: readonly Uint8Array[], codec: PageCodec): Uint8Array {
   return bytes;
 }
 
+/** Bytes that the frames of a map's checkpoint may have before they are compressed. */
 function looseBytes({ counts, packs }: PageMap): number {
   let pages = 0;
   for (let i = 0; i < counts.length; i++) if (packs[i] !== 0) pages += counts[i]!;
@@ -149,7 +153,8 @@ function formOf(
   codec: PageCodec,
   loose: number,
 ): { readonly stored: Uint8Array; readonly isSparse: boolean } {
-  const sparse = encodeSparse(contents);
+  // What is so long will not be short without its zeros either.
+  const sparse = contents.length <= loose * LOOSE_TIMES ? encodeSparse(contents) : contents;
   const isSparse = sparse.length < contents.length;
   const form = { stored: isSparse ? sparse : contents, isSparse };
   if (form.stored.length <= loose) return form;

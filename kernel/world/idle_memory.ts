@@ -9,10 +9,12 @@
 import type { HostClock } from "../host/clock.ts";
 import type { Core } from "../cpu/core.ts";
 
-/** Milliseconds of one look at what the guest does. */
+/** Milliseconds of the first look at what a guest does. */
 const LOOK_MILLISECONDS = 3000;
-/** Instructions that an idle guest executes in such a time, for its timers. */
-const IDLE_INSTRUCTIONS = 15_000_000;
+/** Of the longest: a guest that wants it all back now and then is to lose it ever more seldom. */
+const LONGEST_MILLISECONDS = 300_000;
+/** Instructions that an idle guest executes in a millisecond, for its timers. */
+const IDLE_INSTRUCTIONS = 5000;
 /** Decoded pages that are worth it: they take some 13 KiB each, and those of an idle Linux are 120. */
 const WORTH_PAGES = 200;
 
@@ -33,6 +35,8 @@ export interface IdleMemory {
 export class IdleLook {
   #at: number;
   #icount = 0;
+  /** Milliseconds of the look that is under way. */
+  #span = LOOK_MILLISECONDS;
 
   /**
    * @param core of its machine
@@ -56,12 +60,13 @@ export class IdleLook {
   look(icount: number): number {
     if (this.core.decodedPages.pages < WORTH_PAGES) return Infinity;
     const now = this.clock.monotonicMilliseconds();
-    const left = this.#at + LOOK_MILLISECONDS - now;
+    const left = this.#at + this.#span - now;
     if (left > 0) return left;
-    const isIdle = icount - this.#icount < IDLE_INSTRUCTIONS;
+    const isIdle = icount - this.#icount < IDLE_INSTRUCTIONS * (now - this.#at);
     [this.#at, this.#icount] = [now, icount];
-    if (!isIdle) return LOOK_MILLISECONDS;
+    if (!isIdle) return this.#span = LOOK_MILLISECONDS;
     giveIdleMemory(this.core, this.post);
+    this.#span = Math.min(2 * this.#span, LONGEST_MILLISECONDS);
     return Infinity;
   }
 }

@@ -103,10 +103,9 @@ export class VM {
     // Waiting for the exit is a choice; a failure that nobody waits for is not an unhandled error.
     this.#exit.promise.catch(() => {});
     const { mailbox } = parts.world;
-    this.#link = new VmLink(new KernelMailbox(mailbox), host.timers, {
-      message: (got) => this.#received(got),
-      fault: (error) => this.#fail(failureReport("run", error, this.icount)),
-    });
+    const fault = (error: unknown) => this.#fail(failureReport("run", error, this.icount));
+    const message = (got: Received) => this.#received(got);
+    this.#link = new VmLink(new KernelMailbox(mailbox), host.timers, { message, fault });
     const backlog = this.#backlog = new VmBacklog(this.#link);
     const balance = () => backlog.changed();
     this.#trace = new ByteOutput(balance);
@@ -138,7 +137,7 @@ export class VM {
     }));
     this.#worker = parts.world.claim(
       (death) => this.#died(death),
-      (posted) => takePosted(posted, this.#saves, host),
+      (posted) => takePosted(posted, this.#saves, host, fault),
     );
     const restore = this.#restore = parts.restore;
     const { facts, drives } = parts;

@@ -2,18 +2,27 @@
  * What a VM's world posts to the kernel world, beside the mailbox, because shared memory cannot pass one: the
  * machine at the instant of a checkpoint (frozen_vm.ts), and memory that an idle VM does not need (idle_memory.ts).
  *
- * Invariants: who gives memory back is always answered; what makes no sense is dropped, because a VM's world is not
- * to be trusted with more than its VM.
+ * Invariants: who gives memory back is always answered; what makes no sense is dropped, or ends its VM: a VM's
+ * world is not to be trusted with more than that.
  */
 import type { Host } from "../host/host.ts";
 import { isFrozenVm } from "./frozen_vm.ts";
 import { IDLE_ANSWER, type IdleMemory } from "./idle_memory.ts";
 import type { VmSaves } from "./vm_saves.ts";
 
-/** Takes what was posted. */
-export function takePosted(posted: unknown, saves: VmSaves, host: Pick<Host, "memory">): void {
-  if (isFrozenVm(posted)) saves.posted(posted);
-  else if (isIdleMemory(posted)) takeIdle(posted, host);
+/** Takes what was posted. @param fault ends the VM whose world posts what nobody wanted */
+export function takePosted(
+  posted: unknown,
+  saves: VmSaves,
+  host: Pick<Host, "memory">,
+  fault: (error: unknown) => void,
+): void {
+  try {
+    if (isFrozenVm(posted)) saves.posted(posted);
+    else if (isIdleMemory(posted)) takeIdle(posted, host);
+  } catch (error) {
+    fault(error);
+  }
 }
 
 function isIdleMemory(posted: unknown): posted is IdleMemory {

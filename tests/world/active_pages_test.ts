@@ -9,6 +9,7 @@ import { hostFiles } from "../../kernel/host/files.ts";
 import { hostPageCodec } from "../../kernel/host/page_codec.ts";
 import { FormatError, type VM, VMKernel } from "../../mod.ts";
 import { countingGuest } from "../_support/counting_guest.ts";
+import { withFolder } from "../_support/folder.ts";
 
 /** A small guest that has come to where it waits. */
 async function ready(kernel: VMKernel): Promise<VM> {
@@ -23,9 +24,8 @@ async function ready(kernel: VMKernel): Promise<VM> {
   return vm;
 }
 
-Deno.test("a suspended VM's active pages are what it used while it was saved, and are there first", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
+Deno.test("a suspended VM's active pages are what it used while it was saved, and are there first", () =>
+  withFolder(async (folder) => {
     await using kernel = await VMKernel.start({ checkpoints: folder });
     const vm = await ready(kernel);
     const { id } = await kernel.suspend(vm);
@@ -42,14 +42,10 @@ Deno.test("a suspended VM's active pages are what it used while it was saved, an
     await writer.write(new TextEncoder().encode("abq"));
     const text = await new Response(resumed.console.readable as BodyInit).text();
     assertEquals(text, "1\n2\n");
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));
 
-Deno.test("a state whose first pages are damaged is not run from, and stays there to be mended", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
+Deno.test("a state whose first pages are damaged is not run from, and stays there to be mended", () =>
+  withFolder(async (folder) => {
     await using kernel = await VMKernel.start({ checkpoints: folder });
     const vm = await ready(kernel);
     const { id } = await kernel.suspend(vm);
@@ -67,7 +63,4 @@ Deno.test("a state whose first pages are damaged is not run from, and stays ther
     const resumed = await kernel.resume(id);
     assertEquals(resumed.identity, vm.identity);
     await resumed.powerOff();
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));

@@ -1,13 +1,16 @@
 /** Claims about memory that idle VMs give back (kernel/world/idle_memory.ts). */
 import { assert, assertEquals } from "@std/assert";
-import { unreachable } from "../../kernel/base/assert.ts";
+import { Broken, unreachable } from "../../kernel/base/assert.ts";
 import type { Core } from "../../kernel/cpu/core.ts";
 import { denoHost } from "../../kernel/host/deno_host.ts";
 import { IDLE_ANSWER, IdleLook, type IdleMemory } from "../../kernel/world/idle_memory.ts";
+import { VmSaves } from "../../kernel/world/vm_saves.ts";
 import { takePosted } from "../../kernel/world/vm_posted.ts";
 import { VMKernel } from "../../mod.ts";
 
 const PAGE = 4096;
+
+const unwanted = (error: unknown) => unreachable(`a fault: ${error}`);
 
 /** A core with so many decoded pages, and how often it has left them. */
 function pretendedCore(pages: number) {
@@ -48,6 +51,12 @@ Deno.test("a VM that does next to nothing for a while gives memory back, one tha
   now = 12_000;
   assertEquals(look.look(2e9 + 1000), Infinity);
   assertEquals(core.left, 1, "what is not worth it stays");
+  core.decodedPages.pages = 1000;
+  assertEquals(look.look(2e9 + 1000), 3000, "who wants it back loses it later than before");
+  now = 15_000;
+  assertEquals(look.look(2e9 + 2000), Infinity);
+  now = 26_999;
+  assertEquals(look.look(2e9 + 3000), 1);
 });
 
 Deno.test({
@@ -79,7 +88,8 @@ Deno.test("a VM is answered whether its memory can be given back or not", () => 
     const memory = { ...denoHost.memory, giveBack: () => can, trim: () => {} };
     const ranges = [[0, 4096]] as const;
     const buffer = new SharedArrayBuffer(8192);
-    takePosted({ kind: "idle memory", buffer, ranges, answer }, undefined as never, { memory });
+    const posted = { kind: "idle memory", buffer, ranges, answer };
+    takePosted(posted, undefined as never, { memory }, unwanted);
     return new Int32Array(answer)[0];
   });
   assertEquals(answers, [IDLE_ANSWER.zero, IDLE_ANSWER.kept]);
@@ -105,7 +115,15 @@ Deno.test("what a world posts that makes no sense is dropped", () => {
     ...[[0], [-1, 4096], [0, -1], [4096, 4097], [0, NaN], ["0", 1], [0.5, 1], [2 ** 53, 1], 5, null]
       .map((range) => ({ ...good, ranges: [[0, 1], range] })),
   ];
-  for (const posted of wrong) takePosted(posted, undefined as never, { memory });
+  for (const posted of wrong) takePosted(posted, undefined as never, { memory }, unwanted);
+});
+
+Deno.test("a world that says that it was frozen, though nobody wanted that, ends its VM only", () => {
+  const faults: unknown[] = [];
+  const saves = new VmSaves(undefined as never, () => unreachable("no save is under way"));
+  takePosted({ kind: "frozen", id: 3 }, saves, denoHost, (error) => faults.push(error));
+  assertEquals(faults.length, 1);
+  assert(faults[0] instanceof Broken);
 });
 
 Deno.test("an idle Debian gives memory back, and goes on", async () => {

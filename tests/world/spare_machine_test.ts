@@ -9,12 +9,12 @@ import { newMemory, planMemory } from "../../kernel/memory/memory_plan.ts";
 import { spareMemory, touchFirst } from "../../kernel/world/spare_memory.ts";
 import { VMKernel } from "../../mod.ts";
 import { countingGuest } from "../_support/counting_guest.ts";
+import { withFolder } from "../_support/folder.ts";
 
 const MAKE = { bios: "none", memory: "16M", clock: "virtual" } as const;
 
-Deno.test("a VM that goes on in a spare machine is the VM that goes on in a new one", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
+Deno.test("a VM that goes on in a spare machine is the VM that goes on in a new one", () =>
+  withFolder(async (folder) => {
     await using kernel = await VMKernel.start({ checkpoints: folder });
     const vm = await kernel.powerOn({ ...MAKE, kernel: countingGuest() });
     const reader = vm.console.readable.pipeThrough(new TextDecoderStream()).getReader();
@@ -34,10 +34,7 @@ Deno.test("a VM that goes on in a spare machine is the VM that goes on in a new 
       ends.push({ before, text });
     }
     assertEquals(ends[0], ends[1]);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));
 
 /** A machine of 16 MiB. */
 const config: MachineConfig = {
@@ -56,9 +53,8 @@ const config: MachineConfig = {
   trace: false,
 };
 
-Deno.test("what is suspended goes on in a spare machine as it was, though memory was found for it", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "chronovisor-test-" });
-  try {
+Deno.test("what is suspended goes on in a spare machine as it was, though memory was found for it", () =>
+  withFolder(async (folder) => {
     await using kernel = await VMKernel.start({ checkpoints: folder });
     await kernel.keepSpareWorlds(1, MAKE);
     let vm = await kernel.powerOn({ ...MAKE, kernel: countingGuest() });
@@ -79,10 +75,7 @@ Deno.test("what is suspended goes on in a spare machine as it was, though memory
     const text = await new Response(vm.console.readable as BodyInit).text();
     assert(text.endsWith("2\n"), text);
     await vm.waitForExit();
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));
 
 Deno.test("memory that was found ahead is zero, and that of other guests is let alone", () => {
   const plan = planMemory(planOptions(config));
