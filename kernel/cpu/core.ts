@@ -329,13 +329,10 @@ export class Core {
         }
       },
       decodedPage: (page: number) => decodedPages.pageAddress(page),
-      decode: (record: number, page: number) => decodedPages.decodeAt(record, page),
       hotPlace: () => this.regions.hotPlace(),
       regionWritten: (page: number, offset: number, size: number) => {
         this.regions.regionWritten(page, offset, size);
       },
-      decodeStraddle: (bits: number) => decodedPages.decodeStraddle(bits),
-      decodePoint: (record: number, page: number) => decodedPages.decodePoint(record, page),
       wantsStop: (asked: number, low: number, high: number) =>
         this.points.wantsStop(asked, low, high) ? 1 : 0,
       trapTaken: (code: number, isInterrupt: number, value: bigint) =>

@@ -15,6 +15,7 @@ import { emitWalk } from "../mmu/walk.ts";
 import { ModuleBuilder } from "../wasm/mod.ts";
 import { declareCpu } from "./cpu_code.ts";
 import { emitCsr } from "./csr.ts";
+import { emitDecoder } from "./decoder_code.ts";
 import { emitInterpreter } from "./interpreter.ts";
 import { emitMemoryAccess } from "./memory_access.ts";
 import { emitNondeterminism } from "./nondeterminism.ts";
@@ -41,6 +42,7 @@ export function generateCore(
   emitTraps(code);
   emitNondeterminism(code);
   emitCsr(code);
+  emitDecoder(code);
   emitInterpreter(code);
   return module.build();
 }

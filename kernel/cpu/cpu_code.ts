@@ -22,16 +22,10 @@ export interface CpuImports {
   readonly busWrite: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
   /** (guest page) → address of its decoded page, made when there is none. */
   readonly decodedPage: FunctionReference<readonly ["i32"], "i32">;
-  /** (address of a record, its decoded page): decodes the instruction there and some behind it. */
-  readonly decode: FunctionReference<readonly ["i32", "i32"], undefined>;
   /** The place at the hart's pc is hot: 1 when the jump cache now leads to a region there. */
   readonly hotPlace: FunctionReference<readonly [], "i32">;
   /** (guest page, first byte, bytes): code of a region was written. */
   readonly regionWritten: FunctionReference<readonly ["i32", "i32", "i32"], undefined>;
-  /** (instruction bits): decodes an instruction that lies on two pages. */
-  readonly decodeStraddle: FunctionReference<readonly ["i32"], undefined>;
-  /** (address of a record, its decoded page): decodes the instruction behind a point. */
-  readonly decodePoint: FunctionReference<readonly ["i32", "i32"], undefined>;
   /** (0 or a marker's bits, low and high word of the address) → 1: the run is to end before it. */
   readonly wantsStop: FunctionReference<readonly ["i32", "i32", "i32"], "i32">;
   /** (cause without its top bit, 1 for an interrupt, trap value): a trap is about to be taken. */
@@ -66,6 +60,12 @@ export interface CheckImports {
 
 /** Functions of the hart that other generated code calls. */
 export interface CpuFunctions {
+  /** (address of a record, its decoded page): decodes the instruction there and some behind it. */
+  readonly decodeRun: FunctionReference<readonly ["i32", "i32"], undefined>;
+  /** (instruction bits): decodes an instruction that lies on two pages into the straddle records. */
+  readonly decodeStraddle: FunctionReference<readonly ["i32"], undefined>;
+  /** (address of a record, its decoded page): decodes the instruction behind a point into those. */
+  readonly decodePoint: FunctionReference<readonly ["i32", "i32"], undefined>;
   /** (virtual address, bytes) → zero-extended value; a fault is set when it failed. */
   readonly loadSlow: FunctionReference<readonly ["i64", "i32"], "i64">;
   /** (virtual address, bytes, value). */
@@ -122,11 +122,8 @@ function declareImports(module: ModuleBuilder): CpuImports {
     busRead: module.import("busRead", ["i32", "i32"], "i32"),
     busWrite: module.import("busWrite", ["i32", "i32", "i32"], undefined),
     decodedPage: module.import("decodedPage", ["i32"], "i32"),
-    decode: module.import("decode", ["i32", "i32"], undefined),
     hotPlace: module.import("hotPlace", [], "i32"),
     regionWritten: module.import("regionWritten", ["i32", "i32", "i32"], undefined),
-    decodeStraddle: module.import("decodeStraddle", ["i32"], undefined),
-    decodePoint: module.import("decodePoint", ["i32", "i32"], undefined),
     wantsStop: module.import("wantsStop", ["i32", "i32", "i32"], "i32"),
     trapTaken: module.import("trapTaken", ["i32", "i32", "i64"], undefined),
     entropy16: module.import("entropy16", [], "i32"),
@@ -135,6 +132,9 @@ function declareImports(module: ModuleBuilder): CpuImports {
 
 function declareFunctions(module: ModuleBuilder): CpuFunctions {
   return {
+    decodeRun: module.declare("decodeRun", ["i32", "i32"], undefined),
+    decodeStraddle: module.declare("decodeStraddle", ["i32"], undefined),
+    decodePoint: module.declare("decodePoint", ["i32", "i32"], undefined),
     loadSlow: module.declare("loadSlow", ["i64", "i32"], "i64"),
     storeSlow: module.declare("storeSlow", ["i64", "i32", "i64"], undefined),
     readAddress: module.declare("readAddress", ["i64", "i32"], "i32"),

@@ -29,7 +29,8 @@ import { InterpreterOps, type RunLabels, type RunLocals } from "./interpreter_op
 import { emitRegionEntry } from "./region_entry.ts";
 import { currentPc } from "./run_place.ts";
 import { emitAskPoints, emitMarker, emitPoint } from "./point_code.ts";
-import { OPERATIONS, RECORD, SPECIAL, SPECIALS, VARIANTS } from "./records.ts";
+import { RECORD, SPECIAL, SPECIALS } from "./record_layout.ts";
+import { OPERATIONS, VARIANTS } from "./records.ts";
 import { RUN_END } from "./run_end.ts";
 
 /**
@@ -244,7 +245,7 @@ function emitCase(
   switch (operation) {
     case SPECIAL.undecoded:
       again();
-      f.call(code.imports.decode, pointer, decoded);
+      f.call(code.functions.decodeRun, pointer, decoded);
       f.br(labels.next);
       return;
     case SPECIAL.pageEnd:
@@ -283,7 +284,7 @@ function emitStraddle(
   f.brIf(labels.fault, control32("faultCause"), "unlikely");
   const high = f.let(call(code.functions.fetchHalf, i64.add(address, 2)));
   f.brIf(labels.fault, control32("faultCause"), "unlikely");
-  f.call(code.imports.decodeStraddle, i32.or(low, i32.shl(high, 16)));
+  f.call(code.functions.decodeStraddle, i32.or(low, i32.shl(high, 16)));
   f.set(pointer, code.plan.straddle);
   f.set(decoded, code.plan.straddle - 2047 * RECORD_BYTES);
   // A service that the walks asked wants to stop: behind this instruction.

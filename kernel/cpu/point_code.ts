@@ -11,7 +11,7 @@ import { RECORD_BYTES } from "../memory/memory_plan.ts";
 import { call, type FunctionBuilder, i32, type I32Value, i64, type Local } from "../wasm/mod.ts";
 import type { CpuCode } from "./cpu_code.ts";
 import type { RunLabels, RunLocals } from "./interpreter_ops.ts";
-import { RECORD } from "./records.ts";
+import { RECORD } from "./record_layout.ts";
 import { RUN_END } from "./run_end.ts";
 import { currentPc, endRun } from "./run_place.ts";
 
@@ -56,7 +56,7 @@ export function emitPoint(
 ): void {
   const { budget, pointer, decoded } = locals;
   emitAskPoints(code, f, locals);
-  f.call(code.imports.decodePoint, pointer, decoded);
+  f.call(code.functions.decodePoint, pointer, decoded);
   f.set(decoded, i32.add(i32.sub(decoded, pointer), code.plan.straddle));
   f.set(pointer, code.plan.straddle);
   f.set(budget, i64.add(budget, 1));

@@ -35,6 +35,10 @@ export const DECODED_SLOTS = 2050;
 export const RECORD_BYTES = 16;
 /** Bytes of a decoded page. */
 export const DECODED_PAGE_BYTES = DECODED_SLOTS * RECORD_BYTES;
+/** Bytes for the table that the generated decoder reads (cpu/decoder_table.ts). */
+export const DECODER_TABLE_BYTES = 8192;
+/** Instructions that may begin in a page: one at each halfword. */
+export const PAGE_SLOTS = 2048;
 /** Bytes of one TLB entry. */
 export const TLB_ENTRY_BYTES = 16;
 /** Masks of MemoryPlan.pageElements, a power of two. */
@@ -129,6 +133,10 @@ export interface MemoryPlan extends MemoryPlanOptions {
   readonly decoded: number;
   /** Records for an instruction that lies on two pages. */
   readonly straddle: number;
+  /** The generated decoder's table. */
+  readonly decoderTable: number;
+  /** 1 for each halfword of a page at which instructions ask points first, on whatever page. */
+  readonly pointSlots: number;
   /**
    * Which cache elements may hold entries of virtual pages with a hash (i64 bit masks): set by fills,
    * emptied with the elements.
@@ -193,6 +201,8 @@ export function planMemory(options: MemoryPlanOptions): MemoryPlan {
     decodedIndex: area(ramPages * 2),
     decodedOwner: area(decodedPages * 4),
     straddle: area(4 * RECORD_BYTES),
+    decoderTable: area(DECODER_TABLE_BYTES),
+    pointSlots: area(PAGE_SLOTS),
     pageElements: area(PAGE_ELEMENT_MASKS * 8),
     pageFlags: area(ramPages),
     pageWritable: area(ramPages * 8),

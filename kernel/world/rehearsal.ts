@@ -6,7 +6,6 @@
  * Invariant: nothing of it is left but warm code, and a machine that nobody has seen (spare_machine.ts).
  */
 import type { MachineConfig, MachineFactory } from "./machine_port.ts";
-import { rehearseDecoding } from "./rehearsed_code.ts";
 import { CompilePort } from "./remote_compiler.ts";
 import { makeSpareMachine, type SpareMachine } from "./spare_machine.ts";
 
@@ -51,7 +50,6 @@ export async function rehearse(
     machine.takeOutputs();
   }
   machine.stats();
-  if (machine.machine !== undefined) rehearseDecoding(machine.machine.core);
   const { rehearseRestore } = await import("./restore_rehearsal.ts");
   await rehearseRestore(config, surroundings, create);
   port1.close();

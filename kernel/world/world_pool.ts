@@ -11,8 +11,8 @@ import type { HostWorkers } from "../host/workers.ts";
 import { EarlyWorld } from "./early_world.ts";
 import type { Rehearsal } from "./rehearsal.ts";
 
-/** Milliseconds that the pool leaves the host to a VM that has taken a spare. */
-const REFILL_MILLISECONDS = 50;
+/** Milliseconds that the pool leaves the host to a VM that has taken a spare: until its first command is done. */
+const REFILL_MILLISECONDS = 250;
 
 /** Spares that died in a row, before they were ready, after which no more are made. */
 const DEATHS_MAXIMUM = 3;

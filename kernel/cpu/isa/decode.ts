@@ -4,7 +4,6 @@
  *
  * Invariant: decoding depends on the bits alone and never throws.
  */
-import { assert } from "../../base/assert.ts";
 import { expandCompressed } from "./c.ts";
 import { ROWS } from "./table.ts";
 
@@ -63,15 +62,20 @@ function bitCount(word: number): number {
   return count;
 }
 
-/** Candidates by major opcode (5 bits) and funct3, most specific first. */
-const buckets: Uint16Array[] = [];
-for (let key = 0; key < 256; key++) {
+/** Major opcodes of 5 bits times funct3. */
+export const BUCKETS = 256;
+
+/** Rows that words with a major opcode and funct3 may be, most specific first. */
+export function bucketOf(key: number): Uint16Array {
   const word = (key >> 3) << 2 | 3 | (key & 7) << 12;
   const candidates = ROWS.map((row, i) => ({ row, i }))
     .filter(({ row }) => ((word ^ row.match) & row.mask & 0x707f) === 0)
     .sort((a, b) => bitCount(b.row.mask) - bitCount(a.row.mask));
-  buckets.push(Uint16Array.from(candidates, ({ i }) => i));
+  return Uint16Array.from(candidates, ({ i }) => i);
 }
+
+/** Those that were asked for: making all takes a new world milliseconds. */
+const buckets: (Uint16Array | undefined)[] = new Array(BUCKETS).fill(undefined);
 
 const masks = Int32Array.from(ROWS, (row) => row.mask);
 const matches = Int32Array.from(ROWS, (row) => row.match);
@@ -111,8 +115,8 @@ export function decode(bits: number, out: Decoded): number {
   }
   out.length = 4;
   out.bits = bits >>> 0;
-  const bucket = buckets[(bits >>> 2 & 31) << 3 | bits >>> 12 & 7];
-  assert(bucket !== undefined);
+  const key = (bits >>> 2 & 31) << 3 | bits >>> 12 & 7;
+  const bucket = buckets[key] ??= bucketOf(key);
   for (let i = 0; i < bucket.length; i++) {
     const row = bucket[i]!;
     if (((bits ^ matches[row]!) & masks[row]!) !== 0) continue;

@@ -21,6 +21,13 @@ const NAMES: readonly (Marker | undefined)[] = [undefined, "begin", "end", "writ
 const IMMEDIATE_SHIFT = 12;
 const FAMILY_BITS = (FAMILY << IMMEDIATE_SHIFT | OPCODE.lui) >>> 0;
 
+/** The bits of all markers but for a kind at a place, which is not 0. */
+export const MARKER_FAMILY = {
+  bits: FAMILY_BITS,
+  kindShift: IMMEDIATE_SHIFT,
+  kindMask: KIND_MASK,
+} as const;
+
 /** Bytes from the begin marker to the core: the marker, and the jump around the core. */
 export const CORE_OFFSET = 8;
 
