@@ -42,11 +42,14 @@ export class Digest {
   }
 }
 
-/** Eight tables, so that eight bytes are taken at once: table n is for a byte with n bytes behind it. */
-let crcTables: Uint32Array | undefined;
+/**
+ * Eight tables, so that eight bytes are taken at once: table n is for a byte with n bytes behind it. Signed, because
+ * V8 keeps numbers of 32 bits with a sign without allocating any memory for them, also before it compiles this.
+ */
+let crcTables: Int32Array | undefined;
 
-function makeCrcTables(): Uint32Array {
-  const tables = new Uint32Array(8 * 256);
+function makeCrcTables(): Int32Array {
+  const tables = new Int32Array(8 * 256);
   for (let byte = 0; byte < 256; byte++) {
     let crc = byte;
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >>> 1 ^ 0xedb88320 : crc >>> 1;
@@ -77,7 +80,7 @@ export function crc32(bytes: Uint8Array, from = 0): number {
 }
 
 function crcOf(
-  tables: Uint32Array,
+  tables: Int32Array,
   bytes: Uint8Array,
   before: number,
   first: number,

@@ -24,8 +24,10 @@ export const WORKING_SET_VERSION = 1;
 export const WORKING_SET_PAGES_MAXIMUM = 16_384;
 /** Bytes of the header. */
 export const WORKING_SET_HEADER_BYTES = 48;
-/** Pages that are read and checked together: 1 MiB. */
+/** Pages that are checked together: 1 MiB. */
 const PART_PAGES = 256;
+/** Pages that are read together: what is read fits into the host's caches, and takes little new memory. */
+const PIECE_PAGES = 64;
 
 const MAGIC = new TextEncoder().encode("CHRONWKS");
 
@@ -89,24 +91,50 @@ export function loadWorkingSet(
   loaded: (first: number, pages: number) => void,
 ): void {
   const { pages, runs, crcs, contents } = readLists(file, of, codec);
-  const staging = new Uint8Array(Math.min(PART_PAGES, pages) * PAGE_BYTES);
-  let [run, done] = [0, 0];
+  const staging = new Uint8Array(Math.min(PIECE_PAGES, pages) * PAGE_BYTES);
+  const place = new Runs(runs);
   for (let part = 0; part < crcs.length; part++) {
-    const count = Math.min(PART_PAGES, pages - part * PART_PAGES);
-    const bytes = staging.subarray(0, count * PAGE_BYTES);
-    readWhole(file, contents + part * PART_PAGES * PAGE_BYTES, bytes);
-    if (codec.crc32(bytes) !== crcs[part]) {
+    const first = part * PART_PAGES;
+    const end = Math.min(pages, first + PART_PAGES);
+    const placed: number[] = [];
+    let crc = 0;
+    for (let piece = first; piece < end; piece += PIECE_PAGES) {
+      const count = Math.min(PIECE_PAGES, end - piece);
+      const bytes = staging.subarray(0, count * PAGE_BYTES);
+      readWhole(file, contents + piece * PAGE_BYTES, bytes);
+      crc = codec.crc32(bytes, crc);
+      place.next(count, (page, some, taken) => {
+        const from = staging.subarray(taken * PAGE_BYTES, (taken + some) * PAGE_BYTES);
+        ram.set(from, page * PAGE_BYTES);
+        placed.push(page, some);
+      });
+    }
+    if (crc !== crcs[part]) {
       throw new FormatError(`the checksum of part ${part} does not hold`);
     }
+    for (let i = 0; i < placed.length; i += 2) loaded(placed[i]!, placed[i + 1]!);
+  }
+}
+
+/** Goes through the pages of runs, some at a time. */
+class Runs {
+  #run = 0;
+  /** Pages of the run that were gone through. */
+  #done = 0;
+
+  constructor(private readonly runs: Uint32Array) {}
+
+  /** The next pages: gives the first and the number of each stretch, and how many came before it. */
+  next(count: number, each: (page: number, pages: number, before: number) => void): void {
     for (let taken = 0; taken < count;) {
-      const first = runs[2 * run]! + done;
-      const some = Math.min(runs[2 * run + 1]! - done, count - taken);
-      const from = staging.subarray(taken * PAGE_BYTES, (taken + some) * PAGE_BYTES);
-      ram.set(from, first * PAGE_BYTES);
-      loaded(first, some);
+      const [first, length] = [this.runs[2 * this.#run]!, this.runs[2 * this.#run + 1]!];
+      const some = Math.min(length - this.#done, count - taken);
+      each(first + this.#done, some, taken);
       taken += some;
-      done += some;
-      if (done === runs[2 * run + 1]) [run, done] = [run + 1, 0];
+      this.#done += some;
+      if (this.#done < length) continue;
+      this.#run++;
+      this.#done = 0;
     }
   }
 }
