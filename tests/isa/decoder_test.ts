@@ -3,15 +3,14 @@
  * of all rows, what lies at the end of a page, and how far it decodes ahead.
  */
 import { assertEquals } from "@std/assert";
+import { Prng } from "../../kernel/base/prng.ts";
 import { decode, newDecoded } from "../../kernel/cpu/isa/decode.ts";
 import { isMarker, markerBits } from "../../kernel/cpu/isa/marker.ts";
 import { ROWS } from "../../kernel/cpu/isa/table.ts";
-import { RECORD, SPECIAL } from "../../kernel/cpu/record_layout.ts";
+import { RECORD, SPECIAL, SPECIALS } from "../../kernel/cpu/record_layout.ts";
 import { SINK, VARIANTS } from "../../kernel/cpu/records.ts";
-import { SPECIALS } from "../../kernel/cpu/record_layout.ts";
 import { HART } from "../../kernel/memory/hart_layout.ts";
 import { RECORD_BYTES } from "../../kernel/memory/memory_plan.ts";
-import { Prng } from "../../kernel/base/prng.ts";
 import { BareCore, RAM } from "../_support/bare_core.ts";
 
 const PAGE = 4096;
