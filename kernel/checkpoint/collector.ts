@@ -6,8 +6,8 @@
  * another, each in one step; these are durable before the checkpoint goes; that it has gone is durable before
  * a page goes that only it had.
  *
- * Invariants: after a crash at any instant every checkpoint is whole; while a checkpoint cannot be read no
- * pack is removed or made smaller, because it may be the one that refers to it.
+ * Invariants: after a crash at any instant every checkpoint is whole; while a checkpoint cannot be read, or is
+ * missing that others need, no pack is removed or made smaller, because it may be the one that refers to it.
  */
 import { ConfigError, FormatError } from "../base/errors.ts";
 import { PARTIAL } from "../datastore/pack_writer.ts";
@@ -191,7 +191,7 @@ function sizeOf(folder: StoreFolder, path: string): number {
   return file.size;
 }
 
-/** Pages of each pack that maps name; undefined when a map cannot be read. */
+/** Pages of each pack that maps name; undefined when a map cannot be read, or is missing. */
 function livePages(folder: StoreFolder, problems: string[]): Map<string, LivePages> | undefined {
   const live = new Map<string, LivePages>();
   for (const id of folder.checkpointIds()) {
@@ -200,6 +200,10 @@ function livePages(folder: StoreFolder, problems: string[]): Map<string, LivePag
         const file = folder.open(id);
         return { head: file.head, map: file.map() };
       });
+      // It may only be missing for now: what it alone refers to is to be there when it comes back.
+      if (head.parent !== null && !folder.has(head.parent)) {
+        throw new FormatError(`checkpoint ${id} needs ${head.parent}, which is not there`);
+      }
       const marks = head.packs.map((pack) => {
         let pages = live.get(pack);
         if (pages === undefined) live.set(pack, pages = new LivePages());

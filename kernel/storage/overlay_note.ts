@@ -3,7 +3,7 @@
  * good (S17.10). It is what the next start with that image finds after a crash.
  *
  *     IMAGE.goes-on      JSON: the overlay's name, and the checkpoint that keeps the image, if one is to
- *     IMAGE.ID.qcow2     the overlay
+ *     IMAGE.ID.qcow2     the overlay; an overlay's own overlay has the name of the first image, too
  *
  * TABLE of what there can be, and what a start with the image does:
  *
@@ -54,9 +54,12 @@ export type KeepsImage = (image: string, keeper: string) => boolean;
 /** Path of an image's note. */
 const notePath = (image: string) => image + NOTE;
 
-/** Path of an overlay of an image. */
+/** What overlays of overlays would add to their names each time. */
+const OVERLAYS = /(\.[0-9a-f]{8}\.qcow2)+$/;
+
+/** Path of an overlay of an image, which may be an overlay itself: all of a disk have its first image's name. */
 export function overlayPath(image: string, id: string): string {
-  return `${image}.${id.slice(0, 8)}.qcow2`;
+  return `${image.replace(OVERLAYS, "")}.${id.slice(0, 8)}.qcow2`;
 }
 
 function nameOf(path: string): string {

@@ -257,7 +257,7 @@ export class CheckpointService {
     const about = {
       vm: name,
       label: options.label ?? "",
-      created: Number(this.host.clock.wallNanoseconds() / 1_000_000n),
+      created: Number(wallNanoseconds / 1_000_000n),
       kind,
       machineVersion: facts.machine.machineVersion,
       icount: vm.icount,

@@ -25,6 +25,7 @@ import { type FileIdentity, identityOf } from "../storage/file_identity.ts";
 import { imageChain, type ImageFileName, type ImageLocks } from "../storage/image_files.ts";
 import { openDisk } from "../storage/open_disk.ts";
 import { overlayPath, removeOverlay, writeNote } from "../storage/overlay_note.ts";
+import { CHAIN_MAXIMUM } from "../storage/qcow2/open.ts";
 import { createQcow2 } from "../storage/qcow2/create.ts";
 import { Qcow2Image } from "../storage/qcow2/image.ts";
 import { StoppedDisk } from "../storage/stopped_disk.ts";
@@ -34,6 +35,8 @@ import { WriteMarks } from "../storage/write_marks.ts";
 
 /** Most sectors that are written back while requests wait; a sixteenth of a small disk. */
 const FEW_SECTORS = 8192;
+/** Files that a disk may have besides those that were retained: overlays of saves, of forks and of users. */
+const SPARE_OVERLAYS = 4;
 /** Passes over an overlay before requests have to wait, however many sectors are left. */
 const PASSES_MAXIMUM = 8;
 /** Most files of a copy: the next one is whole again. */
@@ -132,6 +135,7 @@ export class VmDisk {
           `expected disk "copy-commit"`,
       );
     }
+    if (plan.keeper !== undefined) this.#refuseTooDeep();
     const overlay = isScratch ? plan.scratchPath : overlayPath(path, plan.id);
     if (files.exists(overlay)) throw new HostError(`Cannot make "${overlay}": it exists already`);
     try {
@@ -149,6 +153,19 @@ export class VmDisk {
       }
       throw error;
     }
+  }
+
+  /** Throws `ConfigError` where one more overlay for good would leave no room for those of saves and forks. */
+  #refuseTooDeep(): void {
+    const { length } = imageChain(this.files, this.#image);
+    if (length < CHAIN_MAXIMUM - SPARE_OVERLAYS) return;
+    throw new ConfigError(
+      `Cannot keep "${this.#image.path}" as it is: its disk lies in ${length} files already, of at most ` +
+        `${
+          CHAIN_MAXIMUM - SPARE_OVERLAYS
+        }; expected disk "copy-commit", or an image without them ` +
+        `(disk convert)`,
+    );
   }
 
   /**

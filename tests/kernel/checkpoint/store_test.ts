@@ -293,6 +293,14 @@ Deno.test("missing parents, missing packs and damaged pages are named; the rest 
   );
   assertEquals(store.tree().map(({ id }) => id).sort(), [child, other].sort());
   await assertMemory(store, other, [1, 2, 3]);
+
+  // It may come back: what only it refers to stays.
+  const deleted = await store.delete([other]);
+  assertEquals([deleted.removed, deleted.rewritten, deleted.problems.length], [0, 0, 1]);
+  assert(deleted.problems[0]!.includes(`${child} needs ${root}`), deleted.problems[0]);
+  files.rename("away", `${STORE}/checkpoints/${root}.checkpoint`);
+  assertEquals(await store.verify(), []);
+  await assertMemory(store, child, changed);
 });
 
 Deno.test("a damaged or foreign checkpoint is listed as such, and stops collection until it is deleted", async () => {

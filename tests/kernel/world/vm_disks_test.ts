@@ -121,6 +121,30 @@ for (const format of ["raw", "qcow2"] as const) {
   });
 }
 
+Deno.test("a disk is retained as often as it can be opened, under names that stay short", async () => {
+  const files = new CrashFiles();
+  const store = testStore(files, 1, "/store");
+  const model = await makeImage(files, "/disk", "qcow2", SECTORS);
+  const disks = await openDrive(files, "/disk");
+  const retain = () => checkpointDisks(store, disks, "retain", model);
+  let live = "/disk";
+  const refused = await (async () => {
+    for (let count = 0; count < 100; count++) {
+      const made = await retain().catch((error: Error) => error);
+      if (made instanceof Error) return made;
+      live = made.live[0]!.path;
+      assertEquals(live.length, "/disk.01234567.qcow2".length);
+    }
+  })();
+  assert(refused instanceof ConfigError && refused.message.includes("60 files already"));
+  const { then } = await checkpointDisks(store, disks, "copy-commit", model);
+  assertEquals(await valuesOf(disks.served[0]!), then.values);
+  await disks.close();
+  const again = await openDrive(files, live);
+  assertEquals(await valuesOf(again.served[0]!), model.now);
+  await again.close();
+});
+
 Deno.test("an image that is an overlay itself is saved with what it shows", async () => {
   const files = new CrashFiles();
   const store = testStore(files, 1, "/store");
