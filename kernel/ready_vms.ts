@@ -153,7 +153,7 @@ export class ReadyVms {
     const { path } = saved.store;
     const failed = (error: Error) => warn(`Cannot keep the booted guest: ${error.message}`);
     try {
-      host.files.ensureFolder(path);
+      host.files.ensureFolder(path, true);
       // Of several that boot at once, one is kept.
       const lock = host.files.tryLock(`${path}/ready.lock`, { exclusive: true });
       if (lock === undefined) return;

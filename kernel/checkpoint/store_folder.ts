@@ -100,10 +100,10 @@ export class StoreFolder {
     return this.#idsIn(this.packs, PACK);
   }
 
-  /** Makes the folders where they do not exist. Throws HostError. */
+  /** Makes the folders where they do not exist: what guests had in memory is nobody else's to read. Throws HostError. */
   ensure(): void {
     for (const folder of [this.packs, this.checkpoints, this.claims, this.disks]) {
-      this.host.files.ensureFolder(folder);
+      this.host.files.ensureFolder(folder, true);
     }
   }
 

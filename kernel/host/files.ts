@@ -9,6 +9,7 @@
  * the transfer (both are synchronous), so requests of several disks may interleave.
  */
 import { HostError } from "../base/errors.ts";
+import { allocateFile } from "./allocate.ts";
 
 /** An open file of the host. */
 export interface HostFile {
@@ -64,8 +65,12 @@ export interface HostFiles {
   create(path: string): HostFile;
   /** Makes a folder and those that it lies in; one that exists must be empty. Throws `HostError`. */
   createFolder(path: string): void;
-  /** Makes a folder and those that it lies in where they do not exist. Throws `HostError`. */
-  ensureFolder(path: string): void;
+  /**
+   * Makes a folder and those that it lies in where they do not exist. Throws `HostError`.
+   *
+   * @param isPrivate whether those that are made are this user's alone
+   */
+  ensureFolder(path: string, isPrivate?: boolean): void;
   /** Names of the files in a folder, sorted. Throws `HostError`. */
   list(path: string): string[];
   /** Names of the folders in a folder, sorted. Throws `HostError`. */
@@ -102,6 +107,11 @@ export interface HostFiles {
   readAll(path: string): Promise<Uint8Array<ArrayBuffer>>;
   /** Makes or replaces a file as a whole, and the folders that it lies in. Throws `HostError`. */
   replace(path: string, bytes: Uint8Array): void;
+  /**
+   * Takes the room of a file's first bytes, where the host can; gives whether it did. What was never written reads
+   * as zeros. Throws HostError when there is not so much room. A host without it never can.
+   */
+  readonly allocate?: (path: string, bytes: number) => boolean;
 }
 
 /** Does something with a file or folder; what it throws becomes a `HostError`. */
@@ -160,7 +170,10 @@ export const hostFiles: HostFiles = {
         throw new Error(`there is "${name}" in it already; expected a new or empty folder`);
       }
     }),
-  ensureFolder: (path) => attempt("make", path, () => Deno.mkdirSync(path, { recursive: true })),
+  ensureFolder: (path, isPrivate = false) =>
+    attempt("make", path, () => {
+      Deno.mkdirSync(path, { recursive: true, ...isPrivate && { mode: 0o700 } });
+    }),
   list: (path) => namesIn(path, ({ isFile }) => isFile),
   folders: (path) => namesIn(path, ({ isDirectory }) => isDirectory),
   exists: (path) => {
@@ -184,6 +197,7 @@ export const hostFiles: HostFiles = {
       const times = [mtime, ctime].map((time) => time?.getTime() ?? 0);
       return { text: [size, ...times, dev, ino].join(" "), changed: Math.max(...times) };
     }),
+  allocate: allocateFile,
   rename: (from, to) => attempt("rename", from, () => Deno.renameSync(from, to)),
   remove: (path) =>
     attempt("remove", path, () => {

@@ -8,7 +8,7 @@ import { ConfigError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import type { DiskFormat } from "./disk_format.ts";
 import { diskInfo } from "./disk_info.ts";
-import { createLazyZero } from "./lazy_zero/mod.ts";
+import { createAllocated } from "./lazy_zero/mod.ts";
 import { type ImageUseOptions, withImage } from "./lock_image.ts";
 import { createQcow2, type CreateQcow2Options, createRaw } from "./qcow2/create.ts";
 import { resolvePath } from "./qcow2/open.ts";
@@ -42,7 +42,7 @@ export async function createDisk(
       case "raw":
         return await createRaw(files, path, bytes);
       case "lazy-zero":
-        return createLazyZero(files, path, { bytes });
+        return createAllocated(files, path, { bytes });
       case "qcow2":
         return await createQcow2(files, path, { ...qcow2, bytes });
     }

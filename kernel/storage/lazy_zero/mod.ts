@@ -69,6 +69,20 @@ export function createLazyZero(files: HostFiles, path: string, options: LazyZero
   }
 }
 
+/**
+ * The same with all of its room taken, where the host can do that: no write will lack any. Throws like
+ * `createLazyZero`, and HostError when there is not so much room.
+ */
+export function createAllocated(files: HostFiles, path: string, options: LazyZeroOptions): void {
+  createLazyZero(files, path, options);
+  try {
+    files.allocate?.(path, files.facts(path).bytes);
+  } catch (error) {
+    if (error instanceof HostError && !options.over) files.remove(path);
+    throw error;
+  }
+}
+
 function roomIn(file: HostFile, blockBytes: number): number {
   const bytes = mostBytes(file.size, blockBytes);
   if (bytes > 0) return bytes;

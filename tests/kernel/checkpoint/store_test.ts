@@ -378,6 +378,12 @@ Deno.test("on real files: saved, reopened, deleted; nothing is left", async () =
     const open = () => new CheckpointStore({ files: hostFiles, codec, entropy: hostEntropy }, path);
     const memory = Array.from({ length: 300 }, (_, i) => i % 4 === 0 ? 0 : 40_000 + i);
     const root = await saveMemory(open(), memory);
+    // What guests had in memory is nobody else's to read.
+    if (Deno.build.os === "linux") {
+      for (const part of ["", "/packs", "/checkpoints", "/disks"]) {
+        assertEquals((Deno.statSync(path + part).mode ?? 0) & 0o777, 0o700, part);
+      }
+    }
     const changed = memory.map((n, i) => i % 10 === 0 ? i : n);
     const child = await saveMemory(open(), changed, {
       parent: root,

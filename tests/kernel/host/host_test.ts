@@ -2,6 +2,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { HostError } from "../../../kernel/base/errors.ts";
 import { denoHost } from "../../../kernel/host/deno_host.ts";
+import { hostFiles } from "../../../kernel/host/files.ts";
+import { createDisk } from "../../../kernel/storage/mod.ts";
+import { withFolder } from "../../_support/folder.ts";
 
 Deno.test("files.open() names the file and the reason when it is missing", () => {
   const error = assertThrows(() => denoHost.files.open("no/such/file"), HostError);
@@ -157,4 +160,19 @@ Deno.test({
       assertEquals(await run(flags, ["blind"]), "started\n");
     }
   },
+});
+
+Deno.test({
+  name: "room in a file is taken at once, and refused where there is not so much",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    withFolder(async (folder) => {
+      const path = `${folder}/disk`;
+      await createDisk(hostFiles, { path, format: "lazy-zero" }, 64 << 20);
+      assert((Deno.statSync(path).blocks ?? 0) * 512 >= 64 << 20);
+      const more = Deno.statSync(path).size;
+      assertThrows(() => hostFiles.allocate!(path, 2 ** 50), HostError, "there is no room for");
+      assertEquals(Deno.statSync(path).size, more);
+      assertEquals(hostFiles.allocate!(`${folder}/missing`, 4096), false);
+    }),
 });
