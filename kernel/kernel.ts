@@ -251,7 +251,8 @@ export class Kernel {
   /**
    * Learns which pages the VM of a checkpoint uses first, exactly, from a recording in which the checkpoint was
    * taken, or which began when a VM went on from it; goers-on have them at once (`LoadOptions.first`). Gives
-   * how many pages those are. Rejects with `ConfigError` when the recording does not fit, and like `replay`.
+   * how many pages those are. Rejects with `ConfigError` when the recording does not fit: its machine is not the
+   * checkpoint's at the checkpoint's instruction, or it begins later; and like `replay`.
    *
    * @param folder of the recording
    * @param milliseconds of the guest's time that count; 1000 by default

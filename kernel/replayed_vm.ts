@@ -49,6 +49,13 @@ export interface ReplayOptions {
   readonly learn?: ReplayLearning & { readonly onLearned: (pages: Uint32Array) => void };
 }
 
+/** What the replay's world is to learn: what can be sent to it. */
+function learningOf({ learn }: ReplayOptions): ReplayLearning | undefined {
+  if (learn === undefined) return undefined;
+  const { from, harts, milliseconds } = learn;
+  return { from, harts, milliseconds };
+}
+
 /** Replays a recording; told about at `Kernel.replay`. */
 export async function replayVm(
   { host, worlds, translations, cores, admit, follow }: VmMaking,
@@ -110,8 +117,7 @@ export async function replayVm(
         replayOnly,
         plugins,
         symbols: plugins.length === 0 ? undefined : options.symbols,
-        learn: options.learn &&
-          { from: options.learn.from, milliseconds: options.learn.milliseconds },
+        learn: learningOf(options),
       },
       onReplayOnly: options.onReplayOnly,
       onLearned: options.learn?.onLearned,

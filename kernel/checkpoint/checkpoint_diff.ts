@@ -127,11 +127,10 @@ interface States {
   readonly others: string;
 }
 
-/** A checkpoint's machine image, as far as it is compared. Throws FormatError. */
-function readStates({ head, state }: OpenCheckpoint): States {
+/** Blocks of a checkpoint's harts in their order (hart_layout.ts). Throws FormatError. */
+export function hartsOf({ head, state }: OpenCheckpoint): Uint8Array {
   const where = `checkpoint ${head.id}: image`;
-  const image = new Shape(state.image, where);
-  const harts = image.field("harts");
+  const harts = new Shape(state.image, where).field("harts");
   const version = harts.field("version").whole(1);
   if (version !== HART_LAYOUT_VERSION) {
     throw new FormatError(
@@ -143,13 +142,20 @@ function readStates({ head, state }: OpenCheckpoint): States {
   if (bytes.length !== expected) {
     throw new FormatError(`${where} has ${bytes.length} bytes of harts: expected ${expected}`);
   }
+  return bytes;
+}
+
+/** A checkpoint's machine image, as far as it is compared. Throws FormatError. */
+function readStates(checkpoint: OpenCheckpoint): States {
+  const { head, state } = checkpoint;
+  const image = new Shape(state.image, `checkpoint ${head.id}: image`);
   const states = image.field("devices").list(
     DEVICES_MAXIMUM,
     (device) => [device.field("name").text(), stateOf(device)] as const,
   );
   const { current, clock, diskResults, toHost } = state.image;
   return {
-    harts: bytes,
+    harts: hartsOf(checkpoint),
     machine: stateOf(image.field("machine")),
     devices: new Map(states),
     others: JSON.stringify([current, clock, diskResults, toHost], bytesAsText),

@@ -320,7 +320,8 @@ export class CheckpointStore implements Checkpoints {
     );
     return await this.#shared(() => {
       for (const id of ids ?? []) this.#require(id);
-      return verifyStore(this.#folder, ids ?? this.#folder.checkpointIds(), progress);
+      const store = { folder: this.#folder, claims: this.#claims };
+      return verifyStore(store, ids ?? this.#folder.checkpointIds(), progress);
     });
   }
 

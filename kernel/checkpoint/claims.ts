@@ -69,6 +69,11 @@ export class Claims {
     });
   }
 
+  /** Whether a suspended state has been run from: its VM writes, or wrote, to the disks that it left. Throws HostError. */
+  wasRunFrom(id: string): boolean {
+    return this.#has(id, MARK);
+  }
+
   /**
    * Holds a suspended state for a VM that is restored from it, whether it was run from before or not. The store must
    * be locked. Rejects with ConfigError and HostError.

@@ -7,6 +7,7 @@ import { FormatError, HostError } from "../base/errors.ts";
 import { PackReader } from "../datastore/pack_reader.ts";
 import { flatten, indexIn } from "../datastore/page_map.ts";
 import { checkMachineVersion } from "./checkpoint_format.ts";
+import type { Claims } from "./claims.ts";
 import { diskProblems } from "./disk_check.ts";
 import { named, type StoreFolder } from "./store_folder.ts";
 
@@ -24,6 +25,14 @@ const PROBLEMS_MAXIMUM = 20;
 /** Most damaged pages of a pack that are told apart. */
 const PAGES_MAXIMUM = 10_000;
 
+/** What is looked over. */
+export interface StoreLookedOver {
+  /** The store's folder. */
+  readonly folder: StoreFolder;
+  /** Which suspended states were run from. */
+  readonly claims: Pick<Claims, "wasRunFrom">;
+}
+
 /** What is wrong with packs: the pack's own problem, or of some pages. */
 interface PackProblems {
   readonly whole: string | undefined;
@@ -33,7 +42,7 @@ interface PackProblems {
 
 /** Looks over checkpoints and all that they refer to. Throws HostError when the store cannot be read. */
 export function verifyStore(
-  folder: StoreFolder,
+  store: StoreLookedOver,
   ids: readonly string[],
   progress: (done: number, of: number) => void = () => {},
 ): StoreProblem[] {
@@ -41,7 +50,7 @@ export function verifyStore(
   const problems: StoreProblem[] = [];
   try {
     ids.forEach((checkpoint, i) => {
-      for (const problem of checkpointProblems(folder, checkpoint, packs)) {
+      for (const problem of checkpointProblems(store, checkpoint, packs)) {
         problems.push({ checkpoint, problem });
       }
       progress(i + 1, ids.length);
@@ -53,7 +62,7 @@ export function verifyStore(
 }
 
 function checkpointProblems(
-  folder: StoreFolder,
+  { folder, claims }: StoreLookedOver,
   id: string,
   packs: Map<string, PackProblems>,
 ): string[] {
@@ -64,8 +73,7 @@ function checkpointProblems(
     named(id, () => {
       checkMachineVersion(own.head);
       own.active();
-      const isSuspended = own.head.kind === "suspended";
-      problems.push(...diskProblems(folder, id, own.state(), isSuspended));
+      problems.push(...diskProblems(folder, id, own.state(), () => claims.wasRunFrom(id)));
     });
     const maps = chain.map((file) =>
       named(file.head.id, () => ({ map: file.map(), packs: file.head.packs }))

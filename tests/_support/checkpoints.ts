@@ -59,12 +59,12 @@ export function aboutOf(about: Partial<CheckpointAbout> = {}): CheckpointAbout {
 }
 
 /** A state that says which memory it belongs to. */
-export function stateOf(memory: Memory): CheckpointState {
+export function stateOf(memory: Memory, disks: CheckpointState["disks"] = []): CheckpointState {
   return {
     image: { version: 1, memoryBytes: memory.length * PAGE_BYTES } as never,
     config: { harts: 1, append: "quiet", memory: memory.join() },
     identity: { uuid: "u", mac: new Uint8Array([2, 0, 0, 0, 0, 1]) },
-    disks: [],
+    disks,
   };
 }
 
@@ -76,6 +76,8 @@ export interface SaveOptions {
   /** Pages that are saved as active. */
   readonly active?: readonly number[] | undefined;
   readonly about?: Partial<CheckpointAbout> | undefined;
+  /** What it says of disks; none by default. */
+  readonly disks?: CheckpointState["disks"] | undefined;
   /** Without it, the index is made of the store's packs. */
   readonly index?: DedupIndex | undefined;
 }
@@ -122,7 +124,7 @@ export async function saveMemory(
   const save = await store.beginSave({ memoryPages: memory.length, ...parent && { parent } });
   try {
     const pages = encodePages(save, memory, options);
-    const head = await save.commit(aboutOf(options.about), stateOf(memory), pages);
+    const head = await save.commit(aboutOf(options.about), stateOf(memory, options.disks), pages);
     assertEquals(head.id, save.id);
     return save.id;
   } finally {

@@ -8,6 +8,8 @@ import { ConfigError, VMKernel } from "../../mod.ts";
 import { aboutOf, saveMemory } from "../_support/checkpoints.ts";
 import { debianTest } from "../_support/debian.ts";
 import { until } from "../_support/until.ts";
+import { countingGuest } from "../_support/counting_guest.ts";
+import { writingGuest } from "../_support/writing_guest.ts";
 import { hostFiles } from "../../kernel/host/files.ts";
 import { hostEntropy } from "../../kernel/host/entropy.ts";
 import { hostPageCodec } from "../../kernel/host/page_codec.ts";
@@ -264,22 +266,74 @@ debianTest(
   },
 );
 
-Deno.test("a recording that does not fit a checkpoint is refused by name", async () => {
+Deno.test("a recording teaches only the checkpoint whose machine it has, there or from there on", async () => {
   await withStore(async (folder) => {
-    const recording = `${folder}/recording`;
     await using started = await start(folder);
     const { kernel } = started;
-    const vm = await kernel.powerOn({ guest: "hello", memory: "64M", record: recording });
-    await vm.waitForExit();
-    const store = storeOf(folder);
-    const small = await saveMemory(store, [1, 2]);
-    const learn = (id: string) => kernel.learnWorkingSet(id, recording);
-    await assertRejects(() => learn(small), ConfigError, "other memory");
-    const about = aboutOf({ icount: 1e13 });
-    const late = await saveMemory(store, Array(16384).fill(0), { about });
-    await assertRejects(() => learn(late), ConfigError, "ends before instruction 10000000000000");
-    const early = await saveMemory(store, Array(16384).fill(1), { about: aboutOf({ icount: 10 }) });
-    assert(await learn(early) > 1);
-    await assertRejects(() => kernel.learnWorkingSet(early, recording, 0), ConfigError, "0 ms");
+    const recordings = `${folder}/recordings`;
+    await Deno.mkdir(recordings, { recursive: true });
+    const small = { memory: "16M", bios: "none", clock: "virtual" } as const;
+    const taken = `${recordings}/taken`;
+    const writing = `${recordings}/writing.bin`;
+    const counting = `${recordings}/counting.bin`;
+    await Deno.writeFile(writing, writingGuest());
+    await Deno.writeFile(counting, countingGuest());
+    const vm = await kernel.powerOn({ ...small, kernel: writing, record: taken });
+    await printed(vm);
+    const { id, icount } = await kernel.checkpoint(vm);
+    await goToItsEnd(vm);
+    const from = `${recordings}/from`;
+    const goneOn = await kernel.restore(id, { paused: true });
+    await goneOn.startRecording({ folder: from });
+    await goneOn.resume();
+    await goToItsEnd(goneOn);
+    for (const recording of [taken, from]) {
+      assert(await kernel.learnWorkingSet(id, recording) > 500, recording);
+    }
+    const workingSet = `${folder}/checkpoints/${id}.working-set`;
+    const learned = await Deno.readFile(workingSet);
+
+    const refused = (id: string, recording: string, why: string) =>
+      assertRejects(() => kernel.learnWorkingSet(id, recording), ConfigError, why);
+    const short = `${recordings}/short`;
+    const other = await kernel.powerOn({ ...small, kernel: counting, record: short });
+    await printed(other);
+    const otherHead = await kernel.checkpoint(other);
+    const otherId = otherHead.id;
+    await other.powerOff();
+    await refused(id, short, `ends before instruction ${icount}, where checkpoint ${id}`);
+    await refused(otherId, taken, `its registers are not those of checkpoint ${otherId}`);
+    const later = `${recordings}/later`;
+    const ahead = await kernel.restore(otherId);
+    await ahead.console.write("a");
+    await printed(ahead);
+    await ahead.startRecording({ folder: later });
+    await ahead.powerOff();
+    await refused(
+      otherId,
+      later,
+      `, behind instruction ${otherHead.icount}, where checkpoint ${otherId}`,
+    );
+    const large = `${recordings}/large`;
+    const hello = await kernel.powerOn({ guest: "hello", memory: "64M", record: large });
+    await hello.waitForExit();
+    await refused(id, large, "other memory");
+    await assertRejects(() => kernel.learnWorkingSet(id, taken, 0), ConfigError, "0 ms");
+
+    assertEquals(await Deno.readFile(workingSet), learned);
+    assert(!hostFiles.exists(`${folder}/checkpoints/${otherId}.working-set`));
   });
 });
+
+/** Waits until a VM prints something. */
+async function printed(vm: VM): Promise<void> {
+  const reader = vm.console.readable.getReader();
+  await reader.read();
+  reader.releaseLock();
+}
+
+/** Lets a writing guest go on where it waits, to its end. */
+async function goToItsEnd(vm: VM): Promise<void> {
+  await vm.console.write("x");
+  await vm.waitForExit();
+}

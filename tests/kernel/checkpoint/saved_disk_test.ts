@@ -1,7 +1,7 @@
 /** Claims about what checkpoints say of disks, and about notes beside images, when they are hostile. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { FormatError } from "../../../kernel/base/errors.ts";
+import { ConfigError, FormatError } from "../../../kernel/base/errors.ts";
 import {
   decodeSavedDisks,
   encodeSavedDisk,
@@ -9,7 +9,11 @@ import {
   storeFilesOf,
 } from "../../../kernel/checkpoint/saved_disk.ts";
 import { readNote, settleOverlay, writeNote } from "../../../kernel/storage/overlay_note.ts";
+import { hostFiles } from "../../../kernel/host/files.ts";
+import { checkIdentity, identityOf } from "../../../kernel/storage/file_identity.ts";
+import { aboutOf, saveMemory, testStore } from "../../_support/checkpoints.ts";
 import { CrashFiles } from "../../_support/crash_files.ts";
+import { withFolder } from "../../_support/folder.ts";
 
 const NAME = `${"0".repeat(32)}.disk0.qcow2`;
 const DISK: SavedDisk = {
@@ -44,6 +48,40 @@ Deno.test("what is said of disks is read back, and refused by name when a part o
   }
   assertThrows(() => decodeSavedDisks(Array(99).fill(encodeSavedDisk(DISK)), "it"), FormatError);
 });
+
+Deno.test("verify checks what a suspended VM left as resume does, until it is resumed", () =>
+  withFolder(async (folder) => {
+    const image = `${folder}/disk.img`;
+    await Deno.writeFile(image, new Uint8Array(4096));
+    const was = identityOf(hostFiles, image);
+    const disk: SavedDisk = {
+      format: "raw",
+      sectors: 8,
+      readOnly: false,
+      files: [{ ...was, inStore: false, contents: null }],
+    };
+    const store = testStore(hostFiles, 1, `${folder}/store`);
+    const about = aboutOf({ kind: "suspended" });
+    const id = await saveMemory(store, [1, 2], { about, disks: [encodeSavedDisk(disk)] });
+    const problems = async () => (await store.verify()).map(({ problem }) => problem);
+    const assertTold = async () => {
+      const { message } = assertThrows(() => checkIdentity(hostFiles, was), ConfigError);
+      assertEquals(await problems(), [`checkpoint ${id}: ${message}`]);
+    };
+    assertEquals(await problems(), []);
+    await Deno.rename(image, `${image}.moved`);
+    await assertTold();
+    await Deno.rename(`${image}.moved`, image);
+    assertEquals(await problems(), []);
+    await Deno.writeFile(image, new Uint8Array(8192));
+    await assertTold();
+    const claim = await store.claim(id);
+    await assertTold();
+    await claim.consume();
+    assertEquals(await problems(), []);
+    claim.release();
+    assertEquals(await problems(), []);
+  }));
 
 Deno.test("whatever is said of disks, it is read or refused, and what it names is kept", () =>
   fc.assert(
