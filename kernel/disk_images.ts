@@ -70,7 +70,8 @@ export async function diskInfo(
 }
 
 /**
- * Looks for damage in an image that nobody writes to, and repairs a qcow2 image that nobody uses when asked to.
+ * Looks for damage in an image that nobody writes to, and repairs a qcow2 image that nobody uses when asked to. A raw
+ * image has nothing to be checked, and is without damage.
  * Rejects with `ConfigError` when somebody does or it cannot be repaired so, with `FormatError` when it cannot be
  * checked, and with `HostError`.
  */

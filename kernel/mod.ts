@@ -134,7 +134,7 @@ export {
   type DiskWorkOptions,
   type LongDiskWorkOptions,
 } from "./disk_images.ts";
-export type { DiskCheck } from "./storage/check_disk.ts";
+export type { DiskCheck, RawCheck } from "./storage/check_disk.ts";
 export type { ConvertResult, ConvertTarget } from "./storage/convert.ts";
 export type { NewDisk } from "./storage/create_disk.ts";
 export type { DiskFormat } from "./storage/disk_format.ts";

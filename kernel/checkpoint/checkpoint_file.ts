@@ -54,6 +54,13 @@ const LOOSE_TIMES = 16;
 
 const FRAMES = ["head", "state", "map", "active"] as const;
 type FrameName = typeof FRAMES[number];
+/** What errors call them. */
+const FRAME_WORDS: Readonly<Record<FrameName, string>> = {
+  head: "head",
+  state: "state",
+  map: "page map",
+  active: "list of active pages",
+};
 
 const MiB = 1024 * 1024;
 /** Most bytes of each frame before compression. */
@@ -192,7 +199,7 @@ function readFrame(bytes: Uint8Array, name: FrameName, codec: PageCodec): Uint8A
   const length = view.getUint32(8, true);
   const whole = bytes.subarray(0, CHECKPOINT_FRAME_BYTES + stored);
   if (frameCrc(whole, codec) !== view.getUint32(12, true)) {
-    throw new FormatError(`the checksum of its ${name} does not hold`);
+    throw new FormatError(`the checksum of its ${FRAME_WORDS[name]} does not hold`);
   }
   const body = whole.subarray(CHECKPOINT_FRAME_BYTES);
   if (stored === length) return body;
@@ -204,7 +211,7 @@ function readFrame(bytes: Uint8Array, name: FrameName, codec: PageCodec): Uint8A
     // Said below.
   }
   if (contents?.length !== length) {
-    throw new FormatError(`its ${name} does not unpack to ${length} bytes`);
+    throw new FormatError(`its ${FRAME_WORDS[name]} does not unpack to ${length} bytes`);
   }
   return contents;
 }
@@ -214,18 +221,19 @@ function unpackSparse(body: Uint8Array, length: number, name: FrameName): Uint8A
     return decodeSparse(body, length);
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    throw new FormatError(`its ${name}: ${error.message}`, { cause: error });
+    throw new FormatError(`its ${FRAME_WORDS[name]}: ${error.message}`, { cause: error });
   }
 }
 
 /** Stored bytes of the frame that begins these bytes, when that makes sense. */
 function frameLength(bytes: Uint8Array, name: FrameName): number {
-  if (bytes.length < CHECKPOINT_FRAME_BYTES) throw new FormatError(`its ${name} is cut`);
+  const words = FRAME_WORDS[name];
+  if (bytes.length < CHECKPOINT_FRAME_BYTES) throw new FormatError(`its ${words} is cut`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [kind, stored, length] = [0, 4, 8].map((at) => view.getUint32(at, true));
   const fits = (kind! & ~SPARSE) === FRAMES.indexOf(name) + 1 && length! <= FRAME_MAXIMUM[name] &&
     stored! <= length! && CHECKPOINT_FRAME_BYTES + stored! <= bytes.length;
-  if (!fits) throw new FormatError(`its ${name} is cut, or its lengths make no sense`);
+  if (!fits) throw new FormatError(`its ${words} is cut, or its lengths make no sense`);
   return stored!;
 }
 

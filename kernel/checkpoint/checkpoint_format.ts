@@ -11,6 +11,7 @@
  */
 import { decode, encode } from "@msgpack/msgpack";
 import { ConfigError, FormatError } from "../base/errors.ts";
+import { hasUnseen, quoted } from "../base/quoted.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import { isStoreId } from "../datastore/pack_format.ts";
 import type { PageCounts } from "../datastore/page_encoder.ts";
@@ -152,18 +153,31 @@ const FIELDS: Readonly<Record<keyof CheckpointHead, readonly [(v: unknown) => bo
 };
 
 /**
- * Checks what a maker says of a checkpoint by what a head that is read must be. Throws ConfigError that names the
- * field: before a save writes anything.
+ * Checks what a maker says of a checkpoint by what a head that is read must be, and that a person can type its label.
+ * Throws ConfigError that names the field: before a save writes anything.
  */
 export function checkAbout(about: Partial<CheckpointAbout>): void {
   for (const [name, value] of Object.entries(about)) {
     const [isGood, expected] = FIELDS[name as keyof CheckpointAbout];
-    if (isGood(value)) continue;
-    const length = typeof value === "string" ? ` (${value.length} characters)` : "";
-    throw new ConfigError(
-      `Cannot keep a checkpoint whose ${name} is "${show(value)}"${length}: expected ${expected}`,
-    );
+    if (!isGood(value)) throw refusedField(name, value, expected);
   }
+  // Not asked of a head that is read: older programs made such labels.
+  const { label = "" } = about;
+  if (hasUnseen(label)) {
+    throw refusedField("label", label, "no control characters and no marks of direction");
+  }
+  if (label !== "" && label.trim() === "") {
+    throw refusedField("label", label, "none, or more than blanks");
+  }
+}
+
+function refusedField(name: string, value: unknown, expected: string): ConfigError {
+  const length = typeof value === "string" ? ` (${value.length} characters)` : "";
+  return new ConfigError(
+    `Cannot keep a checkpoint whose ${name} is ${
+      quoted(show(value))
+    }${length}: expected ${expected}`,
+  );
 }
 
 /** Reads a head. Throws FormatError. */

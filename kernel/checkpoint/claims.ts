@@ -89,8 +89,8 @@ export class Claims {
       if (this.#has(id, MARK)) {
         lock.release();
         throw new ConfigError(
-          `Cannot resume from checkpoint ${id}: it was resumed before; expected a restore or --fork, ` +
-            `which go back to that moment`,
+          `Cannot resume from checkpoint ${id}: it was resumed before; expected a restore or a fork, which ` +
+            "go back to that moment, if its disks were not written to since",
         );
       }
       return this.#claim(id, lock);
@@ -187,8 +187,8 @@ export class Claims {
     const lock = this.#tryLock(id);
     if (lock !== undefined) return lock;
     throw new ConfigError(
-      `Cannot ${what} checkpoint ${id}: a VM runs from it already; expected --fork for another, or the end of ` +
-        "that VM",
+      `Cannot ${what} checkpoint ${id}: a VM runs from it already; expected a fork for another VM, or ` +
+        "the end of that one",
     );
   }
 

@@ -1,4 +1,4 @@
-/** Checks images of the formats that can be damaged: a raw image has nothing that could be checked. */
+/** Checks images, by their format. */
 import { ConfigError } from "../base/errors.ts";
 import type { HostFiles } from "../host/files.ts";
 import type { DiskFormat } from "./disk_format.ts";
@@ -9,7 +9,22 @@ import { checkQcow2, type Qcow2Check, type Qcow2CheckOptions } from "./qcow2/che
 /** What a check found, by the format of the image. */
 export type DiskCheck =
   | ({ readonly format: "qcow2" } & Qcow2Check)
-  | ({ readonly format: "lazy-zero" } & LazyZeroCheck);
+  | ({ readonly format: "lazy-zero" } & LazyZeroCheck)
+  | ({ readonly format: "raw" } & RawCheck);
+
+/** What a check of a raw image finds: nothing, because all of it is what the disk holds. */
+export interface RawCheck {
+  /** None. */
+  readonly corruptions: 0;
+  /** None. */
+  readonly problems: readonly string[];
+}
+
+/** Why images of a format cannot be repaired. */
+const UNREPAIRABLE: Readonly<Record<Exclude<DiskFormat, "qcow2">, string>> = {
+  raw: "a raw image has no tables",
+  "lazy-zero": "a lazily initialised image has nothing to make its tables from",
+};
 
 /**
  * Checks an image that nobody writes to, and repairs one that nobody uses when asked to, which is for qcow2 alone.
@@ -21,13 +36,11 @@ export async function checkDisk(
   options: Qcow2CheckOptions = {},
 ): Promise<DiskCheck> {
   const { path } = image;
-  if (formatOf(files, image) !== "lazy-zero") {
-    return { format: "qcow2", ...await checkQcow2(files, path, options) };
-  }
+  const format = formatOf(files, image);
+  if (format === "qcow2") return { format, ...await checkQcow2(files, path, options) };
   if (options.repair !== undefined) {
-    throw new ConfigError(
-      `Cannot repair "${path}": a lazily initialised image has nothing to make its tables from`,
-    );
+    throw new ConfigError(`Cannot repair "${path}": ${UNREPAIRABLE[format]}`);
   }
-  return { format: "lazy-zero", ...await checkLazyZero(files, path) };
+  if (format === "raw") return { format, corruptions: 0, problems: [] };
+  return { format, ...await checkLazyZero(files, path) };
 }

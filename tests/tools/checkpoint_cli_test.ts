@@ -273,6 +273,12 @@ Deno.test("what is damaged, missing or of another version is named, with what to
   const bytes = await Deno.readFile(file(child!));
   for (let at = 0; at < 64; at++) bytes[at]! ^= 0x55;
   await Deno.writeFile(file(child!), bytes);
+  const { code, err } = await cli("delete", "parent");
+  assertEquals(
+    [code, err.includes(`hint: delete the one that cannot be read first`)],
+    [1, true],
+    err,
+  );
   const shown = await cli("list");
   assertEquals([shown.code, shown.out.includes(child!.slice(0, 8))], [0, true]);
   assertFailure(await cli("show", child!), 1, "hint: `checkpoint verify`");

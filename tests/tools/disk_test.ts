@@ -1,6 +1,7 @@
 /** Claims about the disk commands: what they print, which status they end with, and what they make. */
 import { assert, assertEquals } from "@std/assert";
 import { hostFiles } from "../../kernel/host/files.ts";
+import { openQcow2 } from "../../kernel/storage/mod.ts";
 import { peerTest, runPeer } from "../_support/peers.ts";
 import { withFolder } from "../_support/folder.ts";
 
@@ -96,7 +97,8 @@ Deno.test("disk: what cannot be done is refused, by name", () =>
       [["create", `${folder}/x`, "1M", "--format", "raw", "--cluster", "4K"], 2, /expected qcow2/],
       [["create", `${folder}/x`, "1000"], 2, /expected a multiple of 512/],
       [["create", `${folder}/x`, "1M", "--format", "qcow"], 2, /Did you mean qcow2\?/],
-      [["check", raw], 1, /is no qcow2 image/],
+      [["check", raw, "--format", "qcow2"], 1, /is no qcow2 image/],
+      [["check", raw, "--repair", "all"], 2, /a raw image has no tables/],
       [["commit", raw], 1, /is no qcow2 image/],
       [["convert", raw, `${folder}/x`, "--to", "raw", "--cluster", "4K"], 2, /has no clusters/],
       [["info", `${folder}/missing`], 1, /there is no such file/],
@@ -151,6 +153,54 @@ Deno.test("disk check: a lazily initialised image is checked, and cannot be repa
     const short = await disk("check", path);
     assertEquals([short.code, /is cut short/.test(short.err)], [1, true]);
     assertEquals((await disk("check", path, "--format", "qcow2")).code, 1);
+  }));
+
+Deno.test("disk check: a raw image has nothing to check", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/raw`;
+    await ok("create", path, "1M", "--format", "raw");
+    assertEquals(
+      await ok("check", path),
+      "a raw image has nothing to check: all of it is the disk\n",
+    );
+    const found = JSON.parse(await ok("check", path, "--json"));
+    assertEquals(found, { path, format: "raw", corruptions: 0, problems: [] });
+  }));
+
+Deno.test("disk check: an image that was not closed is not damaged, and is mended", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/image`;
+    await ok("create", path, "1M", "--lazy-refcounts");
+    const opened = await openQcow2(hostFiles, path, { readOnly: false });
+    await opened.write(0, new Uint8Array(65536).fill(7));
+    await opened.flush();
+    const crashed = `${folder}/crashed`;
+    await Deno.copyFile(path, crashed);
+    await opened.close();
+    const found = await disk("check", crashed);
+    assertEquals([found.code, found.err], [3, ""]);
+    assert(
+      /^the image was not closed: \d+ reference counts and flags are out of date$/m.test(found.out),
+    );
+    assert(/^no damage$/m.test(found.out), found.out);
+    const mended = await ok("check", crashed, "--repair", "leaks");
+    assert(/^\d+ reference counts and flags were mended\nno damage\n/.test(mended), mended);
+    assertEquals(await ok("check", crashed), "no damage\n1 of 16 clusters allocated\n");
+
+    // With an entry that leads nowhere it is not mended by opening it.
+    await Deno.copyFile(path, crashed);
+    const file = await Deno.open(crashed, { read: true, write: true });
+    const header = new Uint8Array(104);
+    await file.read(header);
+    const view = new DataView(header.buffer);
+    view.setUint32(76, 1);
+    await file.seek(0, Deno.SeekMode.Start);
+    await file.write(header);
+    await file.seek(Number(view.getBigUint64(40)), Deno.SeekMode.Start);
+    await file.write(new Uint8Array([0x80, 0, 0xff, 0, 0, 0, 0, 0]));
+    file.close();
+    const damaged = await disk("check", crashed);
+    assertEquals([damaged.code, damaged.out.includes("not closed")], [4, false]);
   }));
 
 peerTest(

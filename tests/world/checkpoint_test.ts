@@ -201,7 +201,7 @@ Deno.test("a state that a VM runs from is restored nowhere else, and forked as o
     const resumed = await kernel.resume(id, { paused: true });
     // As in another process: this one does not know the VM.
     await using other = await VMKernel.start({ checkpoints: folder });
-    const refused = "a VM runs from it already; expected --fork";
+    const refused = "a VM runs from it already; expected a fork";
     await assertRejects(() => other.restore(id), ConfigError, refused);
     const [fork] = await other.fork(id);
     await (await fork!.start()).powerOff();

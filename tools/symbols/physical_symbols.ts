@@ -1,10 +1,11 @@
 /**
- * Names of guest-physical pages: which symbols of a kernel image lie in them (issue 5, section 6,
+ * Names of guest-physical pages and of addresses of code: which symbols of a kernel image lie in them (issue 5, section 6,
  * `checkpoint diff --symbols`). A bare-metal image lies where its symbols say; Linux lies in one piece from
  * its load address on, and is mapped in one piece at the addresses that its symbols have (Documentation/
  * arch/riscv/vm-layout.rst, "kernel").
  *
- * Invariant: only symbols of the kernel image itself are named, because where others lie is not known.
+ * Invariant: of pages only symbols of the kernel image itself are named, because where others lie in memory is not
+ * known.
  */
 import { PAGE_BYTES } from "../../kernel/base/units.ts";
 import type { SymbolTable } from "../../kernel/debug/symbol_table.ts";
@@ -68,6 +69,21 @@ export class PhysicalSymbols {
       if (at >= this.#first) add(name);
     }
     return { names, count };
+  }
+
+  /**
+   * "name+0x10" for an address of code, as a hart has it in a register; undefined for any other number. Numbers
+   * that only look like an address of the image are named as well.
+   *
+   * @param isCode the number is known to be one: labels of assembler, which say of nothing what it is, are named, too
+   */
+  inCode(address: bigint, isCode = false): string | undefined {
+    const symbol = this.#table.at(address)?.symbol;
+    if (symbol === undefined) return undefined;
+    const isNamed = symbol.kind === "function" || (isCode && symbol.kind === "other");
+    // A module lies elsewhere, and its symbols say where.
+    const isThere = symbol.module !== undefined || (address >= this.#first && address < this.#end);
+    return isNamed && isThere ? this.#table.describe(address) : undefined;
   }
 
   /** Index of the first symbol at or behind an address. */

@@ -34,3 +34,28 @@ Deno.test("a bare-metal image lies where its symbols say", () => {
   assertEquals(symbols.inPage(0x8000_1000, 9).names, ["counter"]);
   assertEquals(symbols.inPage(0x1000_0000, 9).names, []);
 });
+
+Deno.test("numbers are named that lie in code, also in that of a module", () => {
+  const table = parseSymbolText([
+    "ffffffff80000000 T _start",
+    "ffffffff80001000 t one",
+    "ffffffff80002000 D data",
+    "ffffffff80003000 B _end",
+    "ffffffff01000000 t module_function [module]",
+    "ffffffff01000100 d module_data [module]",
+  ].join("\n"));
+  const symbols = new PhysicalSymbols(table, MEMORY);
+  assertEquals(symbols.inCode(0xffff_ffff_8000_1000n), "one");
+  assertEquals(symbols.inCode(0xffff_ffff_8000_1024n), "one+0x24");
+  assertEquals(symbols.inCode(0xffff_ffff_0100_0010n), "module_function+0x10 [module]");
+  for (const other of [0n, 0x1000n, 0x8020_1000n, 0xffff_ffff_8000_2000n, 0xffff_ffff_8000_3010n]) {
+    assertEquals(symbols.inCode(other, true), undefined);
+  }
+});
+
+Deno.test("labels without a kind are named where the number is known to be code", () => {
+  const table = parseSymbolText("80000000 N label\n80000100 D data\n");
+  const symbols = new PhysicalSymbols(table, MEMORY);
+  assertEquals(symbols.inCode(0x8000_0004n), undefined);
+  assertEquals(symbols.inCode(0x8000_0004n, true), "label+0x4");
+});

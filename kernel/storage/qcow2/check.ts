@@ -22,10 +22,19 @@ export interface Qcow2Check {
   readonly corruptions: number;
   /** Clusters that nothing uses and that do not count as free. */
   readonly leaks: number;
+  /**
+   * Whether it was not closed, and is whole but for its reference counts: they are made anew when it is next opened
+   * for writing.
+   */
+  readonly isUnclosed: boolean;
+  /** Reference counts, and flags by them, that are out of date because of that; no corruptions. */
+  readonly stale: number;
   /** Corruptions that were there before a repair, and are no more. */
   readonly corruptionsFixed: number;
   /** Leaks that were there before a repair, and are no more. */
   readonly leaksFixed: number;
+  /** What was out of date before a repair, and is no more. */
+  readonly staleFixed: number;
   /** Clusters of the disk that have data of their own. */
   readonly allocatedClusters: number;
   /** Of these, compressed ones. */
@@ -38,7 +47,7 @@ export interface Qcow2Check {
   readonly problems: readonly string[];
 }
 
-/** What to repair: leaked clusters only, or everything. */
+/** What to repair: leaked clusters and what is out of date only, or everything. */
 export type Qcow2Repair = "leaks" | "all";
 
 /** How to check an image. */
@@ -80,7 +89,7 @@ async function checkLocked(
   const before = withFile(files, path, false, (file) => inspect(file));
   if (repair === undefined) return before;
   const needsRepair = repair === "leaks"
-    ? before.leaks > 0 && before.corruptions === 0
+    ? (before.leaks > 0 || before.isUnclosed) && before.corruptions === 0
     : before.leaks > 0 || before.corruptions > 0 || isMarked(files, path);
   if (!needsRepair) return before;
   const file = files.open(path, { write: true });
@@ -94,6 +103,7 @@ async function checkLocked(
     ...after,
     corruptionsFixed: Math.max(0, before.corruptions - after.corruptions),
     leaksFixed: Math.max(0, before.leaks - after.leaks),
+    staleFixed: Math.max(0, before.stale - after.stale),
   };
 }
 
@@ -122,6 +132,8 @@ function inspect(hostFile: HostFile): Qcow2Check {
   const problems = new Problems();
   const references = new References(file, header, problems);
   references.countContents();
+  // What repairDirty refuses is not mended when the image is opened.
+  problems.areMended = header.isDirty && !header.isCorrupt && problems.corruptions === 0;
   const blocks = references.countRefcounts();
   const stored = storedRefcounts(file, header, blocks, references.counts.length, problems);
   const imageEnd = compare(stored, references.counts, problems) * header.clusterBytes;
@@ -129,8 +141,11 @@ function inspect(hostFile: HostFile): Qcow2Check {
   return {
     corruptions: problems.corruptions,
     leaks: problems.leaks,
+    isUnclosed: problems.areMended,
+    stale: problems.stale,
     corruptionsFixed: 0,
     leaksFixed: 0,
+    staleFixed: 0,
     allocatedClusters: references.allocated,
     compressedClusters: references.compressed,
     totalClusters: Math.ceil(header.bytes / header.clusterBytes),
@@ -172,7 +187,7 @@ function compare(stored: Uint16Array, counts: Uint16Array, problems: Problems): 
     if (is === should) continue;
     const line = `cluster ${cluster} is used ${should} times: refcount ${is}`;
     if (is > should) problems.leak(line);
-    else problems.corruption(line);
+    else problems.mismatch(line);
   }
   return end;
 }
@@ -189,7 +204,7 @@ function checkFlags(
     const isOnly = offset !== 0 && stored[offset / clusterBytes] === 1;
     if (isGood && isOnly !== isCopied(view, at)) {
       const says = isOnly ? "shared, but its refcount is 1" : "used once, but it is not";
-      problems.corruption(
+      problems.mismatch(
         `an entry of the ${table} table says that cluster at ${offset} is ${says}`,
       );
     }

@@ -28,6 +28,10 @@ export class Problems {
   corruptions = 0;
   /** Clusters that nothing uses and that do not count as free. */
   leaks = 0;
+  /** Reference counts, and flags by them, that are out of date and are mended when the image is next opened. */
+  stale = 0;
+  /** Whether that is so: the image says that it was not closed. */
+  areMended = false;
   /** The first of them, for people. */
   readonly lines: string[] = [];
 
@@ -35,6 +39,12 @@ export class Problems {
   corruption(line: string): void {
     this.corruptions++;
     this.#add(line);
+  }
+
+  /** Counts a reference count that is too low, or a flag that does not fit its count. */
+  mismatch(line: string): void {
+    if (this.areMended) this.stale++;
+    else this.corruption(line);
   }
 
   /** Counts a leak. */

@@ -91,6 +91,11 @@ Deno.test("lengths that make no sense are refused before anything is reserved", 
     }
   }
   assert(good.length > CHECKPOINT_HEADER_BYTES + CHECKPOINT_FRAME_BYTES);
+  const end = good.slice();
+  // The last frame's list is of 8 bytes, behind its kind and lengths.
+  new DataView(end.buffer).setUint32(good.length - 8 - CHECKPOINT_FRAME_BYTES + 4, 9, true);
+  const message = "its list of active pages is cut, or its lengths make no sense";
+  assertThrows(() => read(end), FormatError, message);
 });
 
 Deno.test("a file of version 1 is read", () => {

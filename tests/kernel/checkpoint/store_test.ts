@@ -409,7 +409,7 @@ Deno.test("what a reader would refuse of a name or label is refused before anyth
   const longest = "x".repeat(1000);
   const id = await saveMemory(store, [1, 1002], { about: { label: longest, vm: longest } });
   await store.rename(id, longest.replaceAll("x", "\u{fffd}"));
-  await store.rename(id, "odd: \ud800 \0");
+  await store.rename(id, "odd: \ud800");
   const before = storeBytes(files);
   for (const label of [`${longest}y`, 5 as unknown as string]) {
     const message = /label is ".*" ?.*: expected a text of at most 1000 characters$/;
@@ -420,6 +420,15 @@ Deno.test("what a reader would refuse of a name or label is refused before anyth
       ConfigError,
     );
     assertMatch(unsaved.message, message);
+  }
+  for (const label of ["a\0", "a\x1b[2J", "a\x85", "a\u202eb", "\u2066", " ", "\u2003 "]) {
+    const refused = await assertRejects(() => store.rename(id, label), ConfigError, "label is ");
+    assertMatch(refused.message, /^[ -~\u2003]*$/);
+    await assertRejects(
+      () => saveMemory(store, [3], { about: { label } }),
+      ConfigError,
+      "label is ",
+    );
   }
   await assertRejects(
     () => saveMemory(store, [3], { about: { vm: `${longest}y` } }),

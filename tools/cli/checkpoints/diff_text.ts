@@ -4,7 +4,7 @@
  * Invariant: output is bounded: of ranges, registers, pages with symbols and symbols of a page at most so many
  * are told, and how many there are.
  */
-import type { CheckpointDiff } from "../../../mod.ts";
+import type { CheckpointDiff, CheckpointRegister } from "../../../mod.ts";
 import { PAGE_BYTES } from "../../../kernel/base/units.ts";
 import { CPU_REGISTERS } from "../../gdb/registers.ts";
 import type { PhysicalSymbols } from "../../symbols/mod.ts";
@@ -13,6 +13,11 @@ import type { PhysicalSymbols } from "../../symbols/mod.ts";
 const SYMBOLS_MAXIMUM = 8;
 /** Most ranges, and pages with symbols, in JSON. */
 export const JSON_MAXIMUM = 65_536;
+
+/** Registers that always hold an address of code: program counters, the return address, handlers of traps. */
+const CODE_REGISTERS = /^(pc|x1|[ms]epc|[ms]tvec)$/;
+/** Registers that may hold one. */
+const ADDRESS_REGISTERS = /^(x\d+|[ms]tval)$/;
 
 /** A page with names. */
 interface NamedPage {
@@ -43,6 +48,40 @@ function namedPages(
   return { pages, count };
 }
 
+/** What code the values of a register lie in, where that is known. */
+function codeOf(
+  { name, a, b }: CheckpointRegister,
+  symbols: PhysicalSymbols | undefined,
+): { readonly a: string | undefined; readonly b: string | undefined } {
+  const isCode = CODE_REGISTERS.test(name);
+  const named = (value: string) =>
+    isCode || ADDRESS_REGISTERS.test(name) ? symbols?.inCode(BigInt(value), isCode) : undefined;
+  return { a: named(a), b: named(b) };
+}
+
+/** A register as JSON, with the names of the code that it leads to. */
+function registerAsJson(
+  register: CheckpointRegister,
+  symbols: PhysicalSymbols | undefined,
+): unknown {
+  if (symbols === undefined) return register;
+  const { a, b } = codeOf(register, symbols);
+  return { ...register, symbols: { a: a ?? null, b: b ?? null } };
+}
+
+/** A register as a line: its values in columns, each with the name of the code that it leads to. */
+function registerLine(
+  register: CheckpointRegister,
+  symbols: PhysicalSymbols | undefined,
+): string {
+  const { hart, name, a, b } = register;
+  const code = codeOf(register, symbols);
+  const shown = (value: string, symbol: string | undefined) =>
+    symbol === undefined ? value : `${value} (${symbol})`;
+  const first = shown(a, code.a).padEnd(18);
+  return `  hart ${hart} ${spoken(name).padEnd(16)} ${first}  ${shown(b, code.b)}`;
+}
+
 /** As one JSON object. */
 export function diffAsJson(diff: CheckpointDiff, symbols: PhysicalSymbols | undefined): unknown {
   const { a, b, pages, ranges, harts, registers, machine, devices } = diff;
@@ -58,7 +97,7 @@ export function diffAsJson(diff: CheckpointDiff, symbols: PhysicalSymbols | unde
       ...symbols && { named: named.pages, namedCount: named.count },
     },
     harts: harts ?? null,
-    registers,
+    registers: registers.map((register) => registerAsJson(register, symbols)),
     machine,
     devices: devices.map(({ name, bytes, reason }) => ({
       name,
@@ -98,9 +137,7 @@ export function diffLines(
   }
   if (harts !== undefined) lines.push(`numbers of harts differ: ${harts.a} and ${harts.b}`);
   lines.push(`${registers.length} registers differ`);
-  for (const { hart, name, a, b } of registers.slice(0, most)) {
-    lines.push(`  hart ${hart} ${spoken(name).padEnd(16)} ${a.padEnd(18)}  ${b}`);
-  }
+  for (const register of registers.slice(0, most)) lines.push(registerLine(register, symbols));
   more(registers.length, "registers");
   if (machine) lines.push("the machine's own state or its clock differs");
   for (const { name, bytes, reason } of devices) {

@@ -21,8 +21,13 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
     "`checkpoint verify` says all that is damaged; `checkpoint delete ID` removes what cannot be used",
   ],
   [
-    /was resumed before|runs from it already/,
-    "`resume ID --fork` makes another VM of it; `checkpoint restore ID` goes back to that moment",
+    /was resumed before/,
+    "`resume ID --fork` makes another VM of it, `checkpoint restore ID` goes back to that moment; neither can " +
+    "when its VM has written to a disk since",
+  ],
+  [
+    /runs from it already/,
+    "`fork ID` makes another VM of it, unless that VM has disks that it may write to; `ps` shows what runs",
   ],
   [/There is no (running )?VM/, "`ps` shows the VMs that run, `ps --all` the suspended ones, too"],
   [/There is no checkpoint/, "`checkpoint list` shows all"],

@@ -2,8 +2,9 @@
  * Which checkpoint a user means: by its id, the beginning of an id, its label, or the name of its VM, of
  * which the newest is meant (issue 5, section 6).
  *
- * Invariant: what could be two is nobody's: the error lists the candidates.
+ * Invariant: what could be two is nobody's, unless it is a whole id: the error lists the candidates.
  */
+import { quoted } from "../../../kernel/base/quoted.ts";
 import type { CheckpointEntry, CheckpointHead, CheckpointKind } from "../../../mod.ts";
 import { CliExit, EXIT } from "../errors.ts";
 import { nearMatch } from "../near_match.ts";
@@ -13,6 +14,8 @@ import { shownText, shownTime } from "./text.ts";
 const PREFIX_DIGITS = 4;
 /** Most candidates that an error lists. */
 const CANDIDATES_MAXIMUM = 10;
+/** Most characters of what was meant that an error shows. */
+const MEANT_MAXIMUM = 200;
 /** Digits of an id that are shown to people. */
 export const SHOWN_DIGITS = 8;
 
@@ -35,14 +38,14 @@ export function findEntry(
   const found = entries.filter(({ id, head }) =>
     (isPrefix && id.startsWith(meant)) || (meant !== "" && head?.label === meant)
   );
-  const [first] = found;
-  if (found.length > 1) throw ambiguous(meant, found);
-  if (first !== undefined) return first;
   const newest = entries.findLast(({ head }) =>
     head !== undefined && head.vm === meant && kinds.includes(head.kind)
   );
-  if (newest !== undefined) return newest;
-  throw missing(entries, meant);
+  if (newest !== undefined && !found.includes(newest)) found.push(newest);
+  if (found.length > 1) throw ambiguous(meant, found);
+  const [first] = found;
+  if (first !== undefined) return first;
+  throw missing(entries, meant, kinds);
 }
 
 /** The same for one that is to be read. Throws CliExit, also when it cannot be read. */
@@ -73,18 +76,33 @@ function ambiguous(meant: string, found: readonly CheckpointEntry[]): CliExit {
   if (more > 0) lines.push(`\n  and ${more} more`);
   return new CliExit(
     EXIT.usage,
-    `${found.length} checkpoints are "${meant}": expected one of${lines.join("")}`,
+    `${found.length} checkpoints are ${shownMeant(meant)}: expected the id of one of${
+      lines.join("")
+    }`,
+    "the beginning of an id, 4 digits or more, is enough",
   );
 }
 
-function missing(entries: readonly CheckpointEntry[], meant: string): CliExit {
-  const names = entries.flatMap(({ head }) => head === undefined ? [] : [head.label, head.vm]);
+function missing(
+  entries: readonly CheckpointEntry[],
+  meant: string,
+  kinds: readonly CheckpointKind[],
+): CliExit {
+  // Only what would be found: not the name of a VM where that means nothing.
+  const names = entries.flatMap(({ head }) => {
+    if (head === undefined) return [];
+    return kinds.includes(head.kind) ? [head.label, head.vm] : [head.label];
+  });
   const near = nearMatch(meant, names.filter((name) => name !== ""));
   return new CliExit(
     EXIT.usage,
-    `There is no checkpoint "${meant}"`,
+    `There is no checkpoint ${shownMeant(meant)}`,
     near === undefined
       ? "`checkpoint list` shows all; an id's beginning has at least 4 digits"
       : `did you mean ${shownText(near)}?`,
   );
+}
+
+function shownMeant(meant: string): string {
+  return quoted(meant.slice(0, MEANT_MAXIMUM));
 }

@@ -11,6 +11,7 @@ import {
 import { CliExit } from "../errors.ts";
 import { withHint } from "./explain.ts";
 import { findEntry, findHead } from "./find_checkpoint.ts";
+import { checkLabel } from "./save_request.ts";
 
 function entry(
   start: string,
@@ -59,6 +60,46 @@ Deno.test("what could be two is refused with the candidates, what is none with a
   const many = Array.from({ length: 30 }, (_, i) => entry(`${i + 1000}`, "web", "same"));
   const error = assertThrows(() => findEntry(many, "same"), CliExit);
   assertEquals(error.message.split("\n").at(-1), "  and 20 more");
+});
+
+Deno.test("a label that is also the name of a VM with another checkpoint is refused", () => {
+  const entries = [entry("aaaa1", "dk"), entry("aaaa2", "web", "dk"), entry("aaaa3", "web")];
+  const error = assertThrows(() => findEntry(entries, "dk"), CliExit, '2 checkpoints are "dk"');
+  assertEquals(
+    [error.status, error.message.includes("\n  aaaa1"), error.message.includes("\n  aaaa2")],
+    [2, true, true],
+  );
+  // Where the name of a VM means nothing, and where both are the same one, nothing could be two.
+  assertEquals(findEntry(entries, "dk", []).id.slice(0, 5), "aaaa2");
+  const same = [entry("aaaa1", "dk"), entry("aaaa2", "dk", "dk")];
+  assertEquals(findEntry(same, "dk").id.slice(0, 5), "aaaa2");
+  const beginning = [entry("beef1", "web"), entry("aaaa1", "beef")];
+  assertThrows(() => findEntry(beginning, "beef"), CliExit, '2 checkpoints are "beef"');
+});
+
+Deno.test("the hint names only what would be found, and not what was refused", () => {
+  const entries = [entry("aaaa1", "dk"), entry("aaaa2", "web", "old")];
+  const hint = (meant: string, kinds?: readonly CheckpointKind[]) =>
+    assertThrows(() => findEntry(entries, meant, kinds), CliExit).hint;
+  assertEquals(hint("dl"), "did you mean dk?");
+  for (const meant of ["dk", "dl"]) assertEquals(hint(meant, []).includes("did you mean"), false);
+});
+
+Deno.test("what was meant is shown without what a terminal would obey", () => {
+  const error = assertThrows(() => findEntry(ENTRIES, "\x1b[2J\u202e"), CliExit);
+  assertEquals(error.message, 'There is no checkpoint "\\u001b[2J\\u202e"');
+  const entries = [entry("aaaa1", "web", "\x1bx"), entry("aaaa2", "web", "\x1bx")];
+  const twice = assertThrows(() => findEntry(entries, "\x1bx"), CliExit);
+  assertEquals(twice.message.includes("\x1b"), false);
+});
+
+Deno.test("labels are refused that nobody could type, and shown escaped", () => {
+  for (const label of ["", "clean", "a label: ü"]) assertEquals(checkLabel(label), label);
+  for (const label of [" ", "\t", "a\nb", "a\x1b[0m", "a\u202eb", "\x9b", "x".repeat(1001)]) {
+    const error = assertThrows(() => checkLabel(label), ConfigError, "on one line");
+    // deno-lint-ignore no-control-regex
+    assertEquals(/[\x00-\x1f\x7f-\x9f\u202e]/.test(error.message), false);
+  }
 });
 
 Deno.test("one that cannot be read is refused where it is to be read", () => {

@@ -1,15 +1,22 @@
 /** What `checkpoint create` and `suspend` share: their options, and a line that says how far a save is. */
-import { InvalidArgumentError } from "commander";
+import { ConfigError } from "../../../kernel/base/errors.ts";
+import { hasUnseen, quoted } from "../../../kernel/base/quoted.ts";
 import type { SaveProgress } from "../../../mod.ts";
 import { LABEL_MAXIMUM } from "../control/limits.ts";
 import { wholeNumber } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 
-/** Checks a label. Throws InvalidArgumentError. */
+/** Most characters of a refused label that are shown. */
+const SHOWN_MAXIMUM = 80;
+
+/** Checks a label; an empty one is none. Throws ConfigError, because commander would show the text as it is. */
 export function checkLabel(text: string): string {
-  // deno-lint-ignore no-control-regex
-  if (text.length <= LABEL_MAXIMUM && !/[\x00-\x1f\x7f-\x9f]/.test(text)) return text;
-  throw new InvalidArgumentError(`Expected at most ${LABEL_MAXIMUM} characters on one line.`);
+  const isBlank = text !== "" && text.trim() === "";
+  if (text.length <= LABEL_MAXIMUM && !isBlank && !hasUnseen(text)) return text;
+  throw new ConfigError(
+    `The label ${quoted(text.slice(0, SHOWN_MAXIMUM))} cannot be used: expected at most ` +
+      `${LABEL_MAXIMUM} characters on one line, not only blanks, without control characters`,
+  );
 }
 
 /** Checks a number of pages in a second. Throws InvalidArgumentError. */

@@ -1,12 +1,12 @@
 /** Values of checkpoints, which come from files, as words for a terminal: bounded, and without control codes. */
+import { replaceUnseen } from "../../../kernel/base/quoted.ts";
 
 /** Most characters of a text that is shown. */
 const TEXT_MAXIMUM = 200;
 
 /** A text of a file; "-" for an empty one. */
 export function shownText(text: string): string {
-  // deno-lint-ignore no-control-regex
-  const plain = text.slice(0, TEXT_MAXIMUM).replace(/[\x00-\x1f\x7f-\x9f]/g, "?");
+  const plain = replaceUnseen(text.slice(0, TEXT_MAXIMUM), "?");
   return plain === "" ? "-" : plain;
 }
 

@@ -4,6 +4,7 @@
  */
 import { Command } from "commander";
 import { importLate } from "../../../kernel/host/late_import.ts";
+import { withDeletionHint } from "../checkpoints/deletion.ts";
 import { explained } from "../checkpoints/explain.ts";
 import { findEntry, findHead } from "../checkpoints/find_checkpoint.ts";
 import { CHECKPOINTS_HELP } from "../checkpoints/folder.ts";
@@ -192,7 +193,9 @@ async function remove(meant: readonly string[], { checkpoints }: StoreOptions): 
   const entries = store.list();
   // Nobody deletes the newest one of a VM by accident: a VM's name means nothing here.
   const ids = new Set(meant.map((each) => findEntry(entries, each, []).id));
-  const { bytes, problems } = await store.delete([...ids]);
+  const { bytes, problems } = await store.delete([...ids]).catch((error) => {
+    throw withDeletionHint(error, entries);
+  });
   for (const problem of problems) writeError(`chronovisor: ${problem}\n`);
   const what = ids.size === 1 ? "1 checkpoint" : `${ids.size} checkpoints`;
   writeOut(`${what} deleted, ${bytes} bytes freed\n`);

@@ -19,7 +19,7 @@ import { choice } from "../machine_options.ts";
 import { Progress } from "../progress.ts";
 import { writeError, writeOut } from "../streams.ts";
 
-/** Status of a check that found clusters that are not free and not used. */
+/** Status of a check that found clusters that are not free and not used, or reference counts that are out of date. */
 const STATUS_LEAKS = 3;
 /** Status of a check that found damage. */
 const STATUS_DAMAGE = 4;
@@ -60,7 +60,8 @@ export function diskCommand(onStatus: (status: number) => void): Command {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      `\nStatus: 0 for none, ${STATUS_LEAKS} for leaks, ${STATUS_DAMAGE} for damage.`,
+      `\nStatus: 0 for none, ${STATUS_LEAKS} for leaks and for an image that was not closed and needs its ` +
+        `reference counts made anew, ${STATUS_DAMAGE} for damage.`,
     )
     .action((path: string, options) => check(path, options, onStatus));
   command.command("convert").description("copy a disk into an image of any format")
@@ -149,28 +150,44 @@ async function check(
   const found = await checkDisk(source, { ...telling, ...repair && { repair } });
   writeOut(json ? JSON.stringify({ path, ...found }) + "\n" : checkLines(found));
   if (found.corruptions > 0) onStatus(STATUS_DAMAGE);
-  else if (found.format === "qcow2" && found.leaks > 0) onStatus(STATUS_LEAKS);
+  else if (found.format === "qcow2" && found.leaks + found.stale > 0) onStatus(STATUS_LEAKS);
 }
 
 function checkLines(found: DiskCheck): string {
   for (const line of found.problems) writeError(`${line}\n`);
   if (found.format === "qcow2") return qcow2Lines(found);
+  if (found.format === "raw") return "a raw image has nothing to check: all of it is the disk\n";
   const { corruptions, initialisedBlocks, totalBlocks } = found;
   const left = corruptions > 0 ? `${corruptions} corruptions` : "no damage";
   return `${left}\n${initialisedBlocks} of ${totalBlocks} blocks initialised\n`;
 }
 
 function qcow2Lines(found: Qcow2Check): string {
-  const { corruptions, leaks, corruptionsFixed, leaksFixed } = found;
-  const fixed = corruptionsFixed + leaksFixed > 0
-    ? `${corruptionsFixed} corruptions and ${leaksFixed} leaked clusters were repaired\n`
-    : "";
+  const { corruptions, leaks } = found;
   const left = corruptions + leaks > 0
     ? `${corruptions} corruptions, ${leaks} leaked clusters\n`
     : "no damage\n";
   const { allocatedClusters, totalClusters, compressedClusters } = found;
   const packed = compressedClusters > 0 ? `, ${compressedClusters} of them compressed` : "";
-  return `${fixed}${left}${allocatedClusters} of ${totalClusters} clusters allocated${packed}\n`;
+  return `${fixedLines(found)}${unclosedLines(found)}${left}` +
+    `${allocatedClusters} of ${totalClusters} clusters allocated${packed}\n`;
+}
+
+function fixedLines({ corruptionsFixed, leaksFixed, staleFixed }: Qcow2Check): string {
+  const fixed = corruptionsFixed + leaksFixed > 0
+    ? `${corruptionsFixed} corruptions and ${leaksFixed} leaked clusters were repaired\n`
+    : "";
+  return staleFixed > 0 ? `${fixed}${staleFixed} reference counts and flags were mended\n` : fixed;
+}
+
+/** An image that was not closed is no damage: who opens it next mends it. */
+function unclosedLines({ isUnclosed, stale }: Qcow2Check): string {
+  if (!isUnclosed) return "";
+  const what = stale > 0
+    ? `${stale} reference counts and flags are out of date`
+    : "nothing is lost";
+  return `the image was not closed: ${what}\n` +
+    "its reference counts are mended when it is next opened for writing, or by `disk check --repair leaks`\n";
 }
 
 async function convert(

@@ -32,8 +32,8 @@ export async function qemuCheck(
 
 /** Fails unless our check finds nothing. */
 export async function assertClean(files: HostFiles, path: string, label = path): Promise<void> {
-  const { corruptions, leaks, problems } = await checkQcow2(files, path);
-  assertEquals([corruptions, leaks], [0, 0], `${label}: ${problems.join("; ")}`);
+  const { corruptions, leaks, stale, problems } = await checkQcow2(files, path);
+  assertEquals([corruptions, leaks, stale], [0, 0, 0], `${label}: ${problems.join("; ")}`);
 }
 
 export { withFolder } from "../../../_support/folder.ts";
