@@ -126,7 +126,9 @@ export class SavedVms {
     const head = await service.suspend(savable(vm), options);
     await vm.powerOff();
     if (!this.#parts.isStopped()) {
-      void this.#last.open(this.store, head.id, ({ active, map }) => {
+      void this.#last.open(this.store, head.id, (checkpoint) => {
+        const { active, map } = checkpoint;
+        checkpoint.prepareActive();
         this.#prepareFor({ ramPages: map.packOf.length, runs: active });
       });
     }

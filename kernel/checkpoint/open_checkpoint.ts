@@ -6,7 +6,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { equalBytes } from "../base/bytes.ts";
-import { FormatError } from "../base/errors.ts";
+import { FormatError, HostError } from "../base/errors.ts";
 import { PAGE_BYTES } from "../base/units.ts";
 import { PLAIN_PAGES_MAXIMUM } from "../datastore/pack_format.ts";
 import { ClusterCache, PackReader } from "../datastore/pack_reader.ts";
@@ -24,6 +24,9 @@ import { loadWorkingSet, writeWorkingSet } from "./working_set.ts";
  * first seconds, which all its forks will want, too.
  */
 const SHARED_CLUSTERS = 256;
+
+/** Most active pages that are read ahead: 16 MiB. */
+const PREPARED_PAGES_MAXIMUM = 4096;
 
 /** What all that share an open checkpoint have together. */
 interface Parts {
@@ -54,6 +57,8 @@ export class OpenCheckpoint {
   readonly #workingSet: HostFile | undefined;
   readonly #cache: ClusterCache;
   #closed = false;
+  /** The active pages, where they were read ahead. */
+  #prepared: Uint8Array | undefined;
 
   private constructor(parts: Parts) {
     this.#parts = parts;
@@ -138,14 +143,49 @@ export class OpenCheckpoint {
    */
   loadActive(ram: Uint8Array, loaded: (first: number, pages: number) => void = () => {}): void {
     assert(!this.#closed && ram.length === this.map.packOf.length * PAGE_BYTES, "the guest's RAM");
+    const prepared = this.#prepared;
+    if (prepared === undefined) return this.#readActive(ram, false, loaded);
+    this.#prepared = undefined;
+    for (let i = 0, at = 0; i < this.active.length; i += 2) {
+      const [page, pages] = [this.active[i]!, this.active[i + 1]!];
+      ram.set(prepared.subarray(at, at += pages * PAGE_BYTES), page * PAGE_BYTES);
+      loaded(page, pages);
+    }
+  }
+
+  /**
+   * Reads and checks the active pages ahead, if they are not many: `loadActive` then only has to copy them, once.
+   * What cannot be read is told then.
+   */
+  prepareActive(): void {
+    const pages = this.activePages;
+    if (this.#closed || pages === 0 || pages > PREPARED_PAGES_MAXIMUM) return;
+    const bytes = new Uint8Array(pages * PAGE_BYTES);
+    try {
+      this.#readActive(bytes, true);
+      this.#prepared = bytes;
+    } catch (error) {
+      if (!(error instanceof FormatError || error instanceof HostError)) throw error;
+    }
+  }
+
+  /** Reads the active pages: each to its place in RAM, or all `together`, one behind the other. */
+  #readActive(
+    into: Uint8Array,
+    together: boolean,
+    loaded: (first: number, pages: number) => void = () => {},
+  ): void {
     const staging = new Staging();
-    for (let i = 0; i < this.active.length; i += 2) {
-      const end = this.active[i]! + this.active[i + 1]!;
-      for (let page = this.active[i]!; page < end;) {
-        const count = this.#loadRun(page, end - page, ram, staging);
+    for (let i = 0, before = 0; i < this.active.length; i += 2) {
+      const [first, pages] = [this.active[i]!, this.active[i + 1]!];
+      for (let done = 0; done < pages;) {
+        const page = first + done;
+        const place = (together ? before + done : page) * PAGE_BYTES;
+        const count = this.#loadRun(page, pages - done, into.subarray(place), staging);
         loaded(page, count);
-        page += count;
+        done += count;
       }
+      before += pages;
     }
   }
 
@@ -229,18 +269,19 @@ export class OpenCheckpoint {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#prepared = undefined;
     if (--this.#parts.users > 0) return;
     for (const pack of this.#packs) pack?.close();
     this.#workingSet?.close();
     this.#cache.clear();
   }
 
-  /** Loads pages from one on, at most so many; gives how many. */
-  #loadRun(page: number, most: number, ram: Uint8Array, staging: Staging): number {
+  /** Loads pages from one on, at most so many, to the start of some memory; gives how many. */
+  #loadRun(page: number, most: number, into: Uint8Array, staging: Staging): number {
     const { packOf, shiftOf } = this.map;
     const number = packOf[page]!;
     const pack = this.#packs[number];
-    const target = (count: number) => ram.subarray(page * PAGE_BYTES, (page + count) * PAGE_BYTES);
+    const target = (count: number) => into.subarray(0, count * PAGE_BYTES);
     return this.#named(page, () => {
       const run = pack?.plainRun(indexIn(this.map, page), most);
       if (pack === undefined || run === undefined) {

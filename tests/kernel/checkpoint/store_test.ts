@@ -184,9 +184,10 @@ Deno.test("active pages are loaded into shared memory, whatever became of their 
   const active = Array.from({ length: 500 }, (_, i) => i + 100).filter((i) => i % 11 !== 0);
   const parent = await saveMemory(store, memory, { about: { kind: "suspended" } });
   const id = await saveMemory(store, memory, { parent, before: memory, active });
-  const check = async () => {
+  const check = async (ahead: boolean) => {
     const open = await store.open(id);
     const ram = new Uint8Array(new SharedArrayBuffer(memory.length * PAGE_BYTES));
+    if (ahead) open.prepareActive();
     const loaded = new Set<number>();
     open.loadActive(ram, (first, pages) => {
       for (let i = 0; i < pages; i++) loaded.add(first + i);
@@ -201,9 +202,9 @@ Deno.test("active pages are loaded into shared memory, whatever became of their 
     assert(samePage(shared, memory[105]!));
     open.close();
   };
-  await check();
+  for (const ahead of [false, true]) await check(ahead);
   await store.delete([parent]);
-  await check();
+  for (const ahead of [false, true]) await check(ahead);
 });
 
 Deno.test("trees, finding and comparing", async () => {
