@@ -75,7 +75,7 @@ export class SavedVms {
   #service: Promise<CheckpointService> | undefined;
   readonly #parked = new Set<ParkedVm>();
   readonly #last: LastSuspended;
-  /** What the VM before loaded first, or the next one will. */
+  /** What the last VM that loaded some pages first loaded, or the next one will. */
   #first: FirstPages | undefined;
 
   /** @param folder of the checkpoints; without one there are none */
@@ -345,7 +345,8 @@ export class SavedVms {
       savingParts(vm)!.goOn(this.#learner(checkpoint, options, loader));
       await vm.started();
       // Those that are ready already stay as they are: somebody waits for this VM.
-      this.#first = loader.firstPages;
+      const { firstPages } = loader;
+      if (firstPages.runs.length > 0) this.#first = firstPages;
       await pausing;
     } catch (error) {
       await loader.close();
