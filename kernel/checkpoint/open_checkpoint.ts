@@ -145,7 +145,6 @@ export class OpenCheckpoint {
     assert(!this.#closed && ram.length === this.map.packOf.length * PAGE_BYTES, "the guest's RAM");
     const prepared = this.#prepared;
     if (prepared === undefined) return this.#readActive(ram, false, loaded);
-    this.#prepared = undefined;
     for (let i = 0, at = 0; i < this.active.length; i += 2) {
       const [page, pages] = [this.active[i]!, this.active[i + 1]!];
       ram.set(prepared.subarray(at, at += pages * PAGE_BYTES), page * PAGE_BYTES);
@@ -154,8 +153,8 @@ export class OpenCheckpoint {
   }
 
   /**
-   * Reads and checks the active pages ahead, if they are not many: `loadActive` then only has to copy them, once.
-   * What cannot be read is told then.
+   * Reads and checks the active pages ahead, if they are not many: `loadActive` then only has to copy them, until
+   * `forgetPrepared`. What cannot be read is told then.
    */
   prepareActive(): void {
     const pages = this.activePages;
@@ -167,6 +166,11 @@ export class OpenCheckpoint {
     } catch (error) {
       if (!(error instanceof FormatError || error instanceof HostError)) throw error;
     }
+  }
+
+  /** Forgets what was read ahead: whoever goes on from here has loaded its first pages, whichever they are. */
+  forgetPrepared(): void {
+    this.#prepared = undefined;
   }
 
   /** Reads the active pages: each to its place in RAM, or all `together`, one behind the other. */
@@ -269,7 +273,7 @@ export class OpenCheckpoint {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#prepared = undefined;
+    this.forgetPrepared();
     if (--this.#parts.users > 0) return;
     for (const pack of this.#packs) pack?.close();
     this.#workingSet?.close();

@@ -127,6 +127,7 @@ export class PageLoader {
   /** Loads what is to be there first. Throws FormatError and HostError when it cannot be read. */
   loadFirst(): void {
     this.#loadFirst(this.options.first ?? "active");
+    this.checkpoint.forgetPrepared();
   }
 
   /** Lets the VM run, and loads the rest meanwhile. */

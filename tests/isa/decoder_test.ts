@@ -20,7 +20,7 @@ const NOP = 0x0001;
 /** `c.j .`: decoding ahead stops behind it. */
 const HALT = 0xa001;
 
-interface Record {
+interface DecodedRecord {
   readonly operation: number;
   readonly rd: number;
   readonly rs1: number;
@@ -49,7 +49,7 @@ class Page {
   }
 
   /** The record of an offset in the page. */
-  record(offset: number): Record {
+  record(offset: number): DecodedRecord {
     const { core } = this.bare;
     const index = new Uint16Array(core.buffer, core.plan.decodedIndex, core.plan.ramPages);
     const decoded = core.decodedPages.pageAddress(this.#page);
@@ -67,7 +67,7 @@ class Page {
 }
 
 /** What the tables say about an instruction at an offset of a page. */
-function expected(word: number, offset: number): Partial<Record> {
+function expected(word: number, offset: number): Partial<DecodedRecord> {
   const decoded = newDecoded();
   const row = ROWS[decode(word, decoded)];
   const { bits, length, imm } = decoded;
@@ -94,7 +94,7 @@ function assertRecord(page: Page, word: number, offset: number): void {
   const record = page.record(offset);
   const wanted = expected(word, offset);
   const found = Object.fromEntries(
-    Object.keys(wanted).map((key) => [key, record[key as keyof Record]]),
+    Object.keys(wanted).map((key) => [key, record[key as keyof DecodedRecord]]),
   );
   assertEquals(found, wanted, `0x${word.toString(16)} at ${offset}`);
 }
